@@ -1,0 +1,14 @@
+"""What a plugin's class subclasses: one file per kind of step.
+
+A component *is* its parameters: a frozen pydantic model whose fields have types, defaults and docstrings, and
+what it does with them. Weights and devices live in what it opens or builds, never in it.
+"""
+
+from medseg.steps.measurement import Measurement
+from medseg.steps.postprocessor import Postprocessor
+from medseg.steps.preprocessor import Preprocessor
+from medseg.steps.segmenter import Predictor, Segmenter
+from medseg.steps.step import Step
+from medseg.steps.writer import Writer
+
+__all__ = ["Measurement", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"]

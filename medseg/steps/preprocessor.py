@@ -1,0 +1,30 @@
+"""Steps before the segmenter: an image in, an image out."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from medseg.errors import PluginError
+from medseg.steps.step import Step
+from medseg.volume import Volume
+
+__all__ = ["Preprocessor"]
+
+
+class Preprocessor(Step, ABC):
+    """Turns one Volume into another before segmentation; changed geometry is stated in the new grid."""
+
+    @abstractmethod
+    def __call__(self, volume: Volume) -> Volume:
+        """Return a new volume; `volume.array` is read-only."""
+
+    @staticmethod
+    def check(returned: object) -> Volume:
+        """Hold what came back against the contract; raises PluginError with what is wrong."""
+        if not isinstance(returned, Volume):
+            raise PluginError(f"returned {type(returned).__name__}, not a Volume")
+        if returned.array.dtype.kind not in "iuf":
+            raise PluginError(f"returned an image of {returned.array.dtype}, not of numbers")
+        if returned.array.dtype.kind == "f" and not np.isfinite(returned.array).all():
+            raise PluginError("returned an image with NaN or infinite values")
+        return returned

@@ -1,0 +1,46 @@
+"""Files from a finished case."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+from medseg.errors import PluginError
+from medseg.prediction import Result, Wanted
+from medseg.steps.step import Step
+from medseg.volume import Volume
+
+__all__ = ["Writer"]
+
+
+class Writer(Step, ABC):
+    """Writes files of one kind into a folder that is published only when every writer has succeeded."""
+
+    @property
+    def wants(self) -> Wanted:
+        """What this must have kept of the prediction, besides the labels."""
+        return Wanted()
+
+    def needs(self, volume: Volume) -> str | None:
+        """What this volume lacks to be written in this form, in a few words; None where nothing lacks.
+
+        Asked before the run. A writer named by the pipeline file is then left out with a note; one named by
+        the user is refused.
+        """
+        return None
+
+    @abstractmethod
+    def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
+        """Write plainly into `folder` and yield the paths written."""
+
+    @staticmethod
+    def check(returned: object, *, folder: Path) -> tuple[Path, ...]:
+        """Hold what came back against the contract; raises PluginError with what is wrong."""
+        if not isinstance(returned, Iterable):
+            raise PluginError(f"returned {type(returned).__name__}, not paths")
+        paths = tuple(returned)
+        for path in paths:
+            if not isinstance(path, Path) or not path.resolve().is_relative_to(folder.resolve()):
+                raise PluginError(f"reported {path!s}, which is not a path in the folder it was given")
+            if not path.is_file():
+                raise PluginError(f"reported {path.name}, which it did not write")
+        return paths

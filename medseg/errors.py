@@ -19,6 +19,9 @@ A message is one line: which file or field, what is wrong, what to do.
 Exit code 3 (some cases of a cohort failed) and 130/143 (signals) are results, not errors.
 """
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "GeometryError",
     "InputError",
@@ -28,6 +31,7 @@ __all__ = [
     "PluginError",
     "ResourceError",
     "UsageError",
+    "did_you_mean",
 ]
 
 
@@ -71,3 +75,12 @@ class UsageError(MedsegError):
     """A call or command line that cannot be meant as it stands."""
 
     exit_code = 64
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """End of a sentence that suggests the closest known name, or lists a few."""
+    choices = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}" if choices else "; there are none"

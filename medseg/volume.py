@@ -1,7 +1,7 @@
 """Images and where they lie: Grid, Planes, Volume, Source.
 
-Axes are i, j, k; world coordinates are RAS+ millimetres (x to the patient's right… in nibabel's sense:
-growing towards **R**ight, **A**nterior, **S**uperior). Geometry is a value: a step returns a new Volume whose
+Axes are i, j, k; world coordinates are RAS+ millimetres: x, y, z grow towards the patient's right, front and
+head. Geometry is a value: a step returns a new Volume whose
 grid is true, and whatever must come back is put back by one resample onto another grid.
 """
 
@@ -128,8 +128,12 @@ class Grid:
         return self.to_world([[i, j, k] for i in ends[0] for j in ends[1] for k in ends[2]])
 
     def index_map(self, onto: Grid) -> NDArray[np.float64]:
-        """4x4 matrix from a voxel index of `onto` to the fractional index of the same place here."""
-        return np.linalg.solve(self.affine, onto.affine)
+        """4x4 matrix from a voxel index of `onto` to the fractional index of the same place here.
+
+        Rounded to 1e-9 voxel, so that grids equal but for floating-point noise (one image stored in another
+        axis order) are resampled to bit-equal values.
+        """
+        return np.round(np.linalg.solve(self.affine, onto.affine), 9) + 0.0  # + 0.0: no negative zeros
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both hold the same voxels: same shape and unit, no corner further apart than `tolerance` voxels."""

@@ -1,0 +1,100 @@
+"""medseg: from a DICOM series or a NIfTI file to masks and volumes. Research use only.
+
+    import medseg
+
+    result = medseg.segment("ct.nii.gz", model="ct-tissue")
+    for row in result.measurements:
+        print(row.label, row.quantity, row.value, row.unit)
+
+Names are loaded on first use, so that `import medseg` and the command line's help stay light.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medseg.errors import (
+        GeometryError,
+        InputError,
+        MedsegError,
+        ModelError,
+        PipelineError,
+        PluginError,
+        ResourceError,
+        UsageError,
+    )
+    from medseg.io import inspect, read
+    from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Wanted
+    from medseg.run import segment
+    from medseg.segmentation import Label, LabelTable, Object, Segmentation
+    from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
+    from medseg.volume import Grid, Planes, Source, Volume
+
+__version__ = "0.1.0"
+
+HOMES = {
+    "medseg.errors": (
+        "GeometryError",
+        "InputError",
+        "MedsegError",
+        "ModelError",
+        "PipelineError",
+        "PluginError",
+        "ResourceError",
+        "UsageError",
+    ),
+    "medseg.io": ("inspect", "read"),
+    "medseg.prediction": ("Measured", "Plan", "Prediction", "Resources", "Result", "Scores", "Wanted"),
+    "medseg.run": ("segment",),
+    "medseg.segmentation": ("Label", "LabelTable", "Object", "Segmentation"),
+    "medseg.steps": ("Measurement", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"),
+    "medseg.volume": ("Grid", "Planes", "Source", "Volume"),
+}
+_HOME_OF = {name: module for module, names in HOMES.items() for name in names}
+
+__all__ = [
+    "GeometryError",
+    "Grid",
+    "InputError",
+    "Label",
+    "LabelTable",
+    "Measured",
+    "Measurement",
+    "MedsegError",
+    "ModelError",
+    "Object",
+    "PipelineError",
+    "Plan",
+    "Planes",
+    "PluginError",
+    "Postprocessor",
+    "Prediction",
+    "Predictor",
+    "Preprocessor",
+    "ResourceError",
+    "Resources",
+    "Result",
+    "Scores",
+    "Segmentation",
+    "Segmenter",
+    "Source",
+    "Step",
+    "UsageError",
+    "Volume",
+    "Wanted",
+    "Writer",
+    "inspect",
+    "read",
+    "segment",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home module (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'medseg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,165 @@
+"""A pipeline file and what is installed, made into a Pipeline: the only place where names meet classes."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from medseg.config import Call, PipelineFile, StepCall, describe
+from medseg.errors import PipelineError, PluginError
+from medseg.pipeline import Input, Pipeline, Stage
+from medseg.plugin.catalog import Catalog, Entry
+from medseg.steps import Measurement, Postprocessor, Preprocessor, Segmenter, Step, Writer
+
+__all__ = ["BASES", "assemble", "component_class", "component_schema", "pipeline_schema"]
+
+BASES: dict[str, type[Step]] = {
+    "preprocessor": Preprocessor,
+    "segmenter": Segmenter,
+    "postprocessor": Postprocessor,
+    "measurement": Measurement,
+    "writer": Writer,
+}
+_KIND_OF = {base: kind for kind, base in BASES.items()}
+_CALL: TypeAdapter[StepCall] = TypeAdapter(Call)
+S = TypeVar("S", bound=Step)
+
+
+def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
+    """Resolve every name and check every parameter, nested components included.
+
+    Raises PipelineError with the place in the file; imports the named components only, and reads no volume.
+    """
+
+    def stages(kind: type[S], key: str, calls: tuple[StepCall, ...]) -> tuple[Stage[S], ...]:
+        return tuple(_stage(kind, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
+
+    labels = file.label_table()
+    segment = _stage(Segmenter, "segment", file.segment, catalog)
+    if labels is None and segment.step.labels() is None:
+        raise PipelineError(f"labels: is missing, and segmenter {file.segment.name!r} does not name its labels")
+    return Pipeline(
+        inputs=tuple(Input(spec.name, spec.modality) for spec in file.inputs),
+        labels=labels or segment.step.labels(),
+        preprocess=stages(Preprocessor, "preprocess", file.preprocess),
+        segment=segment,
+        postprocess=stages(Postprocessor, "postprocess", file.postprocess),
+        measure=stages(Measurement, "measure", file.measure),
+        write=stages(Writer, "write", file.write),
+    )
+
+
+def component_class(entry: Entry) -> type[Step]:
+    """Import a component's class and hold it against its kind; raises PluginError, blaming the distribution."""
+    found = entry.load()
+    base = BASES[entry.kind]
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise PluginError(f"{entry.kind} {entry.origin}: {entry.component.target} is not a medseg.{base.__name__}")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise PluginError(f"{entry.kind} {entry.origin}: {entry.component.target} does not define {missing}")
+    return found
+
+
+def _stage(base: type[S], place: str, call: StepCall, catalog: Catalog) -> Stage[S]:
+    step, entry, written = _build(base, place, call, catalog)
+    return Stage(place, entry.component.name, entry.distribution, entry.version, step, written)
+
+
+def _build(base: type[S], place: str, call: StepCall, catalog: Catalog) -> tuple[S, Entry, dict[str, Any]]:
+    """The step a call means, whose it is, and the call written in full."""
+    try:
+        entry = catalog.find(_KIND_OF[base], call.name)
+    except PipelineError as problem:
+        raise PipelineError(f"{place}: {problem}") from problem
+    kind = component_class(entry)
+    here = f"{place}.{call.name}"
+    parameters: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
+    for key, value in call.parameters.items():
+        field = kind.model_fields.get(key)
+        if field is None or field.annotation is None:
+            parameters[key] = value  # left for the validation below to refuse
+            continue
+        parameters[key], as_written = _resolve(field.annotation, value, f"{here}.{key}", catalog)
+        if parameters[key] is not value:
+            nested[key] = as_written
+    try:
+        step = kind.model_validate(parameters)
+    except ValidationError as problem:
+        raise PipelineError(f"{here}.{describe(problem, kind)}") from problem
+    assert isinstance(step, base)  # component_class has seen to it
+    full = {**step.model_dump(mode="json", exclude=set(nested)), **nested}
+    return step, entry, {entry.qualified: full}
+
+
+def _resolve(annotation: Any, value: Any, place: str, catalog: Catalog) -> tuple[Any, Any]:
+    """Build the components nested in a parameter; return the value and how it is written in full.
+
+    Anything that is not typed as a kind of step comes back as the very same object.
+    """
+    if annotation in _KIND_OF:
+        try:
+            call = _CALL.validate_python(value)
+        except ValidationError as problem:
+            raise PipelineError(f"{place}: {describe(problem, StepCall)}") from problem
+        step, _, written = _build(annotation, place, call, catalog)
+        return step, written
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if not _holds_steps(annotation):
+        return value, value
+    if origin in (typing.Union, types.UnionType):
+        inner = next(argument for argument in arguments if _holds_steps(argument))
+        return (value, value) if value is None else _resolve(inner, value, place, catalog)
+    if origin in (tuple, list) and isinstance(value, list):
+        pairs = [_resolve(arguments[0], item, f"{place}[{n}]", catalog) for n, item in enumerate(value)]
+        return [step for step, _ in pairs], [written for _, written in pairs]
+    if origin is dict and isinstance(value, dict):
+        named = {key: _resolve(arguments[1], item, f"{place}.{key}", catalog) for key, item in value.items()}
+        return {k: step for k, (step, _) in named.items()}, {k: written for k, (_, written) in named.items()}
+    return value, value
+
+
+def _holds_steps(annotation: Any) -> bool:
+    return annotation in _KIND_OF or any(_holds_steps(argument) for argument in typing.get_args(annotation))
+
+
+def component_schema(kind: type[Step]) -> dict[str, Any]:
+    """JSON Schema of a component's parameters."""
+    schema = kind.model_json_schema()
+    schema.pop("title", None)
+    return schema
+
+
+def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
+    """JSON Schema of pipeline files with the components that are installed, for editors.
+
+    Components that cannot be loaded are left out: `medseg plugins check` tells why.
+    """
+    schema = PipelineFile.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    for kind in BASES:
+        choices: list[Mapping[str, Any]] = []
+        for entry in catalog.of_kind(kind):
+            try:
+                parameters = component_schema(component_class(entry))
+            except PluginError:
+                continue
+            definitions.update(parameters.pop("$defs", {}))
+            for name in (entry.component.name, entry.qualified):
+                choices.append({"const": name, "description": entry.component.summary})
+                choices.append(
+                    {"type": "object", "properties": {name: parameters}, "required": [name], "additionalProperties": False}
+                )
+        definitions[kind] = {"anyOf": choices}
+    properties = schema["properties"]
+    for key, kind in (("preprocess", "preprocessor"), ("postprocess", "postprocessor"), ("measure", "measurement"), ("write", "writer")):
+        properties[key]["items"] = {"$ref": f"#/$defs/{kind}"}
+    description = properties["segment"].get("description", "")
+    properties["segment"] = {"$ref": "#/$defs/segmenter", "description": description}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "medseg pipeline", **schema}

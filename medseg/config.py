@@ -1,0 +1,257 @@
+"""The pipeline file: what it may say, read safely, faults told by their place in the file.
+
+This module knows names, not plugins: which components there are and what parameters they take is decided when
+the file is assembled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from medseg.errors import MedsegError, PipelineError, did_you_mean
+from medseg.segmentation import Label, LabelTable
+
+__all__ = [
+    "InputSpec",
+    "LabelSpec",
+    "PipelineFile",
+    "StepCall",
+    "describe",
+    "load_yaml",
+    "read_pipeline",
+]
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+INPUT_NAME = r"^[a-z][a-z0-9_-]*$"
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class StepCall(Strict):
+    """A component's name and its parameters: `name` or `name: {parameters}` in the file."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def _step_call(value: Any) -> Any:
+    """Accept `name`, `name: {…}` and `name:` with nothing."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, parameters),) = value.items()
+        if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
+            return {"name": name, "parameters": parameters or {}}
+        if isinstance(name, str):
+            raise ValueError(f"the parameters of {name!r} are {parameters!r}, not `key: value` pairs")
+    if isinstance(value, StepCall):
+        return value
+    raise ValueError("a step is a name, or one name with its parameters, as in `resample: {spacing: [1, 1, 1]}`")
+
+
+def _as_written(call: StepCall) -> Any:
+    return {call.name: dict(call.parameters)} if call.parameters else call.name
+
+
+STEP_SCHEMA = {
+    "oneOf": [
+        {"type": "string"},
+        {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"type": ["object", "null"]}},
+    ]
+}
+Call = Annotated[
+    StepCall, BeforeValidator(_step_call), PlainSerializer(_as_written), WithJsonSchema(STEP_SCHEMA)
+]
+
+
+class InputSpec(Strict):
+    """One image the pipeline takes; the order in the file is the order on the command line."""
+
+    name: str = Field(default="image", pattern=INPUT_NAME)
+    """Name of the input, for `--input NAME=PATH` and as the channel's name."""
+
+    modality: str | None = None
+    """DICOM modality it must have ("CT", "MR", …); anything goes where this is left out."""
+
+
+class LabelSpec(Strict):
+    """One label: what its value in the mask means."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Plain name, as in "left kidney"."""
+
+    code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+:\S+$")
+    """Code as SCHEME:VALUE, as in "SCT:10200004"."""
+
+    colour: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$")
+    """Colour as #rrggbb."""
+
+    layer: int = Field(default=0, ge=0, le=63)
+    """Layer of the mask; labels that overlap lie in different layers."""
+
+    pair: str | None = None
+    """Name of the same structure on the other side of the body."""
+
+
+class PipelineFile(Strict):
+    """A pipeline as written: data only, names of components and their parameters in the order of the walk."""
+
+    inputs: tuple[InputSpec, ...] = Field(default=(InputSpec(),), min_length=1)
+    """Images the pipeline takes; several become channels of one volume."""
+
+    labels: dict[int, LabelSpec] = Field(default_factory=dict)
+    """What the values in the mask mean; may be left out where the segmenter says so itself."""
+
+    preprocess: tuple[Call, ...] = ()
+    """Steps that turn the image into what the segmenter expects, in order."""
+
+    segment: Call
+    """The one segmenter."""
+
+    postprocess: tuple[Call, ...] = ()
+    """Steps that improve the labels on the native grid, in order."""
+
+    measure: tuple[Call, ...] = (StepCall(name="volumes"),)
+    """Measurements to take."""
+
+    write: tuple[Call, ...] = tuple(StepCall(name=name) for name in ("nifti", "csv", "json", "preview"))
+    """Files to write."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> PipelineFile:
+        names = [spec.name for spec in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two inputs are called {max(names, key=names.count)!r}")
+        writers = [call.name for call in self.write]
+        if len(set(writers)) != len(writers):
+            raise ValueError(f"write names {max(writers, key=writers.count)!r} twice")
+        try:
+            self.label_table()
+        except MedsegError as problem:
+            raise ValueError(f"labels: {problem}") from problem
+        return self
+
+    def label_table(self) -> LabelTable | None:
+        """The labels as a table; None where the file names none."""
+        if not self.labels:
+            return None
+        return LabelTable(
+            tuple(Label(value=value, **spec.model_dump()) for value, spec in sorted(self.labels.items()))
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only, no aliases (they can grow without bound), no key twice, limited depth."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise PipelineError(f"line {mark.line + 1}: anchors and aliases (& and *) are not allowed; write it out")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise PipelineError(f"nested deeper than {MAX_DEPTH} levels")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise PipelineError(f"line {node.start_mark.line + 1}: {key!r} is written twice")
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> Any:
+    """Plain data of a YAML file; raises PipelineError naming file and line, whatever is wrong with it."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise PipelineError(f"{path}: is not a file")
+        if size > MAX_BYTES:
+            raise PipelineError(f"{path}: {size} bytes are more than a pipeline file may have ({MAX_BYTES})")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file") from None
+    except OSError as problem:
+        raise PipelineError(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise PipelineError(f"{path}: is not a text file in UTF-8") from problem
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except PipelineError as problem:
+        raise PipelineError(f"{path}: {problem}") from problem
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise PipelineError(f"{path}: {place}not valid YAML: {what}") from problem
+
+
+def read_pipeline(path: Path) -> PipelineFile:
+    """The pipeline a YAML file describes; raises PipelineError with the place and what is wrong there."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise PipelineError(f"{path}: is not a pipeline file; it must hold at least `segment:`")
+    try:
+        return PipelineFile.model_validate(content)
+    except ValidationError as problem:
+        raise PipelineError(f"{path}: {describe(problem, PipelineFile)}") from problem
+
+
+def describe(problem: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a validation as one line: place, what is wrong, and the closest name for a typo."""
+    faults = problem.errors(include_url=False)
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{_place(fault)}{_reason(fault, model)}{more}"
+
+
+def _place(fault: ErrorDetails) -> str:
+    path = ""
+    for part in fault["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return f"{path}: " if path else ""
+
+
+def _reason(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    if fault["type"] == "extra_forbidden":
+        name = str(fault["loc"][-1])
+        known = _fields_at(model, fault["loc"][:-1])
+        return f"there is no {name!r} here{did_you_mean(name, known)}"
+    if fault["type"] == "missing":
+        return "is missing"
+    message = re.sub(r"^(Value|Assertion) error, ", "", fault["msg"])
+    given = fault.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
+    return f"{message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Names allowed where an unknown one was found; pipeline files nest models at most one level deep."""
+    if not loc:
+        return list(model.model_fields)
+    nested = {"inputs": InputSpec, "labels": LabelSpec}.get(str(loc[0])) if model is PipelineFile else None
+    return list(nested.model_fields) if nested else []

@@ -1,0 +1,102 @@
+"""The hooks a plugin can implement: one per kind of component, no arguments, inert records back.
+
+Order never matters here: it comes from the pipeline file. A hook added later changes nothing for plugins that
+do not implement it.
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from medseg.plugin.component import Component
+
+__all__ = [
+    "hookimpl",
+    "medseg_measurements",
+    "medseg_models",
+    "medseg_postprocessors",
+    "medseg_preprocessors",
+    "medseg_segmenters",
+    "medseg_writers",
+]
+
+hookspec = pluggy.HookspecMarker("medseg")
+hookimpl = pluggy.HookimplMarker("medseg")
+
+
+@hookspec
+def medseg_preprocessors() -> Iterable[Component]:
+    """Offer steps that turn one Volume into another before segmentation.
+
+    The class at `target` subclasses `medseg.Preprocessor`; it is imported only when a pipeline names it.
+
+        @hookimpl
+        def medseg_preprocessors():
+            yield Component("bias-field", "medseg_n4.bias:BiasField", "Remove the MR bias field (N4).")
+    """
+    return ()
+
+
+@hookspec
+def medseg_segmenters() -> Iterable[Component]:
+    """Offer components that segment: a classical algorithm, or a foreign model format.
+
+    The class at `target` subclasses `medseg.Segmenter`; its `open` gives a `medseg.Predictor`.
+
+        @hookimpl
+        def medseg_segmenters():
+            yield Component("tissue-rules", "medseg_ct.tissue_rules:TissueRules", "CT tissues by published rules.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_postprocessors() -> Iterable[Component]:
+    """Offer steps that improve labels on the native grid.
+
+    The class at `target` subclasses `medseg.Postprocessor`.
+
+        @hookimpl
+        def medseg_postprocessors():
+            yield Component("smooth", "medseg_smooth.smooth:Smooth", "Smooth a label, keeping its volume.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_measurements() -> Iterable[Component]:
+    """Offer measurements: numbers of a label or of its objects.
+
+    The class at `target` subclasses `medseg.Measurement`.
+
+        @hookimpl
+        def medseg_measurements():
+            yield Component("surface", "medseg_surface.area:SurfaceArea", "Surface area of each label in cm2.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_writers() -> Iterable[Component]:
+    """Offer writers of one kind of file.
+
+    The class at `target` subclasses `medseg.Writer`; it writes into a folder that is published when all have succeeded.
+
+        @hookimpl
+        def medseg_writers():
+            yield Component("stl", "medseg_mesh.stl:Stl", "One STL surface per label.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_models() -> Iterable[Component]:
+    """Offer models: folders of data inside the package, ready for `--model NAME`.
+
+    `target` is "package:folder": it holds `pipeline.yaml`, `card.yaml` and, for a trained model, weights.
+
+        @hookimpl
+        def medseg_models():
+            yield Component("ct-tissue", "medseg_ct:models/ct-tissue", "Body composition of a CT, by rules.")
+    """
+    return ()

@@ -1,0 +1,84 @@
+"""Records of the built-in components; what they point at is imported when a pipeline names it."""
+
+from collections.abc import Iterable
+
+from medseg.plugin import Component, hookimpl
+
+
+@hookimpl
+def medseg_preprocessors() -> Iterable[Component]:
+    """Offer the built-in steps on images."""
+    here = "medseg.builtin.preprocess"
+    yield Component(
+        "reorient",
+        f"{here}.reorient:Reorient",
+        "Turn the axes to an orientation such as RAS; no value changes.",
+    )
+    yield Component(
+        "resample", f"{here}.resample:Resample", "Bring voxels to a spacing in mm; the extent stays the same."
+    )
+    yield Component(
+        "crop-foreground",
+        f"{here}.crop_foreground:CropForeground",
+        "Crop to what is brighter than a threshold, with a margin in mm.",
+    )
+    yield Component(
+        "pad", f"{here}.pad:Pad", "Add voxels around the image: a margin in mm, a minimum shape, or both."
+    )
+    yield Component("clip", f"{here}.clip:Clip", "Limit intensities from below, above or both.")
+    yield Component("ct-window", f"{here}.ct_window:CtWindow", "Scale a range of Hounsfield units to 0 to 1.")
+    yield Component(
+        "z-score", f"{here}.z_score:ZScore", "Shift and scale intensities to mean 0 and standard deviation 1."
+    )
+    yield Component(
+        "percentile-rescale",
+        f"{here}.percentile_rescale:PercentileRescale",
+        "Scale the range between two percentiles to 0 to 1.",
+    )
+
+
+@hookimpl
+def medseg_postprocessors() -> Iterable[Component]:
+    """Offer the built-in steps on labels."""
+    here = "medseg.builtin.postprocess"
+    yield Component(
+        "keep-largest", f"{here}.keep_largest:KeepLargest", "Keep the largest connected parts of each label."
+    )
+    yield Component(
+        "remove-small",
+        f"{here}.remove_small:RemoveSmall",
+        "Remove connected parts smaller than a volume in mL.",
+    )
+    yield Component(
+        "fill-holes",
+        f"{here}.fill_holes:FillHoles",
+        "Fill cavities enclosed by a label, in space or slice by slice.",
+    )
+    yield Component(
+        "open", f"{here}.opening:Opening", "Remove parts of a label thinner than about twice a radius in mm."
+    )
+    yield Component(
+        "close", f"{here}.closing:Closing", "Close gaps of a label narrower than about twice a radius in mm."
+    )
+
+
+@hookimpl
+def medseg_measurements() -> Iterable[Component]:
+    """Offer the built-in measurements."""
+    yield Component(
+        "volumes",
+        "medseg.builtin.measure.volumes:Volumes",
+        "Volume, intensity, bounding box and centroid of each label; truncated organs are flagged.",
+    )
+
+
+@hookimpl
+def medseg_writers() -> Iterable[Component]:
+    """Offer the built-in writers."""
+    here = "medseg.builtin.write"
+    yield Component("nifti", f"{here}.nifti:Nifti", "The segmentation as NIfTI on the grid of the input.")
+    yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
+    yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
+    yield Component(
+        "preview", f"{here}.preview:Preview", "A picture of the labels over the image, in three planes."
+    )

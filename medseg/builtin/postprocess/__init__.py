@@ -1,0 +1,1 @@
+"""Steps after the segmenter: components, holes and outlines of labels."""

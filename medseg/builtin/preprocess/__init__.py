@@ -1,0 +1,1 @@
+"""Steps before the segmenter: orientation, spacing, extent and intensity."""

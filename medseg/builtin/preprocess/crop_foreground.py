@@ -1,0 +1,72 @@
+"""The preprocessor `crop-foreground`."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from medseg.errors import InputError
+from medseg.steps import Preprocessor
+from medseg.volume import Grid, Volume
+
+__all__ = ["CropForeground"]
+
+
+class CropForeground(Preprocessor):
+    """Crop to what is brighter than a threshold, with a margin in mm.
+
+    Air around the patient costs time and memory and shifts intensity statistics. The box holds every voxel
+    of the first channel above the threshold; all channels are cropped alike, and results return to the full
+    image. Without a threshold, Otsu's is used (IEEE Transactions on Systems, Man, and Cybernetics 9, 1979,
+    62-66): it parts a CT between air and tissue. On images with few bright voxels, give `above` yourself.
+    """
+
+    above: float | None = None
+    """Voxels brighter than this are foreground, in the image's own unit; null for Otsu's threshold."""
+
+    margin_mm: float = Field(default=10.0, ge=0)
+    """At least this much is kept on each side of the foreground, as far as the image reaches, in mm."""
+
+    def __call__(self, volume: Volume) -> Volume:
+        """Return the part of the image that holds the foreground."""
+        margin = _voxels(volume.grid, self.margin_mm)
+        low, high = _box(self._foreground(volume.array[0]))
+        start = np.maximum(0, low - margin)
+        stop = np.minimum(volume.grid.shape, high + margin)
+        if np.array_equal(stop - start, volume.grid.shape):
+            return volume
+        return volume.crop(start.tolist(), stop.tolist())
+
+    def _foreground(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Mark what is above the threshold; raises InputError where nothing is."""
+        above = _otsu(values) if self.above is None else self.above
+        mask = np.asarray(values > above)
+        if not mask.any():
+            raise InputError(
+                f"no voxel is above {above:g}, the largest is {values.max():g}; lower crop-foreground's `above`"
+            )
+        return mask
+
+
+def _otsu(values: NDArray[Any]) -> float:
+    """Otsu's threshold over 256 bins."""
+    from skimage.filters import threshold_otsu
+
+    return float(threshold_otsu(values))  # type: ignore[no-untyped-call]  # scikit-image has no types
+
+
+def _voxels(grid: Grid, margin_mm: float) -> NDArray[np.int64]:
+    """How many voxels along i, j, k make a margin, square to the faces so that it holds under shear."""
+    if margin_mm == 0:
+        return np.zeros(3, np.int64)
+    grid.require_mm("crop-foreground's margin_mm")
+    per_mm = np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]), axis=1)
+    # less than a thousandth of a voxel is rounding of the affine, not margin
+    return np.asarray(np.ceil(margin_mm * per_mm - 1e-3), np.int64)
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last + 1 index of a mask along i, j, k."""
+    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return np.array([line[0] for line in occupied]), np.array([line[-1] + 1 for line in occupied])

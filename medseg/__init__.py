@@ -47,7 +47,15 @@ HOMES = {
     "medseg.prediction": ("Measured", "Plan", "Prediction", "Resources", "Result", "Scores", "Wanted"),
     "medseg.run": ("segment",),
     "medseg.segmentation": ("Label", "LabelTable", "Object", "Segmentation"),
-    "medseg.steps": ("Measurement", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"),
+    "medseg.steps": (
+        "Measurement",
+        "Postprocessor",
+        "Predictor",
+        "Preprocessor",
+        "Segmenter",
+        "Step",
+        "Writer",
+    ),
     "medseg.volume": ("Grid", "Planes", "Source", "Volume"),
 }
 _HOME_OF = {name: module for module, names in HOMES.items() for name in names}

@@ -14,6 +14,7 @@ from medseg.config import Call, PipelineFile, StepCall, describe
 from medseg.errors import PipelineError, PluginError
 from medseg.pipeline import Input, Pipeline, Stage
 from medseg.plugin.catalog import Catalog, Entry
+from medseg.segmentation import LabelTable
 from medseg.steps import Measurement, Postprocessor, Preprocessor, Segmenter, Step, Writer
 
 __all__ = ["BASES", "assemble", "component_class", "component_schema", "pipeline_schema"]
@@ -39,13 +40,10 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
     def stages(kind: type[S], key: str, calls: tuple[StepCall, ...]) -> tuple[Stage[S], ...]:
         return tuple(_stage(kind, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
 
-    labels = file.label_table()
     segment = _stage(Segmenter, "segment", file.segment, catalog)
-    if labels is None and segment.step.labels() is None:
-        raise PipelineError(f"labels: is missing, and segmenter {file.segment.name!r} does not name its labels")
     return Pipeline(
         inputs=tuple(Input(spec.name, spec.modality) for spec in file.inputs),
-        labels=labels or segment.step.labels(),
+        labels=_labels(file, segment),
         preprocess=stages(Preprocessor, "preprocess", file.preprocess),
         segment=segment,
         postprocess=stages(Postprocessor, "postprocess", file.postprocess),
@@ -54,12 +52,30 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
     )
 
 
+def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
+    """The labels of the file, or of the segmenter; where both name them, the file renames the segmenter's."""
+    said, found = file.label_table(), segment.step.labels()
+    if said is None and found is None:
+        raise PipelineError(f"labels: is missing, and segmenter {segment.name!r} does not name its labels")
+    if said is None or found is None:
+        return said or found or LabelTable(())
+    places = {(label.value, label.layer) for label in said}
+    for label in found:
+        if (label.value, label.layer) not in places:
+            raise PipelineError(
+                f"labels: segmenter {segment.name!r} gives {label.value} ({label.name}) in layer {label.layer}; name it too"
+            )
+    return said
+
+
 def component_class(entry: Entry) -> type[Step]:
     """Import a component's class and hold it against its kind; raises PluginError, blaming the distribution."""
     found = entry.load()
     base = BASES[entry.kind]
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise PluginError(f"{entry.kind} {entry.origin}: {entry.component.target} is not a medseg.{base.__name__}")
+        raise PluginError(
+            f"{entry.kind} {entry.origin}: {entry.component.target} is not a medseg.{base.__name__}"
+        )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise PluginError(f"{entry.kind} {entry.origin}: {entry.component.target} does not define {missing}")
@@ -154,12 +170,22 @@ def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
             for name in (entry.component.name, entry.qualified):
                 choices.append({"const": name, "description": entry.component.summary})
                 choices.append(
-                    {"type": "object", "properties": {name: parameters}, "required": [name], "additionalProperties": False}
+                    {
+                        "type": "object",
+                        "properties": {name: parameters},
+                        "required": [name],
+                        "additionalProperties": False,
+                    }
                 )
         definitions[kind] = {"anyOf": choices}
     properties = schema["properties"]
-    for key, kind in (("preprocess", "preprocessor"), ("postprocess", "postprocessor"), ("measure", "measurement"), ("write", "writer")):
+    for key, kind in (
+        ("preprocess", "preprocessor"),
+        ("postprocess", "postprocessor"),
+        ("measure", "measurement"),
+        ("write", "writer"),
+    ):
         properties[key]["items"] = {"$ref": f"#/$defs/{kind}"}
     description = properties["segment"].get("description", "")
     properties["segment"] = {"$ref": "#/$defs/segmenter", "description": description}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "medseg pipeline", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "medseg pipeline"}

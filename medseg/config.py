@@ -66,7 +66,9 @@ def _step_call(value: Any) -> Any:
             raise ValueError(f"the parameters of {name!r} are {parameters!r}, not `key: value` pairs")
     if isinstance(value, StepCall):
         return value
-    raise ValueError("a step is a name, or one name with its parameters, as in `resample: {spacing: [1, 1, 1]}`")
+    raise ValueError(
+        "a step is a name, or one name with its parameters, as in `resample: {spacing: [1, 1, 1]}`"
+    )
 
 
 def _as_written(call: StepCall) -> Any:
@@ -76,7 +78,12 @@ def _as_written(call: StepCall) -> Any:
 STEP_SCHEMA = {
     "oneOf": [
         {"type": "string"},
-        {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"type": ["object", "null"]}},
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": ["object", "null"]},
+        },
     ]
 }
 Call = Annotated[
@@ -168,7 +175,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
-            raise PipelineError(f"line {mark.line + 1}: anchors and aliases (& and *) are not allowed; write it out")
+            raise PipelineError(
+                f"line {mark.line + 1}: anchors and aliases (& and *) are not allowed; write it out"
+            )
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise PipelineError(f"nested deeper than {MAX_DEPTH} levels")
@@ -245,7 +254,11 @@ def _reason(fault: ErrorDetails, model: type[BaseModel]) -> str:
         return "is missing"
     message = re.sub(r"^(Value|Assertion) error, ", "", fault["msg"])
     given = fault.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
+    shown = (
+        f", not {given!r}"
+        if isinstance(given, str | int | float | bool) and repr(given) not in message
+        else ""
+    )
     return f"{message[0].lower()}{message[1:]}{shown}"
 
 

@@ -55,7 +55,7 @@ class Pipeline:
     """An assembled pipeline: every name resolved, every parameter checked, nothing heavy loaded yet."""
 
     inputs: tuple[Input, ...]
-    labels: LabelTable | None
+    labels: LabelTable
     preprocess: tuple[Stage[Preprocessor], ...]
     segment: Stage[Segmenter]
     postprocess: tuple[Stage[Postprocessor], ...]
@@ -95,7 +95,7 @@ def walk(
         returned = predictor(prepared, onto=volume.grid, wanted=pipeline.wanted)
         prediction = Predictor.check(returned, onto=volume.grid)
 
-    segmentation = prediction.segmentation
+    segmentation = prediction.segmentation.replace(labels=pipeline.labels)
     for improve in pipeline.postprocess:
         with watch(improve), blamed(improve):
             segmentation = Postprocessor.check(improve.step(segmentation, volume), onto=volume.grid)

@@ -78,7 +78,9 @@ class Entry:
         try:
             module = importlib.import_module(package)
         except Exception as problem:  # noqa: BLE001 - foreign code runs here
-            raise PluginError(f"model {self.origin}: package {package} cannot be imported: {problem}") from problem
+            raise PluginError(
+                f"model {self.origin}: package {package} cannot be imported: {problem}"
+            ) from problem
         for root in getattr(module, "__path__", ()):
             if (Path(root) / inside).is_dir():
                 return Path(root) / inside
@@ -134,7 +136,9 @@ class Catalog:
         elsewhere = [entry for entry in self.named(name) if entry.kind != kind]
         if elsewhere:
             other = elsewhere[0].kind
-            message += f"; it is a {other}" + (f" and belongs under `{KEYS[other]}:`" if other in KEYS else "")
+            message += f"; it is a {other}" + (
+                f" and belongs under `{KEYS[other]}:`" if other in KEYS else ""
+            )
         else:
             message += did_you_mean(name, names + [entry.qualified for entry in entries])
         if self.faults:
@@ -169,7 +173,9 @@ def discover(environment: Mapping[str, str] = os.environ) -> Catalog:
         entries.extend(found)
         faults.extend(wrong)
     order = list(KINDS.values())
-    entries.sort(key=lambda e: (order.index(e.kind), e.distribution != "medseg", e.component.name, e.distribution))
+    entries.sort(
+        key=lambda e: (order.index(e.kind), e.distribution != "medseg", e.component.name, e.distribution)
+    )
     return Catalog(tuple(entries), tuple(faults), tuple(dict.fromkeys(disabled)))
 
 
@@ -209,10 +215,16 @@ def _collect(point: EntryPoint, distribution: str, version: str) -> tuple[list[E
             try:
                 records = list(implementation.function())
             except Exception as problem:  # noqa: BLE001 - foreign code runs here
-                faults.append(fault(f"{hook} raised {type(problem).__name__}: {' '.join(str(problem).split())}", problem))
+                faults.append(
+                    fault(
+                        f"{hook} raised {type(problem).__name__}: {' '.join(str(problem).split())}", problem
+                    )
+                )
                 continue
             for record in records:
-                wrong = record.fault(kind) if isinstance(record, Component) else f"{record!r} is not a Component"
+                wrong = (
+                    record.fault(kind) if isinstance(record, Component) else f"{record!r} is not a Component"
+                )
                 if wrong is None and any(e.kind == kind and e.component.name == record.name for e in entries):
                     wrong = f"{record.name!r} is offered twice"
                 if wrong is None:
@@ -227,6 +239,8 @@ def _misspelt(module: object) -> list[str]:
     names = [
         name
         for name, value in vars(module).items()
-        if callable(value) and name not in KINDS and (name.startswith("medseg_") or hasattr(value, "medseg_impl"))
+        if callable(value)
+        and name not in KINDS
+        and (name.startswith("medseg_") or hasattr(value, "medseg_impl"))
     ]
     return [f"medseg has no hook {name!r}{did_you_mean(name, KINDS)}" for name in names]

@@ -31,7 +31,9 @@ class Component:
         if not NAME.fullmatch(self.name):
             return f"{self.name!r} is not a name: use lower-case words joined by dashes, as in 'ct-window'"
         pattern, example = (
-            (FOLDER_TARGET, "package:models/name") if kind == "model" else (CLASS_TARGET, "package.module:Class")
+            (FOLDER_TARGET, "package:models/name")
+            if kind == "model"
+            else (CLASS_TARGET, "package.module:Class")
         )
         if not pattern.fullmatch(self.target):
             return f"target of {self.name!r} is {self.target!r}, not of the form {example}"

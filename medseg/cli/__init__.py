@@ -1,0 +1,126 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr.
+
+Nothing heavy is imported here or by a command's `--help`: a command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from medseg import __version__
+from medseg.errors import InputError, MedsegError, UsageError, did_you_mean
+
+__all__ = ["main", "run"]
+
+COMMANDS = {
+    "segment": "Segment an image: masks, volumes, a picture.",
+    "convert": "Read an image and write it as NIfTI.",
+    "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
+    "models": "List and show installed models.",
+    "pipelines": "Check pipeline files; print their JSON Schema.",
+    "plugins": "List, show and check installed plugins.",
+}
+BUG, INTERRUPTED, TERMINATED = 1, 130, 143
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"medseg.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the closest command for a typo."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UsageError(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="medseg", message="%(prog)s %(version)s")
+def medseg() -> None:
+    """Medical image segmentation: masks and volumes from a DICOM folder or a NIfTI file.
+
+    For research use only, not for diagnosis.
+
+    \b
+      medseg segment ct_dicom/ -o out --model ct-tissue
+      medseg info ct_dicom/
+      medseg models list
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; whatever goes wrong is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "-v" in given or "--verbose" in given
+    try:
+        medseg.main(args=given, prog_name="medseg", standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as problem:
+        return _fail(problem.format_message(), UsageError.exit_code, verbose=verbose)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _fail("interrupted; nothing was written", INTERRUPTED, verbose=False)
+    except SystemExit as ended:  # a signal, or a command with an exit code of its own
+        return ended.code if isinstance(ended.code, int) else BUG
+    except MedsegError as problem:
+        notes = "; ".join(getattr(problem, "__notes__", ()))
+        return _fail(f"{problem}{f' [{notes}]' if notes else ''}", problem.exit_code, verbose=verbose)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:  # noqa: BLE001 - the last border: a bug of ours, told in one line
+        notes = "; ".join(getattr(problem, "__notes__", ()))
+        reason = " ".join(str(problem).split())
+        text = f"a bug in medseg, please report it: {type(problem).__name__}: {reason}{f' [{notes}]' if notes else ''}"
+        return _fail(text + ("" if verbose else "; -v shows the traceback"), BUG, verbose=verbose)
+    return 0
+
+
+def _fail(message: str, code: int, *, verbose: bool) -> int:
+    """One line on stderr, control characters made visible; with -v the traceback before it."""
+    if verbose and sys.exc_info()[1] is not None and code != INTERRUPTED:
+        logging.getLogger("medseg").debug("traceback", exc_info=True)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    click.echo(f"medseg: {line}", err=True)
+    return code
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Entry point of the `medseg` command."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(run())
+
+
+def require_existing(path: str) -> None:
+    """Refuse a missing path before anything heavy is imported."""
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: no such file or folder")

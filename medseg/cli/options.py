@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["as_json", "overwrite", "pixel_size", "quiet", "verbose"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _log(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        logging.getLogger("medseg").setLevel(logging.DEBUG)
+    return value
+
+
+def as_json(function: F) -> F:
+    """`--json`: one stable document on stdout, for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def overwrite(function: F) -> F:
+    """`--overwrite`: replace what an earlier run wrote."""
+    return click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote.")(function)
+
+
+def pixel_size(function: F) -> F:
+    """`--pixel-size`: the scale of a picture that has none."""
+    return click.option(
+        "--pixel-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MM",
+        help="Millimetres per pixel of a picture without a scale.",
+    )(function)
+
+
+def quiet(function: F) -> F:
+    """`--quiet`: no progress."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print no progress and no table.")(function)
+
+
+def verbose(function: F) -> F:
+    """`-v`: log what is done, with tracebacks."""
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_log, help="Log details and tracebacks."
+    )(function)

@@ -1,0 +1,38 @@
+"""`medseg pipelines`: check pipeline files without reading an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.group("pipelines")
+def command() -> None:
+    """Check pipeline files; print their JSON Schema."""
+
+
+@command.command("check")
+@click.argument("file", metavar="FILE")
+def check(file: str) -> None:
+    """Check every name and parameter in FILE (or in a model folder); reads no image and loads no weights."""
+    from medseg.errors import ModelError
+    from medseg.run.case import prepare
+
+    if not Path(file).exists():
+        raise ModelError(f"{file}: no such file or folder")
+    model, pipeline = prepare(Path(file).resolve())
+    steps = ", ".join(f"{stage.name} ({stage.distribution} {stage.version})" for stage in pipeline.stages)
+    click.echo(f"{file}: ok: {len(pipeline.labels)} labels; {steps}")
+
+
+@command.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of pipeline files with the components installed here, for editors."""
+    from medseg.assemble import pipeline_schema
+    from medseg.plugin.catalog import discover
+
+    click.echo(json.dumps(pipeline_schema(discover()), indent=2))

@@ -1,0 +1,125 @@
+"""`medseg segment`: one case, from its files to masks, volumes and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from medseg.cli import options, require_existing
+from medseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from medseg.prediction import Result
+
+__all__ = ["command"]
+
+
+@click.command("segment")
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="FOLDER",
+    help="Folder for the results; appears complete or not at all.",
+)
+@click.option(
+    "-m", "--model", required=True, metavar="MODEL", help="Installed model, model folder or pipeline file."
+)
+@click.option(
+    "--input",
+    "named",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="An input by its name in the pipeline; repeatable.",
+)
+@click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
+@options.pixel_size
+@click.option("--threads", type=click.IntRange(min=1), help="Processor threads; by default all.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
+@options.overwrite
+@options.quiet
+@options.verbose
+def command(
+    images: tuple[str, ...],
+    out: str,
+    model: str,
+    named: tuple[str, ...],
+    force_modality: bool,
+    pixel_size: float | None,
+    threads: int | None,
+    seed: int,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Segment IMAGE (a DICOM folder, NIfTI, NRRD, MetaImage, PNG or TIFF) and measure what was found.
+
+    Writes masks, measurements, a preview and run.json into FOLDER, and prints the volumes.
+    """
+    by_name = _by_name(named)
+    for path in (*images, *by_name.values()):
+        require_existing(path)
+
+    from medseg.cli.progress import Progress
+    from medseg.prediction import Resources
+    from medseg.run import segment
+
+    with Progress(quiet=quiet) as progress:
+        result = segment(
+            *images,
+            inputs=by_name,
+            model=model,
+            out=out,
+            overwrite=overwrite,
+            force_modality=force_modality,
+            pixel_size=pixel_size,
+            resources=Resources(threads=threads, seed=seed, progress=progress.advance),
+            listener=progress.listen,
+        )
+    if not quiet:
+        _print(result, Path(out))
+
+
+def _by_name(named: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=PATH` pairs as a mapping."""
+    paths: dict[str, str] = {}
+    for pair in named:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--input {pair}: write NAME=PATH")
+        if name in paths:
+            raise UsageError(f"--input {name}: given twice")
+        paths[name] = path
+    return paths
+
+
+def _print(result: Result, out: Path) -> None:
+    """The volumes as a table, then where the files are."""
+    from medseg.cli.table import print_table
+
+    rows = []
+    for label in result.segmentation.labels:
+        found = {
+            row.quantity: row for row in result.measurements if row.label == label.name and row.object is None
+        }
+        size = found.get("volume") or found.get("area")
+        mean = found.get("intensity_mean")
+        rows.append(
+            (
+                label.name,
+                f"{size.value:,.1f} {size.unit}" if size and isinstance(size.value, float | int) else "",
+                f"{mean.value:.0f} {mean.unit}".strip()
+                if mean and isinstance(mean.value, float | int)
+                else "",
+                size.flag if size else "",
+            )
+        )
+    print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2))
+    for name, lack in result.provenance.get("left_out", {}).items():
+        click.echo(f"left out: {name} ({lack})", err=True)
+    preview = out / "preview.png"
+    click.echo(
+        f"Results are in {out}{f'; the picture is {preview}' if preview.exists() else ''}. Research use only."
+    )

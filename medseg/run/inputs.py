@@ -1,0 +1,107 @@
+"""From what the user named to one Volume: matched to the pipeline's inputs, checked, aligned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medseg.errors import InputError, UsageError
+from medseg.io import read
+from medseg.pipeline import Input
+from medseg.volume import Volume
+
+__all__ = ["Image", "case_id", "join", "match", "read_inputs"]
+
+Image = Volume | str | Path
+
+
+def match(wanted: Sequence[Input], given: Sequence[Image], named: Mapping[str, Image]) -> dict[str, Image]:
+    """Give each of the pipeline's inputs its image: by name first, the rest by position.
+
+    Raises UsageError where there are too few, too many or unknown ones.
+    """
+    names = [spec.name for spec in wanted]
+    for name in named:
+        if name not in names:
+            raise UsageError(f"the pipeline has no input {name!r}; it takes {', '.join(names)}")
+    open_places = [name for name in names if name not in named]
+    if len(given) != len(open_places):
+        raise UsageError(
+            f"the pipeline takes {len(names)} input{'s' * (len(names) > 1)} ({', '.join(names)}), "
+            f"{len(given) + len(named)} given"
+        )
+    images = {**named, **dict(zip(open_places, given, strict=True))}
+    return {name: images[name] for name in names}
+
+
+def read_inputs(
+    wanted: Sequence[Input], images: Mapping[str, Image], *, force_modality: bool, pixel_size: float | None
+) -> dict[str, Volume]:
+    """Read every input; raises InputError for a wrong modality unless `force_modality`."""
+    volumes: dict[str, Volume] = {}
+    for spec in wanted:
+        image = images[spec.name]
+        volume = image if isinstance(image, Volume) else read(image, pixel_size=pixel_size)
+        found = volume.source.modality if volume.source else None
+        if spec.modality and found and found != spec.modality and not force_modality:
+            where = "the volume" if isinstance(image, Volume) else str(image)
+            raise InputError(
+                f"{where}: is {found}, and input {spec.name!r} must be {spec.modality}; "
+                "choose another model or give --force-modality"
+            )
+        volumes[spec.name] = volume
+    return volumes
+
+
+def join(volumes: Mapping[str, Volume]) -> Volume:
+    """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
+
+    A single input stays as it is, its one channel named after the input. Raises InputError where two inputs do
+    not overlap, or where an input that must share a grid has more than one channel.
+    """
+    (first_name, first), *others = volumes.items()
+    if not others:
+        return first.replace(channels=(first_name,)) if len(first.channels) == 1 else first
+    arrays = []
+    for name, volume in volumes.items():
+        if len(volume.channels) != 1:
+            raise InputError(
+                f"input {name!r} has {len(volume.channels)} channels; joined inputs must have one each"
+            )
+        if volume.grid.unit != first.grid.unit:
+            raise InputError(
+                f"input {name!r} is in {volume.grid.unit}, input {first_name!r} in {first.grid.unit}"
+            )
+        if not _overlap(first, volume):
+            raise InputError(
+                f"inputs {first_name!r} and {name!r} do not overlap in space; are they of one examination?"
+            )
+        aligned = volume if volume.grid.same_as(first.grid) else volume.onto(first.grid)
+        arrays.append(aligned.array)
+    kind = np.result_type(*arrays)
+    return first.replace(
+        array=np.concatenate([a.astype(kind, copy=False) for a in arrays]), channels=tuple(volumes)
+    )
+
+
+def _overlap(one: Volume, other: Volume) -> bool:
+    """Whether the boxes around both grids share space."""
+    a, b = one.grid.corners(), other.grid.corners()
+    return bool(np.all(a.min(0) < b.max(0)) and np.all(b.min(0) < a.max(0)))
+
+
+def case_id(images: Mapping[str, Image], volumes: Mapping[str, Volume]) -> str:
+    """A name for the case that carries no patient data: the first file's stem, or a hash for DICOM."""
+    name, image = next(iter(images.items()))
+    source = volumes[name].source
+    if source is not None and source.format.startswith("DICOM"):
+        return "dicom-" + hashlib.sha256("".join(source.sha256).encode()).hexdigest()[:12]
+    if isinstance(image, Volume):
+        return Path(source.files[0]).name.split(".")[0] if source and source.files else "volume"
+    file = Path(image).name
+    for suffix in (".nii.gz", ".nii", ".nrrd", ".mha"):
+        file = file.removesuffix(suffix)
+    return file or "case"

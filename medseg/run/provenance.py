@@ -1,0 +1,196 @@
+"""What was done, with what, how long it took and how much memory: the content of `run.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from medseg.model import Model
+from medseg.pipeline import Pipeline
+from medseg.prediction import Resources
+from medseg.volume import Grid, Volume
+
+__all__ = ["Journal", "describe_input", "describe_pipeline", "sha256_of", "write_run_json"]
+
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "SimpleITK",
+    "nibabel",
+    "pydicom",
+    "connected-components-3d",
+    "edt",
+    "torch",
+    "monai",
+)
+Listener = Callable[[str, str, float | None], None]
+
+
+class Journal:
+    """Times every step and takes its peak memory; tells a listener when a step starts and ends.
+
+    `listener(place, name, seconds)` is called with seconds of None at the start. Memory is the peak resident set
+    of the process during the step; where the system cannot reset its mark, the peak so far.
+    """
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self.started = datetime.now(UTC)
+        self.steps: list[dict[str, Any]] = []
+        self._listener = listener or (lambda place, name, seconds: None)
+        self._clock = time.perf_counter()
+
+    @contextmanager
+    def step(self, place: str, name: str) -> Iterator[None]:
+        """Watch one step."""
+        self._listener(place, name, None)
+        _reset_peak()
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        self.steps.append(
+            {
+                "step": place,
+                "component": name,
+                "seconds": round(seconds, 3),
+                "peak_memory_mb": _peak_bytes() >> 20,
+            }
+        )
+        self._listener(place, name, seconds)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the journal was opened."""
+        return time.perf_counter() - self._clock
+
+
+def _reset_peak() -> None:
+    """Let the kernel start a new high-water mark (Linux: proc(5), clear_refs value 5)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_bytes() -> int:
+    """Highest resident set since the last reset, in bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        scale = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_input(name: str, volume: Volume) -> dict[str, Any]:
+    """An input without its path, which may hold a patient's name: format, hashes, geometry, verdict."""
+    grid = volume.grid
+    what: dict[str, Any] = {
+        "name": name,
+        "shape": list(grid.shape),
+        "spacing": [round(s, 6) for s in grid.spacing],
+        "unit": grid.unit,
+        "orientation": grid.axis_codes,
+        "channels": list(volume.channels),
+        "dtype": str(volume.array.dtype),
+    }
+    source = volume.source
+    if source is None:
+        return {**what, "format": "array", "sha256": hashlib.sha256(volume.array.tobytes()).hexdigest()}
+    joined = (
+        source.sha256[0]
+        if len(source.sha256) == 1
+        else hashlib.sha256("".join(source.sha256).encode()).hexdigest()
+    )
+    return {
+        **what,
+        "format": source.format,
+        "modality": source.modality,
+        "files": len(source.files),
+        "sha256": joined,
+        "verdict": source.verdict,
+        "policies": list(source.policies),
+        "planes": not isinstance(source.native, Grid),
+    }
+
+
+def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline in full, as a pipeline file would say it: qualified names, every parameter."""
+    return {
+        "inputs": [
+            {"name": spec.name, **({"modality": spec.modality} if spec.modality else {})}
+            for spec in pipeline.inputs
+        ],
+        "labels": {
+            label.value: {
+                key: value
+                for key in ("name", "code", "colour", "layer", "pair")
+                if (value := getattr(label, key)) is not None
+            }
+            for label in pipeline.labels
+        },
+        "preprocess": [dict(stage.written) for stage in pipeline.preprocess],
+        "segment": dict(pipeline.segment.written),
+        "postprocess": [dict(stage.written) for stage in pipeline.postprocess],
+        "measure": [dict(stage.written) for stage in pipeline.measure],
+        "write": [dict(stage.written) for stage in pipeline.write],
+    }
+
+
+def provenance(
+    *, case: str, model: Model, pipeline: Pipeline, inputs: list[dict[str, Any]], resources: Resources
+) -> dict[str, Any]:
+    """What is known before the walk begins."""
+    return {
+        "medseg": {"version": version("medseg")},
+        "notice": "Research use only. Not for diagnosis.",
+        "case": case,
+        "model": {
+            "name": model.name,
+            "version": model.card.version if model.card else None,
+            "licence": model.card.licence if model.card else None,
+            "distribution": model.entry.distribution if model.entry else None,
+            "pipeline_sha256": model.sha256,
+        },
+        "pipeline": describe_pipeline(pipeline),
+        "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
+        "inputs": inputs,
+        "seed": resources.seed,
+        "threads": resources.threads,
+        "environment": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
+        },
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def write_run_json(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Write `run.json`, the last file of a case: it marks the case complete."""
+    path = folder / "run.json"
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

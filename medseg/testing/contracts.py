@@ -1,0 +1,222 @@
+"""What every plugin must keep to, as checks that its author can run.
+
+    from medseg.testing.contracts import check_plugin
+
+    def test_contract() -> None:
+        check_plugin("medseg-ct")
+
+`medseg plugins check` runs the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from medseg.assemble import assemble, component_class, component_schema
+from medseg.config import describe
+from medseg.errors import InputError, MedsegError, PipelineError, PluginError
+from medseg.model import find_model
+from medseg.plugin.catalog import Catalog, Entry, Fault, discover
+from medseg.prediction import Prediction, Resources, Result, Wanted
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
+from medseg.volume import Grid, Volume
+
+__all__ = ["Finding", "check_plugin", "check_plugins"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one component, or of a plugin as a whole: `problem` is empty where all is well."""
+
+    what: str
+    problem: str = ""
+    traceback: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.problem or 'ok'}{f' ({self.note})' if self.note else ''}"
+
+    def as_json(self) -> dict[str, str]:
+        """The finding as plain data."""
+        return asdict(self)
+
+
+def check_plugin(distribution: str) -> None:
+    """Fail with every fault of a distribution's plugin, one a line; for a plugin's own tests."""
+    problems = [str(finding) for finding in check_plugins(discover(), distribution) if finding.problem]
+    if problems:
+        raise AssertionError("\n".join(problems))
+
+
+def check_plugins(catalog: Catalog, distribution: str | None = None) -> tuple[Finding, ...]:
+    """Load every component (of one distribution, or of all) and hold it against the contract of its kind.
+
+    Raises PipelineError where the distribution offers nothing.
+    """
+    faults = [fault for fault in catalog.faults if distribution in (None, fault.distribution)]
+    entries = [entry for entry in catalog.entries if distribution in (None, entry.distribution)]
+    if not faults and not entries:
+        raise PipelineError(f"no installed distribution called {distribution!r} offers medseg plugins")
+    return (*map(_faulty, faults), *(_checked(entry, catalog) for entry in entries))
+
+
+def _faulty(fault: Fault) -> Finding:
+    trace = "".join(traceback.format_exception(fault.exception)) if fault.exception else ""
+    return Finding(f"{fault.distribution} {fault.version}", fault.problem, trace)
+
+
+def _checked(entry: Entry, catalog: Catalog) -> Finding:
+    what = f"{entry.qualified} ({entry.kind})"
+    try:
+        note = _check_model(entry, catalog) if entry.kind == "model" else _check_component(entry)
+    except MedsegError as problem:
+        cause = problem.__cause__
+        trace = "" if cause is None else "".join(traceback.format_exception(cause))
+        return Finding(what, " ".join(str(problem).split()), trace)
+    except Exception as problem:  # noqa: BLE001 - foreign code runs here
+        reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        return Finding(what, f"raised {reason}", "".join(traceback.format_exception(problem)))
+    return Finding(what, note=note)
+
+
+def _check_model(entry: Entry, catalog: Catalog) -> str:
+    model = find_model(entry.qualified, catalog)
+    assemble(model.file, catalog)
+    return ""
+
+
+def _check_component(entry: Entry) -> str:
+    """The class, its documentation, and a run on a small image where its parameters all have defaults."""
+    kind = component_class(entry)
+    if not (kind.__doc__ or "").strip():
+        raise PluginError(f"{kind.__name__} has no docstring")
+    bare = [name for name, field in kind.model_fields.items() if not field.description]
+    if bare:
+        raise PluginError(f"parameters without a docstring under them: {', '.join(bare)}")
+    component_schema(kind)
+    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+    if needed:
+        return f"not run: {', '.join(needed)} must be given"
+    try:
+        step = kind()
+    except ValidationError as problem:  # parameters of which one or another must be given
+        return f"not run without parameters: {describe(problem, kind)}"
+    if kind.model_validate(step.model_dump(mode="json")) != step:
+        raise PluginError("its parameters do not survive being written to a file and read again")
+    return _RUNS[entry.kind](step)
+
+
+@cache
+def _image() -> tuple[Volume, Segmentation]:
+    """A soft-tissue ball of 20 mm radius in fat, oblique and anisotropic, with its mask."""
+    turn = np.deg2rad(12.0)
+    affine = np.diag([2.0, 2.0, 4.0, 1.0])
+    affine[:2, :2] = 2.0 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    grid = Grid((40, 36, 20), affine)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
+    ball = np.linalg.norm(grid.to_world(index) - grid.centre, axis=-1) <= 20.0
+    noise = np.random.default_rng(0).normal(0, 8, grid.shape)
+    array = (np.where(ball, 60.0, -100.0) + noise).astype(np.float32)[None]
+    labels = LabelTable((Label(1, "ball"), Label(2, "absent")))
+    return Volume(array, grid), Segmentation.from_masks({"ball": ball}, grid, labels)
+
+
+def _twice(call: Callable[[], Any], *arrays: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+    """Run twice and see that what went in is unchanged; raises PluginError if not."""
+    before = [array.tobytes() for array in arrays]
+    results = call(), call()
+    if any(array.tobytes() != old for array, old in zip(arrays, before, strict=True)):
+        raise PluginError("wrote into the array it was given")
+    return results
+
+
+def _run_preprocessor(step: Step) -> str:
+    assert isinstance(step, Preprocessor)
+    volume, _ = _image()
+    first, second = _twice(lambda: Preprocessor.check(step(volume)), volume.array)
+    if not np.array_equal(first.array, second.array):
+        raise PluginError("gave two different images for one input")
+    return ""
+
+
+def _run_segmenter(step: Step) -> str:
+    assert isinstance(step, Segmenter)
+    volume, _ = _image()
+    labels = step.labels()
+    if labels is not None and not isinstance(labels, LabelTable):
+        raise PluginError(f"labels() returned {type(labels).__name__}, not a LabelTable")
+    try:
+        with step.open(Resources()) as predictor:
+            if not isinstance(predictor, Predictor):
+                raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
+            predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted())
+            Predictor.check(predictor(volume, onto=volume.grid, wanted=Wanted()), onto=volume.grid)
+    except InputError as refusal:
+        return f"refused the test image: {refusal}"
+    return ""
+
+
+def _run_postprocessor(step: Step) -> str:
+    assert isinstance(step, Postprocessor)
+    volume, segmentation = _image()
+    first, second = _twice(
+        lambda: Postprocessor.check(step(segmentation, volume), onto=volume.grid),
+        segmentation.array,
+        volume.array,
+    )
+    if not np.array_equal(first.array, second.array):
+        raise PluginError("gave two different masks for one input")
+    return ""
+
+
+def _run_measurement(step: Step) -> str:
+    assert isinstance(step, Measurement)
+    volume, segmentation = _image()
+    prediction = Prediction(segmentation=segmentation)
+    first, second = _twice(
+        lambda: Measurement.check(step(volume, segmentation, prediction), segmentation=segmentation),
+        segmentation.array,
+        volume.array,
+    )
+    if first != second:
+        raise PluginError("measured two different results for one input")
+    return ""
+
+
+def _run_writer(step: Step) -> str:
+    assert isinstance(step, Writer)
+    volume, segmentation = _image()
+    lack = step.needs(volume)
+    if lack is not None:
+        return f"not run: {lack}"
+    result = Result(
+        case_id="check",
+        volume=volume,
+        prediction=Prediction(segmentation=segmentation),
+        segmentation=segmentation,
+        measurements=(),
+        provenance={},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        if not Writer.check(step(result, Path(folder)), folder=Path(folder)):
+            raise PluginError("wrote nothing")
+    return ""
+
+
+_RUNS: dict[str, Callable[[Step], str]] = {
+    "preprocessor": _run_preprocessor,
+    "segmenter": _run_segmenter,
+    "postprocessor": _run_postprocessor,
+    "measurement": _run_measurement,
+    "writer": _run_writer,
+}

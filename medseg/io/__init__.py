@@ -1,1 +1,201 @@
-"""Reading images and writing results."""
+"""Reading images: `read` gives a Volume, `inspect` says what a file or folder could be read as.
+
+The format is decided by content and name together; where they contradict each other the file is refused. What
+is wrong with an input is an InputError of one line that names the file, says what is wrong and what to do.
+
+    volume = read("ct.nii.gz")
+    for candidate in inspect("study/"):
+        print(candidate.description, candidate.shape, candidate.verdict)
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISDIR
+from typing import TYPE_CHECKING
+
+from medseg.errors import InputError, ResourceError, UsageError
+from medseg.io.regular_file import open_regular, printable, require_regular
+from medseg.io.verdict import Candidate
+
+if TYPE_CHECKING:
+    from medseg.volume import Volume
+
+__all__ = ["inspect", "read"]
+
+PEEK_BYTES = 4096
+PICTURES = ("PNG", "TIFF")
+SUFFIXES = {
+    ".nii": "NIfTI",
+    ".nii.gz": "gzip",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+    ".ima": "DICOM",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+MAGIC = (
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"NRRD000", "NRRD"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (344, b"n+1\0", "NIfTI"),
+    (344, b"ni1\0", "NIfTI"),
+    (4, b"n+2\0", "NIfTI"),
+    (4, b"ni2\0", "NIfTI"),
+    (0, (348).to_bytes(4, "little"), "NIfTI"),
+    (0, (348).to_bytes(4, "big"), "NIfTI"),
+    (0, (540).to_bytes(4, "little"), "NIfTI"),
+    (0, (540).to_bytes(4, "big"), "NIfTI"),
+    (128, b"DICM", "DICOM"),
+    (0, b"\x02\0\0\0UL", "DICOM"),  # file meta information without its preamble
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"%PDF", "PDF"),
+)
+READ = {"NIfTI", "gzip", "DICOM", "NRRD", "MetaImage", *PICTURES}
+CONVERT = "convert it to NIfTI, DICOM, NRRD, MetaImage, PNG or TIFF"
+
+
+def read(path: str | Path, *, pixel_size: float | None = None) -> "Volume":
+    """The image in a file or DICOM folder.
+
+    `pixel_size` gives a picture (PNG, TIFF) its scale in mm; other formats carry their own, and giving one is
+    a UsageError. All that is wrong with the input is an InputError (GeometryError where its geometry is
+    doubtful); ResourceError where it does not fit in memory.
+    """
+    path = Path(path)
+    with _one_line(path):
+        kind = _kind(path)
+        if pixel_size is not None and kind not in PICTURES:
+            raise UsageError(f"{printable(path)}: a pixel size is for PNG and TIFF; {kind} has its own scale")
+        if kind == "DICOM":
+            from medseg.io.dicom import read_dicom
+
+            return read_dicom(path)
+        if kind in PICTURES:
+            from medseg.io.picture import read_picture
+
+            return read_picture(path, pixel_size=pixel_size)
+        if kind in {"NRRD", "MetaImage"}:
+            from medseg.io.itk import read_itk
+
+            return read_itk(path)
+        from medseg.io.nifti import read_nifti
+
+        return read_nifti(path)
+
+
+def inspect(path: str | Path) -> tuple[Candidate, ...]:
+    """Every volume that a file or folder could be read as, with its verdict, from headers only.
+
+    Raises InputError where there is no image at all.
+    """
+    path = Path(path)
+    with _one_line(path):
+        kind = _kind(path)
+        if kind == "DICOM":
+            from medseg.io.dicom import describe_dicom
+
+            return describe_dicom(path)
+        if kind in PICTURES:
+            from medseg.io.picture import describe_picture
+
+            return describe_picture(path)
+        if kind in {"NRRD", "MetaImage"}:
+            from medseg.io.itk import describe_itk
+
+            return describe_itk(path)
+        from medseg.io.nifti import describe_nifti
+
+        return describe_nifti(path)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn what libraries raise over damaged data into one InputError line."""
+    try:
+        yield
+    except MemoryError as problem:
+        raise ResourceError(
+            f"{printable(path)}: does not fit in memory; free some or crop the image"
+        ) from problem
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        EOFError,
+        OSError,
+        struct.error,
+        zlib.error,
+    ) as problem:
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise InputError(
+            f"{printable(path)}: cannot be read ({reason}); check or export it again"
+        ) from problem
+
+
+def _kind(path: Path) -> str:
+    """The format by content, where the name does not contradict it; a folder is DICOM."""
+    status = require_regular(path, or_folder=True)
+    if S_ISDIR(status.st_mode):
+        if next(path.iterdir(), None) is None:
+            raise InputError(f"{printable(path)}: the folder is empty; give a folder of DICOM files")
+        return "DICOM"
+    if status.st_size == 0:
+        raise InputError(f"{printable(path)}: the file is empty (0 bytes); copy or export it again")
+    with open_regular(path) as file:
+        content = _by_content(file.read(PEEK_BYTES))
+    named = _by_name(path)
+    if content not in READ:
+        held = f"named {named[0]} but holds {content}" if named else f"holds {content}"
+        raise InputError(f"{printable(path)}: {held}, not a recognised image format; {CONVERT}")
+    if named and named[1] != content:
+        raise InputError(
+            f"{printable(path)}: the extension {named[0]} and the format of its content, {content}, disagree; rename it"
+        )
+    if not named and content != "DICOM":  # DICOM files may have any name
+        raise InputError(
+            f"{printable(path)}: holds {content}, but its extension is not {_suffixes(content)}; rename it"
+        )
+    return "NIfTI" if content == "gzip" else content
+
+
+def _by_content(start: bytes) -> str:
+    """What the first bytes say: a format's name, or words for what is not an image."""
+    for offset, magic, kind in MAGIC:
+        if start[offset : offset + len(magic)] == magic:
+            return kind
+    try:
+        # a peek may end within a character, so a few bytes fewer will do
+        text = start[: max(1, len(start) - 3)].decode("utf-8")
+    except UnicodeDecodeError:
+        return "unknown data"
+    if any(not c.isprintable() and not c.isspace() for c in text):
+        return "unknown data"
+    keys = {line.partition("=")[0].strip() for line in text.splitlines()}
+    return "MetaImage" if {"NDims", "DimSize"} <= keys else "text"
+
+
+def _by_name(path: Path) -> tuple[str, str] | None:
+    """The name's extension and the format it stands for; None where it stands for none."""
+    name = path.name.lower()
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return suffix, SUFFIXES[suffix]
+    return None
+
+
+def _suffixes(kind: str) -> str:
+    return " or ".join(suffix for suffix, format_ in SUFFIXES.items() if format_ == kind)

@@ -1,0 +1,268 @@
+"""The NIfTI-1 and NIfTI-2 header: what it claims, checked before a single voxel is allocated.
+
+Standard: https://nifti.nimh.nih.gov/nifti-1 and nifti-2 (field names below are those of the standard).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import GeometryError, InputError
+from medseg.volume import Grid
+
+__all__ = ["CHANNELS_4D", "INTENT_LABEL", "Header", "Layout", "geometry", "header_bytes", "layout", "parse"]
+
+Header: TypeAlias = Any  # nibabel.Nifti1Header or Nifti2Header, which carry no types
+
+HEADER_BYTES = {348: "NIfTI-1", 540: "NIfTI-2"}
+# Voxels start behind the header and the four bytes that announce extensions.
+FIRST_VOXEL = {348: 352, 540: 544}
+DATATYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+COLOURS = {128: ("red", "green", "blue"), 2304: ("red", "green", "blue", "alpha")}
+REFUSED = {
+    0: "unknown", 1: "1-bit", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256",
+}  # fmt: skip
+INTENT_LABEL = 1002
+INTENT_VECTOR = 1007
+CHANNELS_4D = b"medseg channels"
+"""`intent_name` of a 4-D file whose last axis is channels, not time; the standard has no mark for it."""
+MOST_CHANNELS = 1024  # so that a header cannot make us build millions of names
+MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+UNIT_NAMES = {1: "metres", 3: "micrometres"}
+AGREEMENT = 1e-3  # voxels, as Grid.same_as
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the voxels lie in the file: `shape` (i, j, k), channels, type, and the scaling to apply.
+
+    `interleaved` is True where the channels of one voxel are neighbours (RGB); else each channel is a block.
+    """
+
+    shape: tuple[int, int, int]
+    channels: tuple[str, ...]
+    dtype: np.dtype[Any]
+    interleaved: bool
+    offset: int
+    slope: float
+    intercept: float
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all channels of all voxels."""
+        return math.prod(self.shape) * len(self.channels) * self.dtype.itemsize
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored numbers are not yet the values; slope 0 means "not scaled" (NIfTI-1, scl_slope)."""
+        return self.slope != 0 and (self.slope, self.intercept) != (1.0, 0.0)
+
+
+def header_bytes(read: Callable[[int], bytes], name: str) -> bytes:
+    """Take the header from the start of a stream; raises InputError where it is cut or is no NIfTI header."""
+    first = read(348)
+    if len(first) < 348:
+        raise InputError(
+            f"{name}: truncated: {len(first)} bytes, and a NIfTI header has 348; copy the file again"
+        )
+    sizes = (int.from_bytes(first[:4], "little", signed=True), int.from_bytes(first[:4], "big", signed=True))
+    if 540 in sizes:
+        first += read(540 - 348)
+        if len(first) < 540:
+            raise InputError(f"{name}: truncated in its NIfTI-2 header of 540 bytes; copy the file again")
+    elif 348 not in sizes:
+        if first[344:348] in {b"n+1\0", b"ni1\0"}:
+            raise InputError(
+                f"{name}: damaged NIfTI header: sizeof_hdr is {sizes[0]}, not 348; export it again"
+            )
+        raise InputError(f"{name}: not a NIfTI file: no NIfTI header at its start; check the file's format")
+    return first
+
+
+def parse(block: bytes, name: str) -> Header:
+    """The header's fields (a nibabel header, either endianness) from the bytes of `header_bytes`.
+
+    Raises InputError for a wrong magic and for the two-file form (.hdr with .img).
+    """
+    import nibabel
+
+    order = "<" if int.from_bytes(block[:4], "little") == len(block) else ">"
+    kind: Any = nibabel.Nifti1Header if len(block) == 348 else nibabel.Nifti2Header
+    header = kind(block, endianness=order, check=False)
+    magic = block[344:348] if len(block) == 348 else block[4:12]
+    if magic[:3] in {b"ni1", b"ni2"}:
+        raise InputError(
+            f"{name}: the header of a .hdr/.img pair; pairs are not read yet, convert it to one .nii file"
+        )
+    expected = b"n+1\0" if len(block) == 348 else b"n+2\0\r\n\x1a\n"
+    if magic != expected:
+        raise InputError(
+            f"{name}: not a NIfTI file: its magic is {magic!r}, not {expected!r}; check the file's format"
+        )
+    return header
+
+
+def layout(header: Header, name: str) -> Layout:
+    """What the header claims about the voxels; raises InputError where it makes no sense or is not read."""
+    dims = _dims(header, name)
+    dtype, colours = _datatype(header, name)
+    channels, volumes = _channels(header, dims)
+    if volumes > 1:
+        raise InputError(
+            f"{name}: {len(dims)}-D, holds {volumes} volumes (time points or channels); split it first"
+        )
+    if len(channels) > 1 and colours:
+        raise InputError(f"{name}: a vector of colours is not read; convert it to grey values first")
+    slope, intercept = (0.0, 0.0) if colours else _scaling(header, name)
+    i, j, k = (*dims, 1, 1, 1)[:3]
+    return Layout(
+        (i, j, k), colours or channels, dtype, bool(colours), _offset(header, name), slope, intercept
+    )
+
+
+def _dims(header: Header, name: str) -> tuple[int, ...]:
+    count = int(header["dim"][0])
+    if not 1 <= count <= 7:
+        raise InputError(
+            f"{name}: damaged header: dim[0] is {count}, and an image has 1 to 7 dimensions; export it again"
+        )
+    dims = tuple(int(n) for n in header["dim"][1 : count + 1])
+    if min(dims) < 1:
+        raise InputError(f"{name}: damaged header: dimensions {dims} must all be at least 1; export it again")
+    return dims
+
+
+def _channels(header: Header, dims: tuple[int, ...]) -> tuple[tuple[str, ...], int]:
+    """Channel names and the number of volumes that remain; a vector lies along the fifth axis."""
+    marked = header["intent_name"].item() == CHANNELS_4D and len(dims) == 4
+    vector = int(header["intent_code"]) == INTENT_VECTOR and len(dims) >= 5
+    count = dims[3] if marked else dims[4] if vector else 1
+    names = tuple(f"channel {n + 1}" for n in range(count)) if 1 < count <= MOST_CHANNELS else ("image",)
+    return names, math.prod(dims[3:]) // len(names)
+
+
+def _datatype(header: Header, name: str) -> tuple[np.dtype[Any], tuple[str, ...]]:
+    """The type of one number, in the file's byte order, and the names of a colour's parts."""
+    code, bits = int(header["datatype"]), int(header["bitpix"])
+    colours = COLOURS.get(code, ())
+    if code not in DATATYPES and not colours:
+        known = REFUSED.get(code, "undefined")
+        raise InputError(
+            f"{name}: data type {code} ({known}) is not read; convert it to an integer or float type"
+        )
+    dtype = np.dtype(DATATYPES.get(code, "u1")).newbyteorder(header.endianness)
+    expected = 8 * dtype.itemsize * max(1, len(colours))
+    if bits != expected:
+        raise InputError(
+            f"{name}: damaged header: bitpix is {bits}, and data type {code} has {expected}; export it again"
+        )
+    return dtype, colours
+
+
+def _scaling(header: Header, name: str) -> tuple[float, float]:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope) or (slope != 0 and not math.isfinite(intercept)):
+        raise InputError(
+            f"{name}: scl_slope {slope:g} and scl_inter {intercept:g} must be finite; export it again"
+        )
+    return slope, intercept
+
+
+def _offset(header: Header, name: str) -> int:
+    offset, first = float(header["vox_offset"]), FIRST_VOXEL[len(header.binaryblock)]
+    if not math.isfinite(offset) or offset < first or offset != int(offset):
+        raise InputError(
+            f"{name}: damaged header: vox_offset is {offset:g}, and must be a whole number from {first}"
+        )
+    return int(offset)
+
+
+def geometry(header: Header, shape: tuple[int, int, int], name: str) -> tuple[Grid, tuple[str, ...]]:
+    """The grid in RAS+ millimetres and what was done to get there, one line each.
+
+    The sform is used where its code is set, else the qform. Raises GeometryError where neither is set, where
+    both are and disagree, or where the affine is singular or not finite.
+    """
+    code = int(header["xyzt_units"]) & 7
+    if code not in MM_PER_UNIT:
+        raise InputError(f"{name}: xyzt_units names an undefined unit of length ({code}); set it to mm")
+    coded = [form for form in ("sform", "qform") if int(header[f"{form}_code"]) > 0]
+    if not coded:
+        raise GeometryError(
+            f"{name}: no orientation: sform and qform codes are 0, so left and right are unknown; set one"
+        )
+    grids = [_grid(header, form, shape, name) for form in coded]
+    if len(grids) == 2:
+        _require_agreement(header, grids[0], grids[1], name)
+    if code not in UNIT_NAMES:
+        return grids[0], ()
+    scale = np.diag([*[MM_PER_UNIT[code]] * 3, 1.0])
+    return Grid(shape, scale @ grids[0].affine), (f"affine converted from {UNIT_NAMES[code]} to mm",)
+
+
+def _grid(header: Header, form: str, shape: tuple[int, int, int], name: str) -> Grid:
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        affine = header.get_sform() if form == "sform" else _qform(header)
+        return Grid(shape, affine)
+    except (GeometryError, HeaderDataError, ValueError) as problem:
+        raise GeometryError(f"{name}: {form} cannot be used: {problem}; correct the header") from problem
+
+
+def _qform(header: Header, **changed: np.floating[Any]) -> NDArray[np.float64]:
+    """The qform's affine, with some quaternion fields changed; qfac 0 counts as 1 (NIfTI-1, method 2)."""
+    header = header.copy()
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1
+    for field, value in changed.items():
+        header[field] = value
+    with np.errstate(all="ignore"):  # what is not finite is refused by Grid, in words
+        affine: NDArray[np.float64] = header.get_qform()
+    return affine
+
+
+def _require_agreement(header: Header, sform: Grid, qform: Grid, name: str) -> None:
+    """Refuse two orientations that differ by more than the qform's own rounding.
+
+    The quaternion's real part is not stored but computed from three 32-bit numbers; near half a turn, one
+    unit in their last place moves the corner of a large image by a tenth of a voxel. So much is allowed, up
+    to half a voxel.
+    """
+    if sform.same_as(qform, AGREEMENT):
+        return
+    rounding = 0.0
+    for field in ("quatern_b", "quatern_c", "quatern_d"):
+        value = header[field][()]
+        ends = (np.nextafter(value, value.dtype.type(end)) for end in (-2, 2))
+        moved = [_displacement(qform.affine, _qform_or(header, field, end, qform), qform)[0] for end in ends]
+        rounding += max(moved)
+    voxels, mm = _displacement(sform.affine, qform.affine, sform)
+    if voxels > AGREEMENT + min(rounding, 0.5):
+        raise GeometryError(
+            f"{name}: doubtful orientation: sform and qform differ by up to {mm:.2f} mm; correct the header"
+        )
+
+
+def _qform_or(header: Header, field: str, value: Any, otherwise: Grid) -> NDArray[np.float64]:
+    try:
+        return _qform(header, **{field: value})
+    except ValueError:  # beyond a unit quaternion
+        return otherwise.affine
+
+
+def _displacement(first: NDArray[np.float64], second: NDArray[np.float64], grid: Grid) -> tuple[float, float]:
+    """How far apart the two affines put any corner voxel of `grid`, in voxels of it and in mm."""
+    ends = np.asarray(grid.shape) - 1
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * ends
+    apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]
+    voxels = np.linalg.solve(grid.affine[:3, :3], apart.T)
+    return float(np.abs(voxels).max()), float(np.linalg.norm(apart, axis=1).max())

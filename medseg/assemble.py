@@ -63,13 +63,14 @@ def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
     for label in found:
         if (label.value, label.layer) not in places:
             raise PipelineError(
-                f"labels: segmenter {segment.name!r} gives {label.value} ({label.name}) in layer {label.layer}; name it too"
+                f"labels: segmenter {segment.name!r} gives {label.value} ({label.name}) "
+                f"in layer {label.layer}; name it too"
             )
     return said
 
 
 def component_class(entry: Entry) -> type[Step]:
-    """Import a component's class and hold it against its kind; raises PluginError, blaming the distribution."""
+    """Import a component's class and hold it against its kind; raises PluginError that blames the plugin."""
     found = entry.load()
     base = BASES[entry.kind]
     if not (isinstance(found, type) and issubclass(found, base)):

@@ -1,7 +1,7 @@
 """Models: ready-to-run folders of data, found by name, folder or pipeline file.
 
-A model folder holds `pipeline.yaml`, `card.yaml` and, if it was trained, weights. It is data only: nothing in it
-is imported or run.
+A model folder holds `pipeline.yaml`, `card.yaml` and, if it was trained, weights. It is data only: nothing in
+it is imported or run.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Model:
 def find_model(name: str | Path, catalog: Catalog) -> Model:
     """The model that `--model` means: an installed name, a folder, or a pipeline file.
 
-    An installed name wins over a file of the same name; write ./NAME for the file. Raises ModelError where there
-    is no such model, PipelineError where its pipeline is wrong.
+    An installed name wins over a file of the same name; write ./NAME for the file. Raises ModelError where
+    there is no such model, PipelineError where its pipeline is wrong.
     """
     text = str(name)
     entries = [entry for entry in catalog.of_kind("model") if text in (entry.component.name, entry.qualified)]
@@ -90,7 +90,7 @@ def find_model(name: str | Path, catalog: Catalog) -> Model:
         return _folder(path, path.resolve().name)
     if path.is_file():
         return _lone(path)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 and not _looks_qualified(text, catalog):
+    if path.suffix in (".yaml", ".yml") or (len(path.parts) > 1 and not _looks_qualified(text, catalog)):
         raise ModelError(f"{text}: no such file or folder")
     try:
         catalog.find("model", text)

@@ -1,7 +1,7 @@
 """The walk: preprocess, segment, postprocess, measure, write, in the order of the pipeline file.
 
-Reading comes before it and publishing after it (`medseg.run`). Here are the verbs only; every step's output is
-held against its contract, and whatever fails says which step of which plugin it was.
+Reading comes before it and publishing after it (`medseg.run`). Here are the verbs only; every step's output
+is held against its contract, and whatever fails says which step of which plugin it was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from medseg.volume import Volume
 
 __all__ = ["Input", "Pipeline", "Stage", "Watch", "walk", "write"]
 
-S = TypeVar("S", bound=Step, covariant=True)
+S_co = TypeVar("S_co", bound=Step, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Stage(Generic[S]):
+class Stage(Generic[S_co]):
     """A step in its place: where the pipeline file names it, whose it is, and itself.
 
     `written` is the step as a pipeline file would say it in full: qualified name and all parameters.
@@ -43,7 +43,7 @@ class Stage(Generic[S]):
     name: str
     distribution: str
     version: str
-    step: S
+    step: S_co
     written: Mapping[str, Any]
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ def unwatched(stage: Stage[Step]) -> AbstractContextManager[None]:
 def walk(
     pipeline: Pipeline, volume: Volume, predictor: Predictor, *, watch: Watch = unwatched
 ) -> tuple[Prediction, Segmentation, tuple[Measured, ...]]:
-    """Take a volume, as read, through the pipeline up to its measurements; all results lie on its own grid."""
+    """Take a volume, as read, through the pipeline up to its measurements; all results lie on its grid."""
     prepared = volume
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):

@@ -6,10 +6,10 @@ Nothing heavy is imported here or by a command's `--help`: a command imports wha
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 
@@ -62,7 +62,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="medseg", message="%(prog)s %(version)s")
 def medseg() -> None:
-    """Medical image segmentation: masks and volumes from a DICOM folder or a NIfTI file.
+    r"""Medical image segmentation: masks and volumes from a DICOM folder or a NIfTI file.
 
     For research use only, not for diagnosis.
 
@@ -76,38 +76,37 @@ def medseg() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; whatever goes wrong is one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "-v" in given or "--verbose" in given
     try:
         medseg.main(args=given, prog_name="medseg", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.ClickException as problem:
-        return _fail(problem.format_message(), UsageError.exit_code, verbose=verbose)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("interrupted; nothing was written", INTERRUPTED, verbose=False)
     except SystemExit as ended:  # a signal, or a command with an exit code of its own
         return ended.code if isinstance(ended.code, int) else BUG
-    except MedsegError as problem:
-        notes = "; ".join(getattr(problem, "__notes__", ()))
-        return _fail(f"{problem}{f' [{notes}]' if notes else ''}", problem.exit_code, verbose=verbose)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as problem:  # noqa: BLE001 - the last border: a bug of ours, told in one line
-        notes = "; ".join(getattr(problem, "__notes__", ()))
-        reason = " ".join(str(problem).split())
-        text = f"a bug in medseg, please report it: {type(problem).__name__}: {reason}{f' [{notes}]' if notes else ''}"
-        return _fail(text + ("" if verbose else "; -v shows the traceback"), BUG, verbose=verbose)
+    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last border
+        message, code = _told(problem)
+        if "-v" in given or "--verbose" in given:
+            traceback.print_exception(problem)
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        click.echo(f"medseg: {line}", err=True)
+        return code
     return 0
 
 
-def _fail(message: str, code: int, *, verbose: bool) -> int:
-    """One line on stderr, control characters made visible; with -v the traceback before it."""
-    if verbose and sys.exc_info()[1] is not None and code != INTERRUPTED:
-        logging.getLogger("medseg").debug("traceback", exc_info=True)
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-    click.echo(f"medseg: {line}", err=True)
-    return code
+def _told(problem: BaseException) -> tuple[str, int]:
+    """What to say of a failure, in one line, and the exit code."""
+    notes = "; ".join(getattr(problem, "__notes__", ()))
+    where = f" [{notes}]" if notes else ""
+    if isinstance(problem, KeyboardInterrupt | click.exceptions.Abort):
+        return "interrupted; nothing was written", INTERRUPTED
+    if isinstance(problem, click.ClickException):
+        return problem.format_message(), UsageError.exit_code
+    if isinstance(problem, MedsegError):
+        return f"{problem}{where}", problem.exit_code
+    reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    return f"a bug in medseg, please report it: {reason}{where}; -v shows the traceback", BUG
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -24,7 +24,7 @@ def check(file: str) -> None:
 
     if not Path(file).exists():
         raise ModelError(f"{file}: no such file or folder")
-    model, pipeline = prepare(Path(file).resolve())
+    _, pipeline = prepare(Path(file).resolve())
     steps = ", ".join(f"{stage.name} ({stage.distribution} {stage.version})" for stage in pipeline.stages)
     click.echo(f"{file}: ok: {len(pipeline.labels)} labels; {steps}")
 

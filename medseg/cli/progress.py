@@ -27,7 +27,7 @@ LONG = 1.0  # seconds; shorter steps are not worth a line of a log file
 
 
 class Progress:
-    """Shows the steps of a run on stderr: live with rich on a terminal, plain lines elsewhere, nothing if quiet."""
+    """Shows the steps of a run on stderr: live on a terminal, plain lines elsewhere, nothing if quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet

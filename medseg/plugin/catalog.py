@@ -65,7 +65,7 @@ class Entry:
         module_name, _, class_name = self.component.target.partition(":")
         try:
             return getattr(importlib.import_module(module_name), class_name)
-        except Exception as problem:  # noqa: BLE001 - foreign code runs here: whatever it raises is the plugin's
+        except Exception as problem:
             reason = " ".join(str(problem).split()) or type(problem).__name__
             raise PluginError(
                 f"{self.kind} {self.origin} cannot be loaded from {self.component.target}: "
@@ -77,7 +77,7 @@ class Entry:
         package, _, inside = self.component.target.partition(":")
         try:
             module = importlib.import_module(package)
-        except Exception as problem:  # noqa: BLE001 - foreign code runs here
+        except Exception as problem:
             raise PluginError(
                 f"model {self.origin}: package {package} cannot be imported: {problem}"
             ) from problem
@@ -114,7 +114,7 @@ class Catalog:
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component of this name or `distribution/name`; raises PipelineError with what is there instead."""
+        """The component of this name or `distribution/name`; raises PipelineError with what there is."""
         entries = self.of_kind(kind)
         found = [entry for entry in entries if name in (entry.component.name, entry.qualified)]
         if len(found) == 1:
@@ -122,7 +122,8 @@ class Catalog:
         if found:
             places = " and ".join(f"{e.distribution} {e.version}" for e in found)
             raise PipelineError(
-                f"{kind} {name!r} is provided by {places}; write {' or '.join(repr(e.qualified) for e in found)}"
+                f"{kind} {name!r} is provided by {places}; "
+                f"write {' or '.join(repr(e.qualified) for e in found)}"
             )
         raise PipelineError(self._unknown(kind, name, entries))
 
@@ -152,8 +153,8 @@ class Catalog:
 def discover(environment: Mapping[str, str] = os.environ) -> Catalog:
     """Collect the records of all installed plugins, each guarded from the others.
 
-    `MEDSEG_DISABLE_PLUGINS` (distributions or entry points, separated by commas, or `*` for all but the built-in
-    ones) is honoured before anything of a plugin is imported.
+    `MEDSEG_DISABLE_PLUGINS` (distributions or entry points, separated by commas, or `*` for all but the
+    built-in ones) is honoured before anything of a plugin is imported.
     """
     unwanted = {part.strip().lower() for part in environment.get(DISABLE, "").split(",") if part.strip()}
     entries: list[Entry] = []

@@ -12,11 +12,11 @@ FOLDER_TARGET = re.compile(r"[A-Za-z_][\w.]*:[\w-]+(/[\w-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """What a hook yields: inert, and imported only when a pipeline names it.
+    """What a hook yields: inert, imported only when a pipeline names it.
 
     `name` is lower-case words joined by dashes, unique within a kind and a distribution. `target` is
-    "package.module:Class", or for a model "package:folder/in/it". `summary` is one line for lists. The hook that
-    yields it gives the kind.
+    "package.module:Class", or for a model "package:folder/in/it". `summary` is one line for lists. The
+    hook that yields it gives the kind.
     """
 
     name: str

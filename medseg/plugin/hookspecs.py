@@ -45,7 +45,7 @@ def medseg_segmenters() -> Iterable[Component]:
 
         @hookimpl
         def medseg_segmenters():
-            yield Component("tissue-rules", "medseg_ct.tissue_rules:TissueRules", "CT tissues by published rules.")
+            yield Component("tissue-rules", "medseg_ct.tissue_rules:TissueRules", "CT tissues, by rules.")
     """
     return ()
 
@@ -71,7 +71,7 @@ def medseg_measurements() -> Iterable[Component]:
 
         @hookimpl
         def medseg_measurements():
-            yield Component("surface", "medseg_surface.area:SurfaceArea", "Surface area of each label in cm2.")
+            yield Component("surface", "medseg_surface.area:SurfaceArea", "Surface area in cm2.")
     """
     return ()
 
@@ -80,7 +80,8 @@ def medseg_measurements() -> Iterable[Component]:
 def medseg_writers() -> Iterable[Component]:
     """Offer writers of one kind of file.
 
-    The class at `target` subclasses `medseg.Writer`; it writes into a folder that is published when all have succeeded.
+    The class at `target` subclasses `medseg.Writer`; it writes into a folder that is published once all have
+    succeeded.
 
         @hookimpl
         def medseg_writers():

@@ -22,7 +22,7 @@ from medseg.volume import Volume
 __all__ = ["prepare", "segment"]
 
 
-def segment(
+def segment(  # noqa: PLR0913 - the front door: all but the images are named
     *images: Image,
     model: str | Path,
     inputs: Mapping[str, Image] | None = None,
@@ -50,7 +50,7 @@ def segment(
         listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
 
     Raises:
-        InputError, PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is then left in `out`.
+        InputError, PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is left in `out`.
     """
     chosen, pipeline = prepare(model)
     matched = match(pipeline.inputs, images, inputs or {})
@@ -153,8 +153,8 @@ class _Case:
         limit = self.resources.max_memory_bytes or _available_bytes()
         if limit is not None and plan.peak_bytes > limit:
             raise ResourceError(
-                f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, and {limit / 1e9:.1f} GB "
-                "may be used; free memory or give a smaller field of view"
+                f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, "
+                f"and {limit / 1e9:.1f} GB may be used; free memory or give a smaller field of view"
             )
 
 

@@ -59,8 +59,8 @@ def read_inputs(
 def join(volumes: Mapping[str, Volume]) -> Volume:
     """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
 
-    A single input stays as it is, its one channel named after the input. Raises InputError where two inputs do
-    not overlap, or where an input that must share a grid has more than one channel.
+    A single input stays as it is, its one channel named after the input. Raises InputError where two inputs
+    do not overlap, or where an input that must share a grid has more than one channel.
     """
     (first_name, first), *others = volumes.items()
     if not others:

@@ -40,8 +40,8 @@ Listener = Callable[[str, str, float | None], None]
 class Journal:
     """Times every step and takes its peak memory; tells a listener when a step starts and ends.
 
-    `listener(place, name, seconds)` is called with seconds of None at the start. Memory is the peak resident set
-    of the process during the step; where the system cannot reset its mark, the peak so far.
+    `listener(place, name, seconds)` is called with seconds of None at the start. Memory is the peak resident
+    set of the process during the step; where the system cannot reset its mark, the peak so far.
     """
 
     def __init__(self, listener: Listener | None = None) -> None:

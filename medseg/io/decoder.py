@@ -1,0 +1,269 @@
+"""Decode the pixels of untrusted files in one long-lived child process.
+
+Codecs are large pieces of C that read whatever a file says. They run in a process that has neither torch nor
+the results in it, with a memory limit and a time limit; when it dies, one file is refused and the next request
+starts a fresh process. Replies are JSON and raw bytes over a pipe: nothing is unpickled.
+
+    decode({"do": "itk", "image_io": "NrrdImageIO"}, files=[path], take=keep, most_bytes=claimed)
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import math
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import InputError, ResourceError
+
+__all__ = ["Decoder", "Take", "decode", "refuse_oversize"]
+
+logger = logging.getLogger(__name__)
+
+Take = Callable[[dict[str, Any], NDArray[Any] | None], None]
+"""Called once for each file, in order: the reply's fields and the decoded array, if there is one."""
+
+TIMEOUT_S = 120.0  # for one file; the slowest real one seen, a 1 GB JPEG 2000 multi-frame, needs about 40 s
+MEMORY_BYTES = 8 << 30  # address space of the child: codecs and ITK map about 2 GiB before the first pixel
+MOST_BYTES = 16 << 30  # a 2048 x 2048 x 1024 CT in float32; more is a damaged or hostile header
+MOST_REPLY = 1 << 20  # bytes of one reply's JSON; a DICOM header record has about 2 kB
+KINDS = frozenset("biuf")
+CHILD = Path(__file__).with_name("decoder_child.py")
+
+
+def refuse_oversize(claimed: int, name: str) -> None:
+    """Raise InputError where a header claims more bytes than can be read here, before anything is allocated."""
+    most = min(MOST_BYTES, _available_bytes())
+    if claimed > most:
+        raise InputError(
+            f"{name}: its header claims {claimed / 2**30:.1f} GiB of voxels; at most {most / 2**30:.1f} GiB "
+            "can be read here. Check the file, or use a machine with more memory"
+        )
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Ended(Exception):
+    """The child's end of the pipe is closed."""
+
+
+class _TimedOut(Exception):
+    """The child did not answer in time."""
+
+
+class Decoder:
+    """One child process that decodes; started on first use, replaced after a death, safe to share by threads."""
+
+    def __init__(self, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.timeout_s = timeout_s
+        self.memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child that is running now."""
+        return None if self._process is None else self._process.pid
+
+    def ask(
+        self, request: Mapping[str, Any], *, files: Sequence[Path], take: Take, most_bytes: int = 0
+    ) -> None:
+        """Send `request` for `files` and give each file's reply to `take`, in order.
+
+        `most_bytes` is what a single reply may hold at most, from the headers. Raises InputError, naming the
+        file, where the child refuses it, dies on it, needs too much memory or does not answer in time.
+        """
+        paths = [os.path.abspath(path) for path in files]
+        memory = (
+            max(self.memory_bytes, 4 * most_bytes) if self.memory_bytes >= MEMORY_BYTES else self.memory_bytes
+        )
+        message = json.dumps({**request, "files": paths, "memory": memory}).encode()
+        done = 0
+        with self._lock:
+            try:
+                self._send(message)
+                while (reply := self._receive(most_bytes)) is not None:
+                    take(*reply)
+                    done += 1
+            except _Refused as refusal:
+                raise InputError(f"{_name(files, done)}: {refusal}") from None
+            except _Ended:
+                raise InputError(
+                    f"{_name(files, done)}: {self._epitaph()}; the file is damaged or hostile"
+                ) from None
+            except _TimedOut:
+                self._kill()
+                raise InputError(
+                    f"{_name(files, done)}: not decoded within {self.timeout_s:g} s; the file is damaged or hostile"
+                ) from None
+            except BaseException:
+                self._kill()  # the stream is in the middle of a reply: nobody could use it again
+                raise
+
+    def close(self) -> None:
+        """End the child; the next request starts another."""
+        with self._lock:
+            self._kill()
+
+    def _send(self, message: bytes) -> None:
+        """Write one request; a child that died while idle is replaced without a word."""
+        for attempt in range(2):
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            try:
+                self._write(struct.pack(">I", len(message)) + message)
+            except BrokenPipeError:
+                self._kill()
+                if attempt:
+                    raise _Ended from None
+            else:
+                return
+
+    def _start(self) -> None:
+        self._kill()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        try:
+            # -P: a numpy.py in the folder the user stands in must not be imported
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                bufsize=0,
+            )
+        except OSError as problem:
+            raise ResourceError(f"the decoder process cannot be started: {problem.strerror}") from problem
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        logger.debug("decoder started, process %d", self._process.pid)
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, self._stderr):
+            if stream is not None:
+                stream.close()
+        self._stderr = None
+
+    def _epitaph(self) -> str:
+        """How the child ended, in words; then clear it away."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = 0  # it closed its pipe and lives on: as good as dead
+        self._kill()
+        if code >= 0:
+            return f"the decoder ended (exit code {code}) while reading it"
+        return f"the decoder was ended by {signal.Signals(-code).name} while reading it"
+
+    def _write(self, message: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        pipe = self._process.stdin.fileno()
+        left = memoryview(message)
+        deadline = time.monotonic() + self.timeout_s
+        while left:
+            _wait(pipe, select.POLLOUT, deadline)
+            left = left[os.write(pipe, left) :]
+
+    def _receive(self, most_bytes: int) -> tuple[dict[str, Any], NDArray[Any] | None] | None:
+        """One reply; None after the last. Trusts neither the sizes nor the types the child names."""
+        deadline = time.monotonic() + self.timeout_s
+        length = struct.unpack(">I", self._read(4, deadline))[0]
+        if length > MOST_REPLY:
+            raise _Refused("the decoder's answer makes no sense")
+        fields = json.loads(self._read(length, deadline))
+        if "error" in fields:
+            raise _Refused(str(fields["error"]))
+        if fields.get("done"):
+            return None
+        if "dtype" not in fields:
+            return fields, None
+        dtype, shape = np.dtype(fields["dtype"]), tuple(int(n) for n in fields["shape"])
+        if dtype.kind not in KINDS or min(shape) < 0 or math.prod(shape) * dtype.itemsize > most_bytes:
+            self._kill()
+            raise InputError(f"{fields.get('name', 'the file')}: holds more pixels than its header claims")
+        array = np.empty(shape, dtype)
+        if array.size:
+            self._fill(memoryview(array.reshape(-1).view(np.uint8)), time.monotonic() + self.timeout_s)
+        return fields, array
+
+    def _read(self, count: int, deadline: float) -> bytearray:
+        buffer = bytearray(count)
+        self._fill(memoryview(buffer), deadline)
+        return buffer
+
+    def _fill(self, buffer: memoryview, deadline: float) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        while buffer:
+            _wait(pipe, select.POLLIN, deadline)
+            count = os.readv(pipe, [buffer])
+            if count == 0:
+                raise _Ended
+            buffer = buffer[count:]
+
+
+class _Refused(Exception):
+    """The child says what is wrong with the file."""
+
+
+def _wait(pipe: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(pipe, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise _TimedOut
+
+
+def _name(files: Sequence[Path], done: int) -> str:
+    return files[min(done, len(files) - 1)].name if files else "the decoder"
+
+
+_decoder = Decoder()
+
+
+def decode(request: Mapping[str, Any], *, files: Sequence[Path], take: Take, most_bytes: int = 0) -> None:
+    """Ask this process's decoder; see `Decoder.ask`."""
+    _decoder.ask(request, files=files, take=take, most_bytes=most_bytes)
+
+
+def _forget() -> None:
+    """After a fork the child belongs to the parent: two askers on one pipe would read each other's replies."""
+    global _decoder  # noqa: PLW0603  # one decoder per process is the point
+    _decoder = Decoder()
+
+
+atexit.register(lambda: _decoder.close())
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,267 @@
+"""Headers of DICOM images: which slices belong together, and what in a header forbids reading it.
+
+Nothing here touches pixels. Positions and directions are LPS millimetres, as DICOM writes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Fault", "SliceHeader", "differences", "fault_of_headers", "group", "is_image", "joined"]
+
+SAME_DIRECTION = 1e-2  # largest difference of a direction cosine within one stack: scanners round to 2-6 digits
+SAME_SPACING = 1e-4  # relative; over 512 columns this is a twentieth of a pixel
+UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
+DICOMDIR = "1.2.840.10008.1.3.10"
+# storage classes whose pixels are not an image of the patient's own intensities (DICOM PS3.4, table B.5-1)
+NOT_IMAGES = (
+    "Segmentation",
+    "Parametric Map",
+    "RT ",
+    "Presentation State",
+    "Structured Display",
+    "Spatial ",
+    "Surface",
+    "Raw Data",
+    "Waveform",
+    "Encapsulated",
+    "Real World Value Mapping",
+)
+
+
+class Fault(NamedTuple):
+    """Why a series is not read: a short name, the reason in one line, and whether it is about geometry."""
+
+    verdict: str
+    detail: str
+    geometry: bool = False
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What one file's header says; `name` is its path below the folder that was read."""
+
+    path: Path
+    name: str
+    values: dict[str, Any] = field(repr=False)
+
+    def text(self, keyword: str) -> str:
+        """A tag as text, empty where it is missing; a list's items are joined by a backslash, as DICOM does."""
+        value = self.values.get(keyword)
+        if isinstance(value, list):
+            return "\\".join(str(item) for item in value)
+        return "" if value is None else str(value).strip()
+
+    def number(self, keyword: str) -> float | None:
+        """A single number, or None where the tag is missing, empty or not one finite number."""
+        value = self.values.get(keyword)
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+    def whole(self, keyword: str, default: int) -> int:
+        """A whole number, or `default` where there is none."""
+        value = self.number(keyword)
+        return default if value is None else int(value)
+
+    def vector(self, keyword: str, length: int) -> NDArray[np.float64] | None:
+        """`length` finite numbers, or None."""
+        value = self.values.get(keyword)
+        if not isinstance(value, list) or len(value) != length:
+            return None
+        if not all(isinstance(item, (int, float)) and math.isfinite(item) for item in value):
+            return None
+        return np.array(value, np.float64)
+
+    @property
+    def position(self) -> NDArray[np.float64] | None:
+        """Centre of the first pixel, LPS mm."""
+        return self.vector("ImagePositionPatient", 3)
+
+    @property
+    def orientation(self) -> NDArray[np.float64] | None:
+        """Directions `[2, 3]`: along a row (growing column) and along a column (growing row), LPS."""
+        value = self.vector("ImageOrientationPatient", 6)
+        return None if value is None else value.reshape(2, 3)
+
+    @property
+    def spacing(self) -> NDArray[np.float64] | None:
+        """PixelSpacing in mm: between rows, then between columns."""
+        return self.vector("PixelSpacing", 2)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.whole("Rows", 0), self.whole("Columns", 0)
+
+    @property
+    def kind(self) -> str:
+        """Third value of ImageType, as in LOCALIZER or AXIAL."""
+        value = self.values.get("ImageType")
+        return str(value[2]).upper() if isinstance(value, list) and len(value) > 2 else ""
+
+    @property
+    def rescale(self) -> tuple[float, float]:
+        """Slope and intercept from stored value to modality value; 1 and 0 where the file has none."""
+        slope, intercept = self.number("RescaleSlope"), self.number("RescaleIntercept")
+        return 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+
+
+def is_image(header: SliceHeader) -> bool:
+    """Whether the file is an image at all, and not a report, a segmentation, a plan or a directory."""
+    kind = header.text("class_name")
+    if header.text("SOPClassUID") == DICOMDIR or kind.startswith(NOT_IMAGES):
+        return False
+    return "Image Storage" in kind or min(header.size) > 0
+
+
+# what tells one stack from another within a series, and how to say so
+Same = Callable[[SliceHeader, SliceHeader], bool]
+TRAITS: tuple[tuple[str, Same], ...] = (
+    ("series", lambda a, b: _series(a) == _series(b)),
+    ("size (Rows, Columns)", lambda a, b: a.size == b.size),
+    ("frame of reference", lambda a, b: a.text("FrameOfReferenceUID") == b.text("FrameOfReferenceUID")),
+    ("image type", lambda a, b: a.kind == b.kind),
+    ("orientation", lambda a, b: _close(a.orientation, b.orientation, SAME_DIRECTION)),
+    ("pixel spacing", lambda a, b: _close(a.spacing, b.spacing, SAME_SPACING, relative=True)),
+)
+
+
+def _series(header: SliceHeader) -> tuple[str, str]:
+    return header.text("StudyInstanceUID"), header.text("SeriesInstanceUID")
+
+
+def _close(
+    a: NDArray[np.float64] | None, b: NDArray[np.float64] | None, tolerance: float, *, relative: bool = False
+) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.all(np.abs(a - b) <= tolerance * (np.abs(a) if relative else 1.0)))
+
+
+def group(headers: Iterable[SliceHeader]) -> list[tuple[SliceHeader, ...]]:
+    """Split images into stacks that could each be one volume; the largest first, then by name."""
+    stacks: list[list[SliceHeader]] = []
+    for header in headers:
+        for stack in stacks:
+            if all(same(stack[0], header) for _, same in TRAITS):
+                stack.append(header)
+                break
+        else:
+            stacks.append([header])
+    return sorted((tuple(stack) for stack in stacks), key=lambda stack: (-len(stack), stack[0].name))
+
+
+def differences(stacks: Sequence[Sequence[SliceHeader]]) -> str:
+    """In what the stacks of one series differ, as in "orientation, pixel spacing"."""
+    first = stacks[0][0]
+    return joined(name for name, same in TRAITS if not all(same(first, stack[0]) for stack in stacks[1:]))
+
+
+def joined(names: Iterable[str], most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+# ------------------------------------------------------------------ what forbids reading
+def fault_of_headers(stack: Sequence[SliceHeader]) -> Fault | None:
+    """The first thing in the headers, geometry between slices aside, that forbids reading this stack."""
+    for check in HEADER_CHECKS:
+        for header in stack:
+            fault = check(header)
+            if fault is not None:
+                return fault
+    return _mixed_values(stack)
+
+
+def _no_colour_or_frames(header: SliceHeader) -> Fault | None:
+    frames = header.whole("NumberOfFrames", 1)
+    if frames > 1 or header.text("class_name").startswith("Enhanced"):
+        return Fault("multi-frame", f"{header.name} is a multi-frame image ({frames} frames), which is not read yet")
+    colours = header.text("PhotometricInterpretation")
+    if header.whole("SamplesPerPixel", 1) != 1 or (colours and not colours.startswith("MONOCHROME")):
+        return Fault("colour", f"{header.name} is a colour image ({colours}), not a volume of intensities")
+    return None
+
+
+def _has_pixels(header: SliceHeader) -> Fault | None:
+    pixels = header.values.get("pixels")
+    if pixels is None:
+        return Fault("no pixel data", f"{header.name} has no pixel data: it is cut off or not an image")
+    if pixels == "float":
+        return Fault("unsupported pixels", f"{header.name} holds floating-point pixel data, which is not read")
+    rows, columns = header.size
+    if min(rows, columns) < 1:
+        return Fault("damaged header", f"{header.name} has no valid Rows and Columns")
+    bits, stored = header.whole("BitsAllocated", 0), header.whole("BitsStored", 0)
+    if bits not in (8, 16, 32) or not 0 < stored <= bits or header.whole("HighBit", stored - 1) != stored - 1:
+        return Fault("unsupported pixels", f"{header.name} stores {stored} of {bits} bits, which is not read")
+    if header.whole("PixelRepresentation", 0) not in (0, 1):
+        return Fault("damaged header", f"{header.name} has no valid PixelRepresentation")
+    return None
+
+
+def _whole_pixels(header: SliceHeader) -> Fault | None:
+    if not header.values.get("decodable"):
+        syntax = header.text("transfer_syntax")
+        return Fault("no decoder", f"{header.name} is compressed as {syntax}, for which there is no decoder here")
+    claimed = math.prod(header.size) * header.whole("BitsAllocated", 0) // 8
+    there = header.values.get("pixel_bytes")
+    if there is not None and there < claimed:
+        return Fault(
+            "truncated",
+            f"{header.name} is truncated: its Rows and Columns need {claimed} bytes of pixel data, it holds {there}",
+        )
+    return None
+
+
+def _placed(header: SliceHeader) -> Fault | None:
+    if header.spacing is None:
+        return Fault("no PixelSpacing", f"{header.name} has no PixelSpacing, so its scale is unknown", geometry=True)
+    if header.spacing.min() <= 0:
+        return Fault("no PixelSpacing", f"{header.name} has a PixelSpacing of {header.spacing.tolist()} mm", geometry=True)
+    if header.position is None:
+        return Fault("no position", f"{header.name} has no ImagePositionPatient", geometry=True)
+    if header.orientation is None:
+        return Fault("no orientation", f"{header.name} has no ImageOrientationPatient", geometry=True)
+    lengths = np.linalg.norm(header.orientation, axis=1)
+    if np.abs(lengths - 1).max() > UNIT_LENGTH or abs(np.dot(*header.orientation)) > UNIT_LENGTH:
+        return Fault(
+            "no orientation", f"{header.name}: ImageOrientationPatient is not two directions at right angles", geometry=True
+        )
+    return None
+
+
+def _rescaled(header: SliceHeader) -> Fault | None:
+    if header.values.get("ModalityLUTSequence"):
+        return Fault("unsupported values", f"{header.name} has a Modality LUT Sequence, which is not read")
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        given = keyword in header.values.get("unreadable", ()) or header.values.get(keyword) is not None
+        if given and header.number(keyword) is None:
+            return Fault("damaged header", f"{header.name} has a {keyword} that is not a number")
+    if header.rescale[0] == 0:
+        return Fault("damaged header", f"{header.name} has a RescaleSlope of 0: every value would be the same")
+    return None
+
+
+HEADER_CHECKS = (_no_colour_or_frames, _has_pixels, _placed, _whole_pixels, _rescaled)
+
+
+def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:
+    for keyword in ("RescaleType", "Units", "Modality"):
+        kinds = {header.text(keyword) for header in stack}
+        if len(kinds) > 1:
+            shown = joined(sorted(kind or "none" for kind in kinds))
+            return Fault("mixed values", f"its slices differ in {keyword} ({shown}): their values cannot be compared")
+    with_slope = [header for header in stack if header.number("RescaleSlope") is not None]
+    if 0 < len(with_slope) < len(stack):
+        odd = next(header for header in stack if header.number("RescaleSlope") is None)
+        return Fault("mixed values", f"{odd.name} has no RescaleSlope and other slices have one")
+    return None

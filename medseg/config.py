@@ -174,7 +174,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # untyped in types-PyYAML
             raise PipelineError(
                 f"line {mark.line + 1}: anchors and aliases (& and *) are not allowed; write it out"
             )
@@ -266,5 +266,7 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Names allowed where an unknown one was found; pipeline files nest models at most one level deep."""
     if not loc:
         return list(model.model_fields)
-    nested = {"inputs": InputSpec, "labels": LabelSpec}.get(str(loc[0])) if model is PipelineFile else None
-    return list(nested.model_fields) if nested else []
+    nested: dict[str, type[BaseModel]] = {"inputs": InputSpec, "labels": LabelSpec}
+    if model is not PipelineFile or str(loc[0]) not in nested:
+        return []
+    return list(nested[str(loc[0])].model_fields)

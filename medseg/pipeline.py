@@ -70,7 +70,7 @@ class Pipeline:
     @property
     def wanted(self) -> Wanted:
         """What must be kept of the prediction: the union of what measurements and writers declare."""
-        declared = [stage.step.wants for stage in (*self.measure, *self.write)]
+        declared = [measure.step.wants for measure in self.measure] + [write.step.wants for write in self.write]
         return reduce(Wanted.__or__, declared, Wanted())
 
 

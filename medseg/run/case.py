@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,10 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     chosen, pipeline = prepare(model)
     matched = match(pipeline.inputs, images, inputs or {})
     case = _Case(chosen, pipeline, matched, resources or Resources(), Journal(listener))
-    options = {"force_modality": force_modality, "pixel_size": pixel_size}
     with _memory_as_resource():
-        if out is None:
-            return case.run(None, **options)
-        with staged_folder(Path(out), overwrite=overwrite) as folder:
-            return case.run(folder, **options)
+        staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
+        with staged as folder:
+            return case.run(folder, force_modality=force_modality, pixel_size=pixel_size)
 
 
 def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, Pipeline]:

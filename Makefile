@@ -1,0 +1,39 @@
+# Every target sets up what it needs: `make demo` and `make test` work on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint soak bench docs clean
+
+$(STAMP): pyproject.toml constraints.txt plugins/medseg-ct/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --upgrade pip
+	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs]' --editable plugins/medseg-ct
+	touch $@
+
+demo: $(STAMP)  ## segment the sample DICOM study and show what was found
+	$(BIN)/medseg info sample_data/abdomen_dicom
+	$(BIN)/medseg segment sample_data/abdomen_dicom --model ct-tissue --out demo --overwrite
+
+test: $(STAMP)  ## the whole suite but soak tests and benchmarks
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(STAMP)  ## heavy counts of the same tests
+	$(BIN)/python -m pytest tests/soak
+
+bench: $(STAMP)  ## benchmarks; ratios against named peers
+	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+docs: $(STAMP)  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) demo site dist build

@@ -1,0 +1,211 @@
+"""How large each label is, where it lies, how bright it is there, and whether the image cuts it off."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.prediction import Measured, Prediction
+from medseg.segmentation import Segmentation
+from medseg.steps import Measurement
+from medseg.volume import Grid, Volume
+
+__all__ = ["Volumes"]
+
+PERCENTILES = (5, 25, 50, 75, 95)
+INTENSITIES = ("mean", "sd", "min", "max", *(f"p{p}" for p in PERCENTILES))
+AXES = "ijk"
+FACES = {"R": "right", "L": "left", "A": "anterior", "P": "posterior", "S": "superior", "I": "inferior"}
+OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+EDGES = (("left edge", "right edge"), ("top edge", "bottom edge"), ("first slice", "last slice"))
+CHUNK_VALUES = 1 << 20
+HIGHEST_SEARCHED = 1 << 16  # find_objects keeps a slot for every value up to the highest
+
+Box = tuple[slice, slice, slice]
+
+
+class Volumes(Measurement):
+    """Volume, voxel count, intensity, bounding box, centroid and truncation of every label.
+
+    For each label:
+
+    - `volume` in mL: the number of voxels times the volume of one. A picture without a scale has no
+      millilitres: a single slice gives `area` in px², a stack `volume` in px³. A single slice with a scale is a
+      slice of some thickness; its volume is given and flagged "one slice".
+    - `voxels`: the count.
+    - `intensity_mean`, `_sd` (of the population), `_min`, `_max`, `_p5`, `_p25`, `_p50`, `_p75`, `_p95` of the
+      image's first channel under the mask; in HU for CT. Voxels that are not finite are left out and flagged.
+    - `bbox_min_i` … `bbox_max_k`: the first and the last voxel of the label along each axis of the image's own
+      grid, counted from 0, both inside the label.
+    - `bbox_min_x` … `bbox_max_z` in mm: the outer faces of its voxels in RAS+ coordinates, also where the grid
+      is oblique.
+    - `centroid_x`, `_y`, `_z` in mm: the mean of its voxel centres, RAS+.
+    - `truncated`: "true" where the mask touches a face of the image, so that an unknown part may lie beyond.
+      The flag, here and on the volume, names the faces: an oblique grid's by the nearest direction of the body,
+      a picture's by its edges. Along an axis of a single voxel nothing can be said, so nothing is.
+
+    A label that is nowhere has volume 0 and no other values; every row of it is flagged "empty".
+    """
+
+    def __call__(
+        self, volume: Volume, segmentation: Segmentation, prediction: Prediction
+    ) -> Iterable[Measured]:
+        """Yield the rows of each label, in the order of the label table."""
+        boxes = _boxes(segmentation)
+        intensity_unit = "HU" if volume.source is not None and volume.source.modality == "CT" else ""
+        for label in segmentation.labels:
+            box = boxes[label.name]
+            if box is None:
+                yield from _empty(label.name, segmentation.grid, intensity_unit)
+                continue
+            # A label's own box is all that is compared and copied; the volume may be far larger than the label.
+            part = segmentation.replace(
+                array=segmentation.array[(slice(None), *box)],
+                grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
+            )
+            mask = part.mask(label.name)
+            yield from _size(label.name, int(np.count_nonzero(mask)), box, segmentation.grid)
+            yield from _intensity(label.name, volume.array[0][box][mask], intensity_unit)
+            yield from _place(label.name, mask, box, part.grid)
+            faces = _faces_touched(box, segmentation.grid)
+            yield Measured(
+                label=label.name,
+                quantity="truncated",
+                value="true" if faces else "false",
+                flag=", ".join(faces),
+            )
+
+
+def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
+    """The smallest box around each label by name, in one pass over a layer where its values allow; None: nowhere."""
+    from scipy import ndimage
+
+    boxes: dict[str, Box | None] = {}
+    for layer, kind in enumerate(segmentation.kinds):
+        labels = [label for label in segmentation.labels if label.layer == layer]
+        highest = max((label.value for label in labels), default=0)
+        if kind == "labels" and 0 < highest < HIGHEST_SEARCHED:
+            found = ndimage.find_objects(segmentation.array[layer], max_label=highest)
+            boxes |= {label.name: found[label.value - 1] for label in labels}
+        else:
+            boxes |= {label.name: _box_of(segmentation.mask(label.name)) for label in labels}
+    return boxes
+
+
+def _box_of(mask: NDArray[np.bool_]) -> Box | None:
+    """The smallest box around a mask `[i, j, k]`; None where it is empty."""
+    box = []
+    for others in ((1, 2), (0, 2), (0, 1)):
+        where = np.flatnonzero(mask.any(axis=others))
+        if len(where) == 0:
+            return None
+        box.append(slice(int(where[0]), int(where[-1]) + 1))
+    return box[0], box[1], box[2]
+
+
+def _quantity(grid: Grid) -> tuple[str, str, float]:
+    """Name, unit and size of one voxel of the quantity that says how large a label is on this grid."""
+    if grid.unit == "mm":
+        return "volume", "mL", grid.voxel_ml
+    if grid.shape[2] == 1:
+        return "area", "px²", float(abs(np.linalg.det(grid.affine[:2, :2])))
+    return "volume", "px³", float(abs(np.linalg.det(grid.affine[:3, :3])))
+
+
+def _empty(label: str, grid: Grid, intensity_unit: str) -> Iterator[Measured]:
+    """The same rows as any label has, without values: a table keeps its shape."""
+    quantity, unit, _ = _quantity(grid)
+    yield Measured(label=label, quantity=quantity, value=0.0, unit=unit, flag="empty")
+    yield Measured(label=label, quantity="voxels", value=0, flag="empty")
+    units = {f"intensity_{name}": intensity_unit for name in INTENSITIES}
+    units |= {f"bbox_{end}_{axis}": "" for axis in AXES for end in ("min", "max")}
+    units |= {f"bbox_{end}_{axis}": grid.unit for axis in "xyz" for end in ("min", "max")}
+    units |= {f"centroid_{axis}": grid.unit for axis in "xyz"}
+    units["truncated"] = ""
+    for name, of in units.items():
+        yield Measured(label=label, quantity=name, value=None, unit=of, flag="empty")
+
+
+def _size(label: str, count: int, box: Box, grid: Grid) -> Iterator[Measured]:
+    quantity, unit, voxel = _quantity(grid)
+    faces = _faces_touched(box, grid)
+    flags = [f"truncated: {', '.join(faces)}"] if faces else []
+    if grid.unit == "mm" and 1 in grid.shape:
+        flags.append("one slice")
+    yield Measured(label=label, quantity=quantity, value=count * voxel, unit=unit, flag="; ".join(flags))
+    yield Measured(label=label, quantity="voxels", value=count)
+
+
+def _faces_touched(box: Box, grid: Grid) -> list[str]:
+    """The image's faces that a box touches, in one order whatever the order of the axes."""
+    touched: set[str] = set()
+    for axis, (extent, size) in enumerate(zip(box, grid.shape, strict=True)):
+        if size == 1:
+            continue
+        code = grid.axis_codes[axis]
+        low, high = (FACES[OPPOSITE[code]], FACES[code]) if grid.unit == "mm" else EDGES[axis]
+        touched |= {name for name, at in ((low, extent.start == 0), (high, extent.stop == size)) if at}
+    return [name for name in (*FACES.values(), *(edge for pair in EDGES for edge in pair)) if name in touched]
+
+
+def _intensity(label: str, values: NDArray[Any], unit: str) -> Iterator[Measured]:
+    """Statistics of the values `[n]` under a mask; the array is this function's own to reorder."""
+    flag = ""
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        if not finite.all():
+            flag = f"{int(np.count_nonzero(~finite))} voxels not finite"
+            values = values[finite]
+    if len(values) == 0:
+        numbers: list[float | None] = [None] * len(INTENSITIES)
+    else:
+        mean = float(values.mean(dtype=np.float64))
+        numbers = [mean, _deviation(values, mean), float(values.min()), float(values.max())]
+        numbers += [float(v) for v in np.percentile(values, PERCENTILES, overwrite_input=True)]
+    for name, number in zip(INTENSITIES, numbers, strict=True):
+        yield Measured(label=label, quantity=f"intensity_{name}", value=number, unit=unit, flag=flag)
+
+
+def _deviation(values: NDArray[Any], mean: float) -> float:
+    """Population standard deviation about `mean`, in chunks: no float copy of all values is held."""
+    total = 0.0
+    for start in range(0, len(values), CHUNK_VALUES):
+        away = np.subtract(values[start : start + CHUNK_VALUES], mean, dtype=np.float64)
+        total += float(np.dot(away, away))
+    return float(np.sqrt(total / len(values)))
+
+
+def _place(label: str, mask: NDArray[np.bool_], box: Box, grid: Grid) -> Iterator[Measured]:
+    """Bounding box and centroid of a mask `[i, j, k]` that fills `box`; `grid` is the box's own."""
+    for axis, extent in zip(AXES, box, strict=True):
+        yield Measured(label=label, quantity=f"bbox_min_{axis}", value=extent.start)
+        yield Measured(label=label, quantity=f"bbox_max_{axis}", value=extent.stop - 1)
+    low, high = _world_box(mask, grid)
+    for axis, at in zip("xyz", range(3), strict=True):
+        yield Measured(label=label, quantity=f"bbox_min_{axis}", value=float(low[at]), unit=grid.unit)
+        yield Measured(label=label, quantity=f"bbox_max_{axis}", value=float(high[at]), unit=grid.unit)
+    for axis, position in zip("xyz", grid.to_world(_mean_index(mask)), strict=True):
+        yield Measured(label=label, quantity=f"centroid_{axis}", value=float(position), unit=grid.unit)
+
+
+def _mean_index(mask: NDArray[np.bool_]) -> list[float]:
+    """The mean index along i, j, k from counts per slice: no list of coordinates is made."""
+    counts = (np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1)))
+    return [float(np.average(np.arange(len(count)), weights=count)) for count in counts]
+
+
+def _world_box(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest and highest RAS+ coordinates `[3]` of the voxels' faces.
+
+    A coordinate is linear along i, so that it is largest at one end of each column: only the first and last voxel
+    of every column need be placed.
+    """
+    j, k = np.nonzero(mask.any(axis=0))
+    columns = mask[:, j, k]
+    first = columns.argmax(axis=0)
+    last = len(mask) - 1 - columns[::-1].argmax(axis=0)
+    ends = np.concatenate([np.stack([i, j, k], axis=1) for i in (first, last)])
+    centres = grid.to_world(ends)
+    reach = np.abs(grid.affine[:3, :3]).sum(axis=1) / 2
+    return centres.min(axis=0) - reach, centres.max(axis=0) + reach

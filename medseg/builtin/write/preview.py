@@ -1,0 +1,22 @@
+"""The picture to look at first."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from medseg.prediction import Result
+from medseg.report.preview import draw_preview
+from medseg.steps import Writer
+
+__all__ = ["Preview"]
+
+
+class Preview(Writer):
+    """`preview.png`: the labels over the image in three planes, with a legend of volumes and flags."""
+
+    def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
+        """Draw the picture, with the case's id as its title."""
+        path = folder / "preview.png"
+        draw_preview(
+            result.volume, result.segmentation, path, measurements=result.measurements, title=result.case_id
+        )
+        return [path]

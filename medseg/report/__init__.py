@@ -1,0 +1,1 @@
+"""Drawing: previews of a finished case, without any global plotting state."""

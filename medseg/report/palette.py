@@ -1,0 +1,28 @@
+"""Colours for labels that bring none."""
+
+import re
+
+from medseg.segmentation import Label
+
+__all__ = ["PALETTE", "colour_of"]
+
+HEX = re.compile(r"#[0-9a-fA-F]{6}")
+
+# Chosen in OKLab (Ottosson 2020) for a dark ground: lightness 0.60 to 0.87, chroma below 0.17; after the first
+# eight, each is the one furthest from those before it, seen normally and as with deuteranopia and protanopia
+# (Machado, Oliveira and Fernandes 2009), so that neighbours in value never look alike.
+PALETTE = (
+    *("#f27f5d", "#5ec6ec", "#efd451", "#2abe9c", "#c885e5", "#efa9c6", "#5686e3", "#abc54b"),
+    *("#74fad5", "#679012", "#c5547c", "#2b9191", "#c65d26", "#a161bd", "#ee79a1", "#45dfa9"),
+    *("#f9ad7d", "#9ca15e", "#4aabfd", "#f5cffa", "#ee9ef9", "#52a9c0", "#b2f48c", "#e49e22"),
+    *("#72e8fc", "#cb6ab3", "#df6867", "#30a069", "#c68129", "#fad8ab", "#7887b4", "#5dc879"),
+    *("#957c4e", "#b6d889", "#26d2c6", "#99b234", "#f9b13e", "#ba96bf", "#ab76d9", "#879f18"),
+    *("#d69f8e", "#d9668e", "#8690f6", "#49b567", "#a6b1fd", "#9f6c9a", "#359bd9", "#e986cf"),
+)
+
+
+def colour_of(label: Label) -> str:
+    """The label's own colour, or one that follows from its value alone: "#rrggbb"."""
+    if label.colour is not None and HEX.fullmatch(label.colour):
+        return label.colour.lower()
+    return PALETTE[(label.value - 1) % len(PALETTE)]

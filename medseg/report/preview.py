@@ -1,0 +1,370 @@
+"""One picture of a finished case: the labels over the image in three planes, and what they are.
+
+The figure is laid out in pixels (72 dots per inch make a point a pixel), with matplotlib's objects only: no
+pyplot, no settings shared with other code, and the same bytes each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.prediction import Measured
+from medseg.report.legend import FILL, INK, MUTED, Legend, entries_of, said
+from medseg.report.lettering import ellipsis, plain, text_width, write_text
+from medseg.report.palette import PALETTE, colour_of
+from medseg.report.planes import Plane, is_picture, planes_of
+from medseg.segmentation import Segmentation
+from medseg.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["compose", "draw_preview"]
+
+GROUND = "#0e1116"
+WIDTH = 1800
+MARGIN = 36
+GUTTER = 20
+HEADER = 84
+CAPTION = 34
+FOOTER = 44
+LEGEND_COLUMN = 400
+TALLEST = 900
+NARROWEST = 900
+THINNEST = 24.0  # at most this ratio of width to height is drawn true; a line would not be seen
+LINE = 1.5
+SOFT_TISSUE = (-160.0, 240.0)  # HU: width 400 at level 40, the usual abdominal window
+SCALE_BAR = 0.22  # of a panel's width
+SMALL_PRINT = "Research use only. Not for diagnosis."
+
+Rect = tuple[float, float, float, float]  # x, y of the upper left corner, width, height; pixels from the upper left
+
+
+def draw_preview(
+    volume: Volume,
+    segmentation: Segmentation,
+    path: Path,
+    *,
+    measurements: Iterable[Measured] = (),
+    title: str = "",
+) -> None:
+    """Write the picture as PNG: axial, coronal and sagittal slices with labels, legend and scale bars.
+
+    Slices are the most informative ones (see `informative_slices`), in radiological convention: the patient's
+    right is on the image's left. Proportions are true. CT is shown from -160 to 240 HU, any other image between
+    its 1st and 99th percentile there. Labels of the first layer are tinted and outlined, those of further
+    layers, which may lie over them, outlined only. A picture of one slice is one panel, RGB in its colours.
+    Sizes and flags in the legend are taken from `measurements`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure = compose(volume, segmentation, measurements=measurements, title=title)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # Saved by Pillow: matplotlib would write its version into the file.
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, format="PNG", optimize=True)
+
+
+def compose(
+    volume: Volume,
+    segmentation: Segmentation,
+    *,
+    measurements: Iterable[Measured] = (),
+    title: str = "",
+) -> Figure:
+    """The same picture as a matplotlib Figure, not yet drawn; each panel is an Axes with its plane as label."""
+    from matplotlib.figure import Figure
+
+    segmentation = segmentation.onto(volume.grid)
+    planes = planes_of(volume, segmentation)
+    shades = _shades(volume, planes)
+    layout = _layout(planes, entries_of(segmentation, measurements))
+    figure = Figure(figsize=(layout.width / 72, layout.height / 72), dpi=72, facecolor=GROUND)
+    _draw_header(figure, volume, title, len(segmentation.labels))
+    for plane, shade, rect in zip(planes, shades, layout.panels, strict=True):
+        axes = _draw_panel(figure, plane, shade, rect)
+        _draw_labels(axes, plane, segmentation)
+        _draw_letters(figure, plane, rect)
+        _draw_scale(figure, plane, rect, volume.grid.unit)
+    layout.legend.draw(figure, layout.legend_at, layout.legend_width)
+    at = (layout.width - MARGIN, layout.height - FOOTER / 2 - 2)
+    write_text(figure, at, SMALL_PRINT, size=12, color=MUTED, ha="right")
+    return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything goes, in pixels; `panels` are in the order of the planes."""
+
+    width: int
+    height: int
+    panels: tuple[Rect, ...]
+    legend: Legend
+    legend_at: tuple[float, float]
+    legend_width: float
+
+
+def _layout(planes: Sequence[Plane], entries: tuple[Any, ...]) -> _Layout:
+    """Panels of one height side by side with the legend below, or beside them where they are narrow.
+
+    Thin stacks would leave a low row: their first panel stands left, the others on top of each other.
+    """
+    aspects = [min(max(plane.aspect, 1 / THINNEST), THINNEST) for plane in planes]
+    inner = WIDTH - 2 * MARGIN
+    beside = inner - LEGEND_COLUMN - 2 * GUTTER
+    if _row_height(aspects, beside) > TALLEST * 0.7:
+        panels = _row(aspects, beside)
+        across = max(right for right, _ in map(_far_corner, panels)) + 2 * GUTTER
+        legend = Legend(entries, columns=1)
+        height = max(max(low for _, low in map(_far_corner, panels)), HEADER + CAPTION + legend.height)
+        width = max(round(across + LEGEND_COLUMN + MARGIN), NARROWEST)
+        at = (across, HEADER + CAPTION)
+        return _Layout(width, round(height + GUTTER + FOOTER), panels, legend, at, width - MARGIN - across)
+    low_row = len(aspects) == 3 and _row_height(aspects, inner) < TALLEST * 0.4
+    panels = _stack(aspects, inner) if low_row else _row(aspects, inner)
+    legend = Legend(entries, columns=4 if len(entries) > 3 else max(1, len(entries)))
+    below = max(low for _, low in map(_far_corner, panels)) + GUTTER + 8
+    height = round(below + legend.height + FOOTER)
+    # Fewer labels than columns keep a column's width, or sizes would stand far from their names.
+    across = inner * min(1.0, legend.columns / 4)
+    return _Layout(WIDTH, height, panels, legend, (MARGIN, below), across)
+
+
+def _far_corner(rect: Rect) -> tuple[float, float]:
+    return rect[0] + rect[2], rect[1] + rect[3]
+
+
+def _row_height(aspects: Sequence[float], width: float) -> float:
+    return min(TALLEST, (width - GUTTER * (len(aspects) - 1)) / sum(aspects))
+
+
+def _row(aspects: Sequence[float], width: float) -> tuple[Rect, ...]:
+    """Panels of one height in a row."""
+    height = _row_height(aspects, width)
+    x, panels = float(MARGIN), []
+    for aspect in aspects:
+        panels.append(_whole((x, HEADER + CAPTION, aspect * height, height)))
+        x += aspect * height + GUTTER
+    return tuple(panels)
+
+
+def _stack(aspects: Sequence[float], width: float) -> tuple[Rect, ...]:
+    """The first panel left, two others on top of each other to its right, together as high as it."""
+    between = GUTTER + CAPTION
+    ratio = 1 / (1 / aspects[1] + 1 / aspects[2])
+    height = min(TALLEST, (width - GUTTER + between * ratio) / (aspects[0] + ratio))
+    column = (height - between) * ratio
+    x, y = MARGIN + aspects[0] * height + GUTTER, HEADER + CAPTION
+    upper = column / aspects[1]
+    return (
+        _whole((MARGIN, y, aspects[0] * height, height)),
+        _whole((x, y, column, upper)),
+        _whole((x, y + upper + between, column, column / aspects[2])),
+    )
+
+
+def _whole(rect: Rect) -> Rect:
+    """Whole pixels, at least one: an image is then not blurred by half a pixel."""
+    x, y, width, height = (round(value) for value in rect)
+    return x, y, max(1, width), max(1, height)
+
+
+def _shades(volume: Volume, planes: Sequence[Plane]) -> list[NDArray[np.uint8]]:
+    """The slices as `[row, column]` of grey or `[row, column, 3]` of colour; nothing but slices is converted."""
+    if is_picture(volume) and volume.array.shape[0] in (3, 4):
+        colour = np.stack([planes[0].of(channel) for channel in volume.array[:3]], axis=-1).astype(np.float64)
+        white = 255.0 if volume.array.dtype == np.uint8 else float(np.nanmax(colour))
+        return [_grey(colour, 0.0, white)]
+    slices = [plane.of(volume.array[0]).astype(np.float64) for plane in planes]
+    low, high = _window(volume, slices)
+    return [_grey(values, low, high) for values in slices]
+
+
+def _window(volume: Volume, slices: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """What is drawn black and what white."""
+    if _is_ct(volume):
+        return SOFT_TISSUE
+    values = np.concatenate([values[np.isfinite(values)] for values in slices])
+    if len(values) == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, (1, 99)))
+    if low == high:  # few voxels differ, as in a sparse picture
+        low, high = float(values.min()), float(values.max())
+    return low, high
+
+
+def _is_ct(volume: Volume) -> bool:
+    return volume.source is not None and volume.source.modality == "CT"
+
+
+def _grey(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
+    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+
+
+def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> None:
+    """The title, and in one line below it what image this is and how it is shown."""
+    grid = volume.grid
+    unit = grid.unit
+    count = " × ".join(str(n) for n in grid.shape)
+    spacing = " × ".join(f"{s:.3g}" for s in grid.spacing)
+    parts = [f"{labels} label" if labels == 1 else f"{labels} labels", f"{count} voxels"]
+    if unit == "mm":
+        parts.append(f"{spacing} mm")
+    if _is_ct(volume):
+        parts.append(f"CT from \u2212{-SOFT_TISSUE[0]:g} to {SOFT_TISSUE[1]:g} HU")
+    elif volume.source is not None and volume.source.modality:
+        parts.append(plain(volume.source.modality))
+    width = figure.get_figwidth() * 72 - 2 * MARGIN
+    heading = ellipsis(plain(title), width, 22, "bold")
+    write_text(figure, (MARGIN, 36), heading, size=22, weight="bold", color=INK)
+    write_text(
+        figure, (MARGIN, 66), ellipsis(" \u00b7 ".join(parts), width, 13.5), size=13.5, color=MUTED
+    )
+
+
+def _draw_panel(figure: Figure, plane: Plane, shade: NDArray[np.uint8], rect: Rect) -> Axes:
+    """The slice and its caption; the axes count voxels of the slice, so that outlines need no scaling."""
+    from PIL import Image
+
+    x, y, width, height = rect
+    across, down = figure.get_figwidth() * 72, figure.get_figheight() * 72
+    axes = figure.add_axes(
+        (x / across, 1 - (y + height) / down, width / across, height / down), label=plane.name
+    )
+    rows, columns = shade.shape[:2]
+    # Bicubic to the panel's own pixels: smooth where voxels are large, free of moiré where they are small.
+    picture = Image.fromarray(shade).resize((int(width), int(height)), Image.Resampling.BICUBIC)
+    axes.imshow(
+        np.asarray(picture),
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+        extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+        aspect="auto",
+    )
+    axes.set_axis_off()
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    if plane.name:
+        middle = y - CAPTION / 2 + 2
+        write_text(figure, (x, middle), plane.name, size=15, weight="bold", color=INK)
+        after = x + text_width(plane.name, 15, "bold") + 10
+        write_text(figure, (after, middle), plane.where, size=13, color=MUTED)
+    return axes
+
+
+def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation) -> None:
+    """Tint and outline each region; large ones first, so that small ones are not hidden; upper layers last."""
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import PathPatch
+
+    for layer in range(len(segmentation.kinds)):
+        values = plane.of(segmentation.array[layer])
+        regions = [(values == value, colour) for value, colour in _colours(segmentation, layer, values)]
+        for mask, colour in sorted(regions, key=lambda region: -np.count_nonzero(region[0])):
+            axes.add_patch(
+                PathPatch(
+                    _outline(mask),
+                    facecolor=to_rgba(colour, FILL if layer == 0 else 0.0),
+                    edgecolor=colour,
+                    linewidth=LINE,
+                    joinstyle="round",
+                    zorder=2 + layer,
+                )
+            )
+
+
+def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> Iterator[tuple[int, str]]:
+    """The values present in a slice with their colours; objects of one label are told apart by colour."""
+    present = set(np.unique(values).tolist())
+    if segmentation.kinds[layer] == "objects":
+        yield from (
+            (thing.id, PALETTE[(thing.id - 1) % len(PALETTE)])
+            for thing in segmentation.objects
+            if thing.id in present
+        )
+    else:
+        yield from (
+            (label.value, colour_of(label))
+            for label in segmentation.labels
+            if label.layer == layer and label.value in present
+        )
+
+
+def _outline(mask: NDArray[np.bool_]) -> Any:
+    """The border of a mask `[row, column]` halfway between voxel centres, as a matplotlib Path with its holes."""
+    from matplotlib.path import Path as Outline
+    from skimage.measure import find_contours
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # so that every border is closed
+    rings = find_contours(part.astype(np.float32), 0.5)
+    corners = [ring[:, ::-1] + (left - 1, top - 1) for ring in rings]
+    codes = [
+        np.r_[Outline.MOVETO, np.full(len(ring) - 2, Outline.LINETO), Outline.CLOSEPOLY] for ring in corners
+    ]
+    return Outline(np.concatenate(corners), np.concatenate(codes).astype(np.uint8))
+
+
+def _draw_letters(figure: Figure, plane: Plane, rect: Rect) -> None:
+    """Which way the body lies: a letter inside each edge."""
+    x, y, width, height = rect
+    inset = 15
+    places = (
+        (x + inset, y + height / 2),
+        (x + width - inset, y + height / 2),
+        (x + width / 2, y + inset),
+        (x + width / 2, y + height - inset),
+    )
+    for letter, place in zip(plane.letters, places, strict=bool(plane.letters)):
+        _over_image(figure, place, letter, size=15, weight="bold", ha="center")
+
+
+def _draw_scale(figure: Figure, plane: Plane, rect: Rect, unit: str) -> None:
+    """A bar of a round length in the lower left corner."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.transforms import IdentityTransform
+
+    x, y, width, height = rect
+    if min(width, height) < 120:
+        return
+    length = _round_down(plane.size[0] * SCALE_BAR)
+    bar = width * length / plane.size[0]
+    left, bottom = x + 16, figure.get_figheight() * 72 - (y + height - 16)
+    figure.add_artist(
+        Rectangle((left, bottom), bar, 2.5, color=INK, linewidth=0, transform=IdentityTransform())
+    )
+    _over_image(figure, (left, y + height - 29), _length(length, unit), size=12.5)
+
+
+def _over_image(figure: Figure, at: tuple[float, float], words: str, **style: Any) -> None:
+    """Light words with a dark rim: legible on black and on white."""
+    from matplotlib.patheffects import withStroke
+
+    rim = [withStroke(linewidth=3, foreground=(0.0, 0.0, 0.0, 0.65))]
+    write_text(figure, at, words, color=INK, path_effects=rim, **style)
+
+
+def _round_down(length: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is no longer."""
+    power = 10.0 ** np.floor(np.log10(length))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9)))
+
+
+def _length(length: float, unit: str) -> str:
+    """In cm from 1 cm, in mm from 1 mm, in micrometres below."""
+    if unit == "px":
+        return f"{length:g} px"
+    if length >= 10:
+        return f"{length / 10:g} cm"
+    return f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"

@@ -35,8 +35,8 @@ class Ball:
         if cosines.max() > SQUARE:
             angle = np.degrees(np.arcsin(min(1.0, float(cosines.max()))))
             raise GeometryError(
-                f"{step} needs axes at right angles; this image's lean by {angle:.1f} degrees, as in a tilted CT. "
-                f"Leave {step} out of the pipeline."
+                f"{step} needs axes at right angles; this image's lean by {angle:.1f} degrees, as in a "
+                f"tilted CT. Leave {step} out of the pipeline."
             )
         self.radius_mm = radius_mm * (1 + ROUNDING)
         self.spacing = grid.spacing
@@ -44,7 +44,7 @@ class Ball:
         self.reach = tuple(0 if n == 1 else voxels for n, voxels in zip(grid.shape, reach, strict=True))
 
     def eroded(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The mask less what lies within the radius of its outside; what is beyond the array counts as inside."""
+        """The mask less what lies within the radius of its outside; beyond the array counts as inside."""
         return np.asarray(self._distance(mask) > self.radius_mm)
 
     def dilated(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ class KeepLargest(Postprocessor):
     """Voxels that belong together share a face (6), a face or an edge (18), or also a corner only (26)."""
 
     count: int = Field(default=1, ge=1)
-    """How many parts of each label are kept; of equal ones, those whose first voxel has the lowest i, j, k."""
+    """How many parts of each label are kept; of equal ones, those whose first voxel has the lowest index."""
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation without the smaller parts."""

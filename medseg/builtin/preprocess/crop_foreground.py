@@ -44,16 +44,21 @@ class CropForeground(Preprocessor):
         mask = np.asarray(values > above)
         if not mask.any():
             raise InputError(
-                f"no voxel is above {above:g}, the largest is {values.max():g}; lower crop-foreground's `above`"
+                f"no voxel is above {above:g}, the largest is {values.max():g}; lower the crop's `above`"
             )
         return mask
 
 
 def _otsu(values: NDArray[Any]) -> float:
-    """Otsu's threshold over 256 bins."""
+    """Otsu's threshold over 256 bins; the value itself where there is only one."""
     from skimage.filters import threshold_otsu
 
-    return float(threshold_otsu(values))  # type: ignore[no-untyped-call]  # scikit-image has no types
+    if values.min() == values.max():
+        return float(values.min())
+    # the histogram is made here: scikit-image takes an array of three slices for a colour picture
+    counts, edges = np.histogram(values, bins=256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return float(threshold_otsu(hist=(counts, centres)))  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _voxels(grid: Grid, margin_mm: float) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from medseg.sampling import Interpolation
 from medseg.steps import Preprocessor
@@ -13,6 +13,16 @@ from medseg.volume import Grid, Volume
 __all__ = ["Resample"]
 
 Length = Annotated[float, Field(gt=0)]
+Three = tuple[Length | None, Length | None, Length | None]
+
+
+def _three(given: object) -> object:
+    """The same length for each axis, where one number is given; raises ValueError for what is no spacing."""
+    if isinstance(given, int | float):
+        return (given,) * 3
+    if isinstance(given, list | tuple) and len(given) == 3:
+        return given
+    raise ValueError("spacing is one number or three, in mm")
 
 
 class Resample(Preprocessor):
@@ -32,7 +42,7 @@ class Resample(Preprocessor):
     `clip` where that matters.
     """
 
-    spacing: Length | tuple[Length | None, Length | None, Length | None]
+    spacing: Annotated[Three, BeforeValidator(_three, json_schema_input_type=Length | Three)]
     """Distance between voxel centres along i, j, k in mm; one number for all, null for an axis to keep."""
 
     interpolation: Interpolation = "linear"
@@ -52,9 +62,8 @@ class Resample(Preprocessor):
     def __call__(self, volume: Volume) -> Volume:
         """Return the image at the wanted spacing."""
         volume.grid.require_mm("resample")
-        wanted = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,) * 3
-        here = volume.grid.spacing
-        target = volume.grid.respaced([new or old for new, old in zip(wanted, here, strict=True)])
+        pairs = zip(self.spacing, volume.grid.spacing, strict=True)
+        target = volume.grid.respaced([here if wanted is None else wanted for wanted, here in pairs])
         if target.shape == volume.grid.shape:
             return volume
         if self.antialias and self.interpolation != "nearest":

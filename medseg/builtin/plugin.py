@@ -38,6 +38,16 @@ def medseg_preprocessors() -> Iterable[Component]:
 
 
 @hookimpl
+def medseg_segmenters() -> Iterable[Component]:
+    """Offer the built-in segmenters."""
+    yield Component(
+        "threshold",
+        "medseg.builtin.segment.threshold:Threshold",
+        "Label a range of intensities, or what Otsu's threshold separates.",
+    )
+
+
+@hookimpl
 def medseg_postprocessors() -> Iterable[Component]:
     """Offer the built-in steps on labels."""
     here = "medseg.builtin.postprocess"

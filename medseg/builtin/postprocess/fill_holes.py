@@ -31,8 +31,8 @@ class FillHoles(Postprocessor):
     mode: Literal["3d", "slice"] = "3d"
     """Cavities closed in all directions, or within each slice.
 
-    Slices lie across the axis of the coarsest spacing, or of equally coarse ones that which runs from feet to
-    head if it is among them.
+    Slices lie across the axis of the coarsest spacing; of equally coarse ones, across that along the body. An
+    image of one slice is filled within it.
     """
 
     max_ml: float | None = Field(default=None, gt=0)
@@ -40,7 +40,8 @@ class FillHoles(Postprocessor):
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation with cavities filled."""
-        across = _slice_axis(segmentation.grid) if self.mode == "slice" else None
+        flat = 1 in segmentation.grid.shape
+        across = _slice_axis(segmentation.grid) if flat or self.mode == "slice" else None
         # a millionth is rounding of the affine: a cavity of exactly the limit is filled
         most = None if self.max_ml is None else self.max_ml / segmentation.grid.voxel_ml * (1 + 1e-6)
 
@@ -58,6 +59,8 @@ class FillHoles(Postprocessor):
 
 def _slice_axis(grid: Grid) -> int:
     """The axis across which slices lie: the coarsest, and of equally coarse ones that along the body."""
+    if 1 in grid.shape:
+        return grid.shape.index(1)
     spacing = np.asarray(grid.spacing)
     coarsest = [int(axis) for axis in np.flatnonzero(spacing >= spacing.max() * (1 - 1e-3))]
     along_body = [axis for axis in coarsest if grid.axis_codes[axis] in "IS"]
@@ -66,9 +69,16 @@ def _slice_axis(grid: Grid) -> int:
 
 def _filled(mask: NDArray[np.bool_], across: int | None) -> NDArray[np.bool_]:
     """The mask with its cavities filled, in space or in each slice across an axis."""
+    if across is None:
+        return _without_cavities(mask)
+    slices = [_without_cavities(plane) for plane in np.moveaxis(mask, across, 0)]
+    return np.moveaxis(np.asarray(slices), 0, across)
+
+
+def _without_cavities(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask of two or three axes with its cavities filled."""
     import fill_voids
 
-    if across is None:
-        return np.asarray(fill_voids.fill(mask), bool)
-    slices = [fill_voids.fill(np.ascontiguousarray(plane)) for plane in np.moveaxis(mask, across, 0)]
-    return np.moveaxis(np.asarray(slices, bool), 0, across)
+    # fill_voids 2.1 fills some voxels that are open at the border of the array; inside a frame it does not
+    solid = fill_voids.fill(np.pad(mask, 1))
+    return np.asarray(solid[(slice(1, -1),) * mask.ndim], bool)

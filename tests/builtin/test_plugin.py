@@ -1,0 +1,57 @@
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+
+import pytest
+
+from medseg.builtin import plugin
+from medseg.plugin import Component
+from medseg.steps import Measurement, Postprocessor, Preprocessor, Step, Writer
+
+HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
+    "preprocessor": (
+        Preprocessor,
+        plugin.medseg_preprocessors(),
+        {
+            "reorient",
+            "resample",
+            "crop-foreground",
+            "pad",
+            "clip",
+            "ct-window",
+            "z-score",
+            "percentile-rescale",
+        },
+    ),
+    "postprocessor": (
+        Postprocessor,
+        plugin.medseg_postprocessors(),
+        {"keep-largest", "remove-small", "fill-holes", "open", "close"},
+    ),
+    "measurement": (Measurement, plugin.medseg_measurements(), {"volumes"}),
+    "writer": (Writer, plugin.medseg_writers(), {"nifti", "csv", "json", "preview"}),
+}
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+def test_every_record_points_at_a_documented_component_of_its_kind(kind: str) -> None:
+    parent, records, names = HOOKS[kind]
+    found = list(records)
+    assert {record.name for record in found} == names
+    for record in found:
+        assert record.fault(kind) is None
+        module, _, name = record.target.partition(":")
+        component = getattr(import_module(module), name)
+        assert issubclass(component, parent)
+        assert component.__doc__.strip()
+        for field, about in component.model_fields.items():
+            assert about.description, f"{record.name}.{field} has no docstring"
+        assert re.fullmatch(r"[A-Z][^\n]{10,90}\.", record.summary)
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = "import sys, medseg.builtin.plugin; print(*{'numpy', 'pydantic', 'torch'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not loaded.strip()

@@ -31,10 +31,10 @@ def silent(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What the run may use; made once per run and passed down, so that no step has a device argument of its own.
+    """What the run may use; made once per run and passed down, so that no step has a device of its own.
 
-    `threads` and `max_memory_bytes` of None mean what the machine has. `progress(step, done, total)` is called
-    by long work.
+    `threads` and `max_memory_bytes` of None mean what the machine has. `progress(step, done, total)` is
+    called by long work.
     """
 
     device: str = "cpu"
@@ -58,7 +58,9 @@ class Scores:
     def __post_init__(self) -> None:
         array = read_only(self.array)
         if array.ndim != 4 or array.shape[1:] != self.grid.shape:
-            raise GeometryError(f"scores are [C, i, j, k] on their grid {self.grid.shape}; this array is {array.shape}")
+            raise GeometryError(
+                f"scores are [C, i, j, k] on their grid {self.grid.shape}; this array is {array.shape}"
+            )
         object.__setattr__(self, "array", array)
 
 
@@ -66,8 +68,8 @@ class Scores:
 class Wanted:
     """What to keep of a prediction: the union of what refiners, measurements and writers declare.
 
-    `labels` of None means all of them; `score_boxes` are grids in which scores must be kept; `members` asks for
-    one segmentation per ensemble member; `reductions` for streamed sums such as "soft-volume" and "entropy".
+    `labels` of None means all of them; `score_boxes` are grids in which scores must be kept; `members` asks
+    for one segmentation per ensemble member; `reductions` for streamed sums: "soft-volume", "entropy".
     """
 
     labels: frozenset[str] | None = None
@@ -75,12 +77,16 @@ class Wanted:
     members: bool = False
     reductions: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        boxes = sorted(set(self.score_boxes), key=lambda box: (box.shape, box.unit, box.affine.tolist()))
+        object.__setattr__(self, "score_boxes", tuple(boxes))  # in one order, so that a | b equals b | a
+
     def __or__(self, other: Wanted) -> Wanted:
         """What satisfies both."""
         labels = None if self.labels is None or other.labels is None else self.labels | other.labels
         return Wanted(
             labels=labels,
-            score_boxes=tuple(dict.fromkeys(self.score_boxes + other.score_boxes)),
+            score_boxes=self.score_boxes + other.score_boxes,
             members=self.members or other.members,
             reductions=self.reductions | other.reductions,
         )
@@ -88,7 +94,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a predictor intends to do, stated before it runs: device and peak memory in bytes, and how, in words."""
+    """What a predictor intends to do, stated before it runs: device, peak memory, and how, in words."""
 
     device: str
     peak_bytes: int
@@ -99,8 +105,8 @@ class Plan:
 class Prediction:
     """What a predictor gives: labels on the grid that was asked for, and whatever else was wanted.
 
-    `soft_ml` is the volume in mL per label from summed probabilities; `maps` are images such as entropy; `used`
-    says what was really used (device, precision, windows …) and goes into the run's provenance.
+    `soft_ml` is the volume in mL per label from summed probabilities; `maps` are images such as entropy;
+    `used` says what was really used (device, precision, windows …) and goes into the run's provenance.
     """
 
     segmentation: Segmentation
@@ -114,8 +120,8 @@ class Prediction:
 class Measured:
     """One number: of a label or one of its objects, which quantity, its value and unit.
 
-    `value` is None where it cannot be said; `interval` bounds it from below and above; `flag` says in a word or
-    two why the number must be read with care ("empty", "truncated: superior").
+    `value` is None where it cannot be said; `interval` bounds it from below and above; `flag` says in a word
+    or two why the number must be read with care ("empty", "truncated: superior").
     """
 
     label: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ LayerKind = Literal["labels", "objects"]
 class Label:
     """One structure: its value in the array, its name, and what viewers and reports need.
 
-    `code` is "SCHEME:VALUE", as in "SCT:10200004" for the liver; `colour` is "#rrggbb"; `layer` is the array's
-    first index; `pair` names the same structure on the other side of the body.
+    `code` is "SCHEME:VALUE", as in "SCT:10200004" for the liver; `colour` is "#rrggbb"; `layer` is the
+    array's first index; `pair` names the same structure on the other side of the body.
     """
 
     value: int
@@ -41,15 +42,19 @@ class LabelTable:
     labels: tuple[Label, ...]
 
     def __post_init__(self) -> None:
-        values = [label.value for label in self.labels]
-        names = [label.name for label in self.labels]
-        if len(set(values)) != len(values) or len(set(names)) != len(names):
-            raise UsageError("two labels share a value or a name")
-        if any(value < 1 for value in values):
-            raise UsageError("label values start at 1; 0 is background")
+        object.__setattr__(self, "labels", tuple(sorted(self.labels, key=lambda label: label.value)))
+        for what in ("value", "name"):
+            taken = Counter(getattr(label, what) for label in self.labels)
+            twice = [repr(key) for key, count in taken.items() if count > 1]
+            if twice:
+                raise UsageError(f"two labels share the {what} {', '.join(twice)}")
         for label in self.labels:
-            if label.pair is not None and self[label.pair].pair != label.name:
-                raise UsageError(f"label {label.name!r} is paired with {label.pair!r}, which is not paired with it")
+            if label.value < 1 or label.layer < 0:
+                raise UsageError(f"label {label.name!r}: values start at 1 (0 is background), layers at 0")
+            if label.pair is None:
+                continue
+            if label.pair == label.name or self[label.pair].pair != label.name:
+                raise UsageError(f"labels {label.name!r} and {label.pair!r} are not paired with each other")
 
     def __iter__(self) -> Iterator[Label]:
         return iter(self.labels)
@@ -65,7 +70,9 @@ class LabelTable:
         for label in self.labels:
             if label.name == name:
                 return label
-        raise UsageError(f"no label {name!r}; the labels are {', '.join(label.name for label in self.labels)}")
+        raise UsageError(
+            f"no label {name!r}; the labels are {', '.join(label.name for label in self.labels)}"
+        )
 
     @property
     def layers(self) -> int:
@@ -75,7 +82,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class Object:
-    """One instance in a layer of objects: its id there, the label it belongs to, and how sure the model was (0 to 1)."""
+    """One instance in a layer of objects: its id there, its label, and how sure the model was (0 to 1)."""
 
     id: int
     label: str
@@ -87,8 +94,8 @@ class Object:
 class Segmentation:
     """Labels on a grid: `array[L, i, j, k]` of layers, read-only unsigned integers.
 
-    A layer holds label values or object ids, never both (`kinds`). Overlapping labels lie in different layers.
-    Ask `mask(label)`; never compare values. Raises GeometryError where array and grid disagree.
+    A layer holds label values or object ids, never both (`kinds`). Overlapping labels lie in different
+    layers. Ask `mask(label)`; never compare values. Raises GeometryError where array and grid disagree.
     """
 
     array: NDArray[Any]
@@ -100,24 +107,31 @@ class Segmentation:
     def __post_init__(self) -> None:
         array = read_only(self.array)
         if array.ndim != 4 or array.shape[1:] != self.grid.shape:
-            raise GeometryError(f"a segmentation is [L, i, j, k] on its grid {self.grid.shape}; this array is {array.shape}")
+            raise GeometryError(
+                f"a segmentation is [L, i, j, k] on its grid {self.grid.shape}; this array is {array.shape}"
+            )
         if array.dtype.kind != "u":
             raise GeometryError(f"a segmentation holds unsigned integers, not {array.dtype}")
         kinds = self.kinds or ("labels",) * array.shape[0]
         if len(kinds) != array.shape[0] or self.labels.layers > array.shape[0]:
-            raise GeometryError(f"{array.shape[0]} layers, {len(kinds)} kinds, labels for {self.labels.layers} layers")
+            raise GeometryError(
+                f"{array.shape[0]} layers, {len(kinds)} kinds, labels for {self.labels.layers} layers"
+            )
+        if not set(kinds) <= set(get_args(LayerKind)):
+            raise GeometryError(f"a layer holds labels or objects, not {', '.join(sorted(set(kinds)))}")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "kinds", tuple(kinds))
 
     @classmethod
-    def from_masks(cls, masks: Mapping[str, NDArray[np.bool_]], grid: Grid, labels: LabelTable) -> Segmentation:
+    def from_masks(
+        cls, masks: Mapping[str, NDArray[np.bool_]], grid: Grid, labels: LabelTable
+    ) -> Segmentation:
         """Paint masks `[i, j, k]` by label name; within a layer, later names win where masks overlap."""
         highest = max((label.value for label in labels), default=0)
-        kind = np.uint8 if highest < 256 else np.uint16 if highest < 65536 else np.uint32
-        array = np.zeros((labels.layers, *grid.shape), kind)
+        array = np.zeros((labels.layers, *grid.shape), np.min_scalar_type(highest))
         for name, mask in masks.items():
             label = labels[name]
-            array[label.layer][mask] = label.value
+            array[label.layer][_checked(mask, name, grid)] = label.value
         return cls(array, grid, labels)
 
     def replace(self, **changes: Any) -> Segmentation:
@@ -133,14 +147,15 @@ class Segmentation:
         return np.isin(layer, [thing.id for thing in self.objects if thing.label == label])
 
     def with_mask(self, label: str, mask: NDArray[np.bool_]) -> Segmentation:
-        """A copy in which `label` is exactly `mask`; what it gives up becomes background, what it gains it takes over."""
+        """A copy in which `label` is exactly `mask`: what it loses is background, what it gains is its own."""
         wanted = self.labels[label]
         if self.kinds[wanted.layer] != "labels":
             raise UsageError(f"label {label!r} lies in a layer of objects; masks replace labels only")
-        array = self.array.copy()
+        inside = _checked(mask, label, self.grid)
+        array = self.array.astype(np.promote_types(self.array.dtype, np.min_scalar_type(wanted.value)))
         layer = array[wanted.layer]
-        layer[(layer == wanted.value) & ~mask] = 0
-        layer[mask] = wanted.value
+        layer[(layer == wanted.value) & ~inside] = 0
+        layer[inside] = wanted.value
         return replace(self, array=array)
 
     def onto(self, grid: Grid) -> Segmentation:
@@ -151,3 +166,13 @@ class Segmentation:
             raise GeometryError(f"labels in {self.grid.unit} cannot be placed on a grid in {grid.unit}")
         moved = sample(self.array, self.grid.index_map(grid), grid.shape, interpolation="nearest", fill=0)
         return replace(self, array=moved, grid=grid)
+
+
+def _checked(mask: NDArray[np.bool_], label: str, grid: Grid) -> NDArray[np.bool_]:
+    """The mask, if it is one: NumPy would take 0 and 1 for row numbers, and a plane for every slice."""
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_ or mask.shape != grid.shape:
+        raise GeometryError(
+            f"the mask of {label!r} must be bool on its grid {grid.shape}, not {mask.dtype} {mask.shape}"
+        )
+    return mask

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +17,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medseg.errors import GeometryError
-from medseg.sampling import Interpolation, sample, whole_voxel_map
+from medseg.sampling import Interpolation, sample, turned, whole_voxel_map
 
 if TYPE_CHECKING:
     from medseg.segmentation import Segmentation
 
-__all__ = ["Grid", "Planes", "Source", "Unit", "Volume", "read_only"]
+__all__ = ["Grid", "Planes", "Source", "Unit", "Volume", "read_only", "resampled"]
 
 Unit = Literal["mm", "px"]
 AXIS_CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 SINGULAR = 1e-6  # smallest allowed |determinant| of the unit axis directions
+LEAN = (
+    1e-9  # what decides between two equally good axis names; above rounding noise, below any real difference
+)
+ROUNDING = 26  # bits after the point in an index map: 1.5e-8 voxel, which adds up to 1e-5 over 500 voxels
 
 
 def read_only(array: ArrayLike) -> NDArray[Any]:
@@ -37,7 +42,7 @@ def read_only(array: ArrayLike) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the voxels are: `shape` in voxels along i, j, k and `affine`, index to RAS+ position of the centre.
+    """Where the voxels are: `shape` in voxels along i, j, k and `affine`, index to RAS+ position of a centre.
 
     The affine is 4x4 in millimetres, or in pixels where `unit` is "px" (a picture without a scale). Shear is
     allowed: a tilted CT is a grid too. Raises GeometryError for a singular or non-finite affine.
@@ -71,7 +76,7 @@ class Grid:
         )
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.unit, self.affine.tobytes()))
+        return hash((self.shape, self.unit, (self.affine + 0.0).tobytes()))  # + 0.0: -0.0 equals 0.0
 
     def __repr__(self) -> str:
         size = " x ".join(str(n) for n in self.shape)
@@ -85,16 +90,21 @@ class Grid:
 
     @property
     def axis_codes(self) -> str:
-        """Where i, j, k run to, as in "RAS"; each world axis is named once, even on an oblique grid."""
+        """Where i, j, k run to, as in "RAS"; each world axis is named once, even on an oblique grid.
+
+        Of the six ways to name the axes, the one with the largest product of cosines: never zero, so that
+        every grid has a name, and the same for all 48 orders and directions of its axes, at 45 degrees too.
+        """
         directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        codes = ["", "", ""]
-        closeness = np.abs(directions)
-        for _ in range(3):
-            world, axis = np.unravel_index(int(closeness.argmax()), (3, 3))
-            codes[axis] = AXIS_CODES[world][int(directions[world, axis] > 0)]
-            closeness[world, :] = -1
-            closeness[:, axis] = -1
-        return "".join(codes)
+        # Products of two cosines of one axis do not change when the axis is flipped.
+        leaning = np.array([4, 2, 1]) @ (directions * np.roll(directions, 1, axis=0))
+
+        def fit(worlds: tuple[int, ...]) -> float:
+            cosines = directions[list(worlds), range(3)]
+            return float(abs(cosines.prod()) + LEAN * (leaning @ np.array(worlds)))
+
+        best = max(permutations(range(3)), key=fit)
+        return "".join(AXIS_CODES[world][int(directions[world, axis] > 0)] for axis, world in enumerate(best))
 
     @property
     def voxel_ml(self) -> float:
@@ -114,46 +124,66 @@ class Grid:
 
     def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
         """RAS+ positions of voxel indices `[..., 3]`."""
-        moved: NDArray[np.float64] = np.asarray(index, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        moved: NDArray[np.float64] = (
+            np.asarray(index, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        )
         return moved
 
     def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
         """Fractional voxel indices of RAS+ positions `[..., 3]`."""
         offset = np.asarray(world, np.float64) - self.affine[:3, 3]
-        return np.linalg.solve(self.affine[:3, :3], offset.reshape(-1, 3).T).T.reshape(offset.shape)
+        index = np.linalg.solve(self.affine[:3, :3], offset.reshape(-1, 3).T).T
+        return np.asarray(index.reshape(offset.shape), np.float64)
 
     def corners(self) -> NDArray[np.float64]:
-        """RAS+ positions `[8, 3]` of the outer corners: faces lie half a voxel beyond the outermost centres."""
+        """RAS+ positions `[8, 3]` of the outer corners: half a voxel beyond the outermost centres."""
         ends = [(-0.5, n - 0.5) for n in self.shape]
         return self.to_world([[i, j, k] for i in ends[0] for j in ends[1] for k in ends[2]])
 
     def index_map(self, onto: Grid) -> NDArray[np.float64]:
         """4x4 matrix from a voxel index of `onto` to the fractional index of the same place here.
 
-        Rounded to 1e-9 voxel, so that grids equal but for floating-point noise (one image stored in another
-        axis order) are resampled to bit-equal values.
+        Rounded to 26 bits after the point, so that grids equal but for floating-point noise (one image stored
+        in another axis order) are resampled to bit-equal values. Bits, not decimals: common ratios of
+        spacings then never lie half-way between two roundings.
         """
-        return np.round(np.linalg.solve(self.affine, onto.affine), 9) + 0.0  # + 0.0: no negative zeros
+        columns = onto.affine[:3].copy()
+        columns[:, 3] -= self.affine[:3, 3]  # before dividing: a far origin must not cost digits
+        matrix = np.eye(4)
+        matrix[:3] = np.ldexp(
+            np.rint(np.ldexp(np.linalg.solve(self.affine[:3, :3], columns), ROUNDING)), -ROUNDING
+        )
+        return matrix + 0.0  # no negative zeros
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both hold the same voxels: same shape and unit, no corner further apart than `tolerance` voxels."""
+        """Whether both hold the same voxels: same shape and unit, no corner moved by more than `tolerance`.
+
+        The tolerance is in voxels of this grid along each axis; corners are the outer ones, so that a single
+        slice of another thickness is not the same.
+        """
         if self.shape != other.shape or self.unit != other.unit:
             return False
-        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.asarray(self.shape) - 1)
-        return bool(np.abs(self.to_index(other.to_world(corners)) - corners).max() <= tolerance)
+        return bool(np.abs(self.to_index(other.corners()) - self.to_index(self.corners())).max() <= tolerance)
 
     def reoriented(self, codes: str) -> Grid:
         """The same voxels with axes in the order and direction of `codes`, as in "RAS" or "LPS"."""
         here = self.axis_codes
         families = ["".join(sorted(pair)) for pair in AXIS_CODES]
         wanted = codes.upper()
-        if sorted("".join(sorted(p)) for p in AXIS_CODES for c in wanted if c in p) != sorted(families) or len(wanted) != 3:
-            raise GeometryError(f"{codes!r} is not an orientation; name each of L/R, P/A, I/S once, as in RAS")
+        if (
+            sorted("".join(sorted(p)) for p in AXIS_CODES for c in wanted if c in p) != sorted(families)
+            or len(wanted) != 3
+        ):
+            raise GeometryError(
+                f"{codes!r} is not an orientation; name each of L/R, P/A, I/S once, as in RAS"
+            )
         matrix = np.zeros((4, 4))
         matrix[3, 3] = 1
         shape = [0, 0, 0]
         for new, letter in enumerate(wanted):
-            old = next(axis for axis, code in enumerate(here) if any({code, letter} <= set(p) for p in AXIS_CODES))
+            old = next(
+                axis for axis, code in enumerate(here) if any({code, letter} <= set(p) for p in AXIS_CODES)
+            )
             shape[new] = self.shape[old]
             matrix[old, new] = 1 if here[old] == letter else -1
             matrix[old, 3] = 0 if here[old] == letter else self.shape[old] - 1
@@ -190,23 +220,49 @@ class Grid:
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, self.unit)
 
     def turns_whole_voxels(self, onto: Grid) -> bool:
-        """Whether `onto` differs only by axis order, direction, crop and pad, so that values can be copied."""
+        """Whether `onto` differs only by axis order, direction, crop and pad: values can be copied."""
         return whole_voxel_map(self.index_map(onto), onto.shape) is not None
+
+
+def resampled(
+    array: NDArray[Any], here: Grid, onto: Grid, *, interpolation: Interpolation, fill: float
+) -> NDArray[Any]:
+    """`array[C, i, j, k]` on the grid `here`, read at the voxels of `onto`; `fill` outside.
+
+    Both are turned to RAS for it, so that the value of a place does not depend, to the bit, on the axis order
+    and direction in which either is stored.
+    """
+    matrix = here.index_map(onto)
+    if whole_voxel_map(matrix, onto.shape) is not None:
+        return sample(array, matrix, onto.shape, interpolation=interpolation, fill=fill)
+    source, target = here.reoriented("RAS"), onto.reoriented("RAS")
+    forth, back = (
+        whole_voxel_map(here.index_map(source), source.shape),
+        whole_voxel_map(target.index_map(onto), onto.shape),
+    )
+    assert forth is not None
+    assert back is not None
+    standing = turned(array, *forth[:2])
+    moved = sample(standing, source.index_map(target), target.shape, interpolation=interpolation, fill=fill)
+    return np.ascontiguousarray(turned(moved, *back[:2]))
 
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """Slices that no single affine can place: one index-to-RAS+ matrix `[n, 4, 4]` per slice of `shape` (i, j).
+    """Slices that no single affine can place: an index-to-RAS+ matrix `[n, 4, 4]` per slice, `shape` (i, j).
 
-    For gaps and uneven spacing: labels are sampled on each original slice. Column 2 of a matrix is the slice's
-    normal times its thickness in millimetres; k is 0 on every plane.
+    For gaps and uneven spacing: labels are sampled on each original slice. Column 2 of a matrix is the
+    slice's normal times its thickness in millimetres; k is 0 on every plane.
     """
 
     shape: tuple[int, int]
     affines: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "affines", read_only(np.array(self.affines, np.float64)))
+        affines = np.array(self.affines, np.float64)
+        if affines.ndim != 3 or affines.shape[1:] != (4, 4) or not len(affines):
+            raise GeometryError(f"planes have one 4x4 matrix each, not an array of {affines.shape}")
+        object.__setattr__(self, "affines", read_only(affines))
 
     def grids(self) -> tuple[Grid, ...]:
         """One grid of a single slice for each plane, in order."""
@@ -217,8 +273,8 @@ class Planes:
 class Source:
     """What came in: enough to put a result back onto the original voxels, and to say where it came from.
 
-    `headers` holds what the format's reader keeps (see `medseg.io`); `sha256` one digest per file; `verdict` is
-    one line on the geometry, "ok" where nothing was doubtful; `policies` says what was changed on the way in.
+    `headers` holds what the format's reader keeps (see `medseg.io`); `sha256` one digest per file; `verdict`
+    is one line on the geometry, "ok" where nothing was doubtful; `policies` what was changed on the way in.
     """
 
     native: Grid | Planes
@@ -259,15 +315,21 @@ class Volume:
             raise GeometryError(f"a volume's array is [C, i, j, k]; this one has {array.ndim} axes")
         if array.shape[1:] != self.grid.shape:
             raise GeometryError(f"the array holds {array.shape[1:]} voxels, its grid {self.grid.shape}")
+        if not self.channels:
+            raise GeometryError("a volume has at least one channel")
         if array.shape[0] != len(self.channels):
-            raise GeometryError(f"{array.shape[0]} channels have {len(self.channels)} names: {', '.join(self.channels)}")
+            raise GeometryError(
+                f"{array.shape[0]} channels have {len(self.channels)} names: {', '.join(self.channels)}"
+            )
         object.__setattr__(self, "array", array)
 
     def replace(self, **changes: Any) -> Volume:
         """A copy with some fields exchanged, as in `volume.replace(array=clipped)`."""
         return replace(self, **changes)
 
-    def onto(self, grid: Grid, *, interpolation: Interpolation = "linear", fill: float | None = None) -> Volume:
+    def onto(
+        self, grid: Grid, *, interpolation: Interpolation = "linear", fill: float | None = None
+    ) -> Volume:
         """The image read at the voxels of another grid; copied exactly where only whole voxels move.
 
         Voxels outside this volume become `fill`: by default the smallest value present.
@@ -275,9 +337,7 @@ class Volume:
         if self.grid.unit != grid.unit:
             raise GeometryError(f"an image in {self.grid.unit} cannot be placed on a grid in {grid.unit}")
         outside = float(self.array.min()) if fill is None else fill
-        moved = sample(
-            self.array, self.grid.index_map(grid), grid.shape, interpolation=interpolation, fill=outside
-        )
+        moved = resampled(self.array, self.grid, grid, interpolation=interpolation, fill=outside)
         return replace(self, array=moved, grid=grid)
 
     def reorient(self, codes: str) -> Volume:

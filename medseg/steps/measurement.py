@@ -3,6 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from medseg.errors import PluginError
 from medseg.prediction import Measured, Prediction, Wanted
@@ -14,7 +18,7 @@ __all__ = ["Measurement"]
 
 
 class Measurement(Step, ABC):
-    """Turns a finished segmentation into numbers, each with label, quantity, unit and a flag where it is doubtful."""
+    """Turns a finished segmentation into numbers: label, quantity, unit, and a flag where one is doubtful."""
 
     @property
     def wants(self) -> Wanted:
@@ -22,7 +26,9 @@ class Measurement(Step, ABC):
         return Wanted()
 
     @abstractmethod
-    def __call__(self, volume: Volume, segmentation: Segmentation, prediction: Prediction) -> Iterable[Measured]:
+    def __call__(
+        self, volume: Volume, segmentation: Segmentation, prediction: Prediction
+    ) -> Iterable[Measured]:
         """Yield measurements; `volume` is the image as it was read, `segmentation` lies on its grid."""
 
     @staticmethod
@@ -30,12 +36,22 @@ class Measurement(Step, ABC):
         """Hold what came back against the contract; raises PluginError with what is wrong."""
         if not isinstance(returned, Iterable):
             raise PluginError(f"returned {type(returned).__name__}, not measurements")
-        rows = tuple(returned)
-        for row in rows:
-            if not isinstance(row, Measured):
-                raise PluginError(f"yielded {type(row).__name__}, not Measured")
-            if row.label not in segmentation.labels:
-                raise PluginError(f"measured {row.label!r}, which is no label of the segmentation")
-            if isinstance(row.value, float) and not math.isfinite(row.value):
-                raise PluginError(f"measured {row.quantity} of {row.label!r} as {row.value}; use None and a flag")
-        return rows
+        return tuple(_checked(row, segmentation) for row in returned)
+
+
+def _checked(row: object, segmentation: Segmentation) -> Measured:
+    """One row that files can hold: a NumPy number (of `mask.sum()`, say) becomes a plain one."""
+    if not isinstance(row, Measured):
+        raise PluginError(f"yielded {type(row).__name__}, not Measured")
+    if row.label not in segmentation.labels:
+        raise PluginError(f"measured {row.label!r}, which is no label of the segmentation")
+    what = f"measured {row.quantity} of {row.label!r}"
+    value: Any = row.value.item() if isinstance(row.value, np.generic) else row.value
+    if not isinstance(value, int | float | str | None):
+        raise PluginError(f"{what} as {type(value).__name__}, not a number or a word")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PluginError(f"{what} as {value}; use None and a flag")
+    interval = None if row.interval is None else (float(row.interval[0]), float(row.interval[1]))
+    if interval is not None and not -math.inf < interval[0] <= interval[1] < math.inf:
+        raise PluginError(f"{what} between {interval[0]} and {interval[1]}, which is no interval")
+    return replace(row, value=value, interval=interval)

@@ -1,7 +1,13 @@
 """The component that segments, and the predictor it opens."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medseg.errors import PluginError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
@@ -28,7 +34,17 @@ class Predictor(ABC):
         """Hold what came back against the contract; raises PluginError with what is wrong."""
         if not isinstance(returned, Prediction):
             raise PluginError(f"returned {type(returned).__name__}, not a Prediction")
-        check_segmentation(returned.segmentation, onto=onto)
+        for segmentation in (returned.segmentation, *returned.members):
+            check_segmentation(segmentation, onto=onto)
+        maps: Mapping[str, object] = returned.maps
+        for name, image in maps.items():
+            if not isinstance(image, Volume) or not np.isfinite(image.array).all():
+                raise PluginError(f"returned a map {name!r} that is not a Volume of finite numbers")
+        for label, ml in returned.soft_ml.items():
+            if label not in returned.segmentation.labels or not (math.isfinite(ml) and ml >= 0):
+                raise PluginError(
+                    f"returned a soft volume of {ml} mL for {label!r}; name a label and a finite volume"
+                )
         return returned
 
 
@@ -54,18 +70,27 @@ def check_segmentation(returned: object, *, onto: Grid) -> Segmentation:
         if kind == "labels":
             known = {label.value for label in returned.labels if label.layer == layer}
         else:
-            known = {thing.id for thing in returned.objects}
-        present = {int(value) for value in _values(returned, layer)} - {0}
-        if not present <= known:
-            raise PluginError(f"returned {kind} {sorted(present - known)[:5]} that its table does not know")
+            known = _object_ids(returned, layer)
+        unknown = sorted(_values(returned.array[layer]) - known - {0})
+        if unknown:
+            raise PluginError(f"returned {kind} {unknown[:5]} in layer {layer} that its table does not know")
     return returned
 
 
-def _values(segmentation: Segmentation, layer: int) -> list[int]:
-    """The distinct values of a layer, without sorting a whole volume where a count does."""
-    import numpy as np
+def _object_ids(returned: Segmentation, layer: int) -> set[int]:
+    """The ids of the objects whose label lies in this layer."""
+    for thing in returned.objects:
+        if thing.label not in returned.labels:
+            raise PluginError(
+                f"returned object {thing.id} of {thing.label!r}, which is no label of its table"
+            )
+    return {thing.id for thing in returned.objects if returned.labels[thing.label].layer == layer}
 
-    array = segmentation.array[layer]
-    if array.dtype.itemsize <= 2:
-        return [int(v) for v in np.flatnonzero(np.bincount(array.ravel()))]
-    return [int(v) for v in np.unique(array)]
+
+def _values(layer: NDArray[Any]) -> set[int]:
+    """The distinct values of `layer[i, j, k]`, plane by plane: both ways to count copy what they get."""
+    values: set[int] = set()
+    for plane in layer:
+        found = np.flatnonzero(np.bincount(plane.ravel())) if plane.dtype.itemsize <= 2 else np.unique(plane)
+        values.update(found.tolist())
+    return values

@@ -1,0 +1,173 @@
+import csv
+import hashlib
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
+import pytest
+
+Medseg = Callable[..., Any]
+FILES = ["measurements.csv", "measurements.json", "preview.png", "run.json", "segmentation.nii.gz"]
+
+
+def test_writes_everything_and_prints_the_volume(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = medseg("segment", ball, "-o", out, "--model", pipeline)
+    assert (done.code, done.err) == (0, "")
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    row = next(line for line in done.out.splitlines() if line.startswith("ball"))
+    assert float(row.split()[1]) == pytest.approx(33.5, rel=0.02)  # a ball of 20 mm radius
+    assert "Research use only" in done.out
+    with (out / "measurements.csv").open(newline="") as file:
+        volume = next(line for line in csv.DictReader(file) if line["quantity"] == "volume")
+    assert float(volume["value"]) == pytest.approx(33.5, rel=0.02)
+    assert volume["unit"] == "mL"
+
+
+def test_the_mask_has_the_images_affine_and_codes(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    medseg("segment", ball, "-o", tmp_path / "out", "--model", pipeline, "-q")
+    image, mask = nib.load(ball), nib.load(tmp_path / "out" / "segmentation.nii.gz")
+    assert np.array_equal(image.affine, mask.affine)
+    for form in ("get_sform", "get_qform"):
+        (a, code), (b, copied) = (getattr(nifti, form)(coded=True) for nifti in (image, mask))
+        assert code == copied == 1
+        assert np.array_equal(a, b)
+    assert np.array_equal(np.asarray(mask.dataobj) == 1, np.asarray(image.dataobj) == 100)
+
+
+def test_run_json_reruns_the_same(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    medseg("segment", ball, "-o", tmp_path / "out", "--model", pipeline, "-q", "--seed", "7")
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    again = tmp_path / "again.yaml"
+    again.write_text(json.dumps(record["pipeline"]))  # JSON is YAML
+    assert medseg("segment", ball, "-o", tmp_path / "out2", "--model", again, "-q", "--seed", "7").code == 0
+    second = json.loads((tmp_path / "out2" / "run.json").read_text())
+    assert second["outputs"] == record["outputs"]
+    assert second["pipeline"] == record["pipeline"]
+    assert record["seed"] == 7
+    for name, digest in record["outputs"].items():
+        assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
+    assert record["inputs"][0]["sha256"] == hashlib.sha256(ball.read_bytes()).hexdigest()
+    assert [step["step"] for step in record["steps"]] == [
+        "read", "preprocess[0]", "segment", "postprocess[0]", "measure[0]", "write[0]", "write[1]", "write[2]", "write[3]",
+    ]  # fmt: skip
+    assert all(step["seconds"] >= 0 and step["peak_memory_mb"] > 10 for step in record["steps"])
+
+
+def test_existing_output_is_refused_unless_told(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    medseg("segment", ball, "-o", out, "--model", pipeline, "-q")
+    before = (out / "run.json").read_bytes()
+    refused = medseg("segment", ball, "-o", out, "--model", pipeline, "-q")
+    assert refused.code == 64
+    assert "--overwrite" in refused.err
+    assert (out / "run.json").read_bytes() == before
+    assert medseg("segment", ball, "-o", out, "--model", pipeline, "-q", "--overwrite").code == 0
+    assert (out / "run.json").read_bytes() != before  # it holds the time
+    (out / "notes.txt").write_text("mine")
+    foreign = medseg("segment", ball, "-o", out, "--model", pipeline, "-q", "--overwrite")
+    assert foreign.code == 64
+    assert "notes.txt" in foreign.err
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_all_48_orientations_give_the_same_physical_mask(
+    medseg: Medseg, ball: Path, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """One image in every axis order and direction; the pipeline resamples, so nothing is a mere copy."""
+    pipeline = tmp_path / "resampled.yaml"
+    pipeline.write_text(
+        "preprocess: [{reorient: {to: RAS}}, {resample: {spacing: [1.5, 1.5, 4.0]}}]\n"
+        "segment: {threshold: {above: 40}}\n"
+        "postprocess: [{close: {radius_mm: 3}}]\n"
+        "write: [nifti]\n"
+    )
+    image = nib.load(ball)
+    values = np.asarray(image.dataobj).copy()
+    values[20:26, 4:9, 3:6] = 60  # nothing symmetrical
+    start = nib.Nifti1Image(values, image.affine)
+    start.set_sform(image.affine, 1)
+    start.set_qform(None, 0)  # a quaternion cannot say every affine to the last bit
+    reference = None
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            turned = start.as_reoriented(np.column_stack([order, flips]))
+            path, out = tmp_path / "turned.nii", tmp_path / f"out{order}{flips}"
+            nib.save(turned, path)
+            assert medseg("segment", path, "-o", out, "--model", pipeline, "-q").code == 0
+            mask = nib.load(out / "segmentation.nii.gz")
+            assert np.array_equal(mask.affine, nib.load(path).affine)
+            back = np.asarray(nib.as_closest_canonical(mask).dataobj)
+            reference = back if reference is None else reference
+            with subtests.test(order=order, flips=flips):
+                assert np.array_equal(back, reference)
+    assert reference is not None
+    assert 3000 < reference.sum() < 4000
+
+
+def test_several_inputs_by_position_and_by_name(medseg: Medseg, ball: Path, tmp_path: Path) -> None:
+    """Two images on different grids become channels of one volume."""
+    image = nib.load(ball)
+    other = tmp_path / "other.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:, ::-1] * 2, image.affine @ _flip_j(image.shape[1])), other)
+    pipeline = tmp_path / "two.yaml"
+    pipeline.write_text("inputs: [{name: t1}, {name: flair}]\nsegment: {threshold: {above: 150, channel: 1}}\n")
+    for number, arguments in enumerate(
+        ([ball, other], [ball, "--input", f"flair={other}"], ["--input", f"flair={other}", "--input", f"t1={ball}"])
+    ):
+        out = tmp_path / f"out{number}"
+        assert medseg("segment", *arguments, "-o", out, "--model", pipeline, "-q").code == 0
+        mask = np.asarray(nib.load(out / "segmentation.nii.gz").dataobj)
+        assert np.array_equal(mask == 1, np.asarray(image.dataobj) == 100)
+
+
+def _flip_j(size: int) -> np.ndarray[Any, Any]:
+    flip = np.diag([1.0, -1.0, 1.0, 1.0])
+    flip[1, 3] = size - 1
+    return flip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["{tmp}/absent.nii.gz", "-o", "{tmp}/out", "--model", "{pipeline}"], 2, "absent.nii.gz"),
+        (["{tmp}/text.nii", "-o", "{tmp}/out", "--model", "{pipeline}"], 2, "text.nii"),
+        (["{tmp}/text.txt", "-o", "{tmp}/out", "--model", "{pipeline}"], 2, "text.txt"),
+        (["{tmp}/cut.nii.gz", "-o", "{tmp}/out", "--model", "{pipeline}"], 2, "cut.nii.gz"),
+        (["{tmp}/empty", "-o", "{tmp}/out", "--model", "{pipeline}"], 2, "empty"),
+        (["{ball}", "{ball}", "-o", "{tmp}/out", "--model", "{pipeline}"], 64, "takes 1 input"),
+        (["-o", "{tmp}/out", "--model", "{pipeline}"], 64, "takes 1 input"),
+        (["--input", "mr={ball}", "-o", "{tmp}/out", "--model", "{pipeline}"], 64, "no input 'mr'"),
+        (["--input", "{ball}", "-o", "{tmp}/out", "--model", "{pipeline}"], 64, "NAME=PATH"),
+        (["{ball}", "-o", "{tmp}/out", "--model", "{tmp}/typo.yaml"], 4, "did you mean 'keep-largest'"),
+        (["{ball}", "-o", "{tmp}/out", "--model", "{tmp}/parameter.yaml"], 4, "did you mean 'above'"),
+        (["{ball}", "-o", "{tmp}/out", "--model", "ct-tisue"], 4, "did you mean 'ct-tissue'"),
+        (["{ball}", "-o", "{tmp}/out", "--model", "{tmp}/absent.yaml"], 4, "absent.yaml"),
+        (["{ball}", "-o", "/proc/out", "--model", "{pipeline}"], 5, "/proc"),
+        (["{ball}", "-o", "{ball}/out", "--model", "{pipeline}"], 5, "ball.nii.gz"),
+        (["{ball}", "-o", "{tmp}/out", "--model", "{pipeline}", "--sead", "1"], 64, "--sead"),
+        (["{ball}", "--model", "{pipeline}"], 64, "--out"),
+    ],
+)
+def test_bad_input_is_one_line_the_right_code_and_no_output(  # noqa: PLR0917 - one table
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    (tmp_path / "text.nii").write_text("not an image\n" * 100)
+    (tmp_path / "text.txt").write_text("not an image\n")
+    (tmp_path / "cut.nii.gz").write_bytes(ball.read_bytes()[:-200])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "typo.yaml").write_text("segment: threshold\npostprocess: [keep-largst]\n")
+    (tmp_path / "parameter.yaml").write_text("segment: {threshold: {abov: 1}}\n")
+    before = sorted(tmp_path.rglob("*"))
+    filled = [a.format(tmp=tmp_path, ball=ball, pipeline=pipeline) for a in arguments]
+    done = medseg("segment", *filled)
+    assert done.code == code, done
+    assert done.out == ""
+    assert done.err.startswith("medseg: ")
+    assert done.err.count("\n") == 1
+    assert says in done.err
+    assert sorted(tmp_path.rglob("*")) == before

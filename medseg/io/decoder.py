@@ -1,7 +1,7 @@
 """Decode the pixels of untrusted files in one long-lived child process.
 
 Codecs are large pieces of C that read whatever a file says. They run in a process that has neither torch nor
-the results in it, with a memory limit and a time limit; when it dies, one file is refused and the next request
+results in it, with a memory limit and a time limit; when it dies, one file is refused and the next request
 starts a fresh process. Replies are JSON and raw bytes over a pipe: nothing is unpickled.
 
     decode({"do": "itk", "image_io": "NrrdImageIO"}, files=[path], take=keep, most_bytes=claimed)
@@ -47,7 +47,7 @@ CHILD = Path(__file__).with_name("decoder_child.py")
 
 
 def refuse_oversize(claimed: int, name: str) -> None:
-    """Raise InputError where a header claims more bytes than can be read here, before anything is allocated."""
+    """Raise InputError where a header claims more bytes than fit here, before anything is allocated."""
     most = min(MOST_BYTES, _available_bytes())
     if claimed > most:
         raise InputError(
@@ -67,16 +67,19 @@ def _available_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-class _Ended(Exception):
+class _EndedError(Exception):
     """The child's end of the pipe is closed."""
 
 
-class _TimedOut(Exception):
+class _TimeoutError(Exception):
     """The child did not answer in time."""
 
 
 class Decoder:
-    """One child process that decodes; started on first use, replaced after a death, safe to share by threads."""
+    """One child process that decodes: started on first use, replaced after a death, shared by threads.
+
+    `memory_bytes` of address space are for the child itself; each request adds four times what it claims.
+    """
 
     def __init__(self, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
         self.timeout_s = timeout_s
@@ -98,10 +101,9 @@ class Decoder:
         `most_bytes` is what a single reply may hold at most, from the headers. Raises InputError, naming the
         file, where the child refuses it, dies on it, needs too much memory or does not answer in time.
         """
-        paths = [os.path.abspath(path) for path in files]
-        memory = (
-            max(self.memory_bytes, 4 * most_bytes) if self.memory_bytes >= MEMORY_BYTES else self.memory_bytes
-        )
+        # not resolved: the name a file has here is the one to be opened
+        paths = [os.path.abspath(path) for path in files]  # noqa: PTH100
+        memory = self.memory_bytes + 4 * most_bytes
         message = json.dumps({**request, "files": paths, "memory": memory}).encode()
         done = 0
         with self._lock:
@@ -110,16 +112,16 @@ class Decoder:
                 while (reply := self._receive(most_bytes)) is not None:
                     take(*reply)
                     done += 1
-            except _Refused as refusal:
+            except _RefusedError as refusal:
                 raise InputError(f"{_name(files, done)}: {refusal}") from None
-            except _Ended:
+            except _EndedError:
                 raise InputError(
-                    f"{_name(files, done)}: {self._epitaph()}; the file is damaged or hostile"
+                    f"{_name(files, done)}: {self._epitaph()}; it is damaged or hostile"
                 ) from None
-            except _TimedOut:
+            except _TimeoutError:
                 self._kill()
                 raise InputError(
-                    f"{_name(files, done)}: not decoded within {self.timeout_s:g} s; the file is damaged or hostile"
+                    f"{_name(files, done)}: not decoded within {self.timeout_s:g} s; it is damaged or hostile"
                 ) from None
             except BaseException:
                 self._kill()  # the stream is in the middle of a reply: nobody could use it again
@@ -140,7 +142,7 @@ class Decoder:
             except BrokenPipeError:
                 self._kill()
                 if attempt:
-                    raise _Ended from None
+                    raise _EndedError from None
             else:
                 return
 
@@ -202,10 +204,10 @@ class Decoder:
         deadline = time.monotonic() + self.timeout_s
         length = struct.unpack(">I", self._read(4, deadline))[0]
         if length > MOST_REPLY:
-            raise _Refused("the decoder's answer makes no sense")
+            raise _RefusedError("the decoder's answer makes no sense")
         fields = json.loads(self._read(length, deadline))
         if "error" in fields:
-            raise _Refused(str(fields["error"]))
+            raise _RefusedError(str(fields["error"]))
         if fields.get("done"):
             return None
         if "dtype" not in fields:
@@ -216,7 +218,7 @@ class Decoder:
             raise InputError(f"{fields.get('name', 'the file')}: holds more pixels than its header claims")
         array = np.empty(shape, dtype)
         if array.size:
-            self._fill(memoryview(array.reshape(-1).view(np.uint8)), time.monotonic() + self.timeout_s)
+            self._fill(array.reshape(-1).view(np.uint8).data, time.monotonic() + self.timeout_s)
         return fields, array
 
     def _read(self, count: int, deadline: float) -> bytearray:
@@ -232,11 +234,11 @@ class Decoder:
             _wait(pipe, select.POLLIN, deadline)
             count = os.readv(pipe, [buffer])
             if count == 0:
-                raise _Ended
+                raise _EndedError
             buffer = buffer[count:]
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The child says what is wrong with the file."""
 
 
@@ -244,7 +246,7 @@ def _wait(pipe: int, event: int, deadline: float) -> None:
     poll = select.poll()
     poll.register(pipe, event)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise _TimedOut
+        raise _TimeoutError
 
 
 def _name(files: Sequence[Path], done: int) -> str:
@@ -259,11 +261,16 @@ def decode(request: Mapping[str, Any], *, files: Sequence[Path], take: Take, mos
     _decoder.ask(request, files=files, take=take, most_bytes=most_bytes)
 
 
+def _close() -> None:
+    """End the child of this process, if it has one."""
+    _decoder.close()
+
+
 def _forget() -> None:
-    """After a fork the child belongs to the parent: two askers on one pipe would read each other's replies."""
+    """After a fork the child belongs to the parent: two askers on one pipe would mix up their replies."""
     global _decoder  # noqa: PLW0603  # one decoder per process is the point
     _decoder = Decoder()
 
 
-atexit.register(lambda: _decoder.close())
+atexit.register(_close)
 os.register_at_fork(after_in_child=_forget)

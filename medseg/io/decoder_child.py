@@ -1,8 +1,8 @@
 """What runs in the decoder process: read a request, decode files, write replies; end with the parent.
 
 It is started as a script and imports nothing of medseg, so that it is up in a fraction of a second and holds
-neither torch nor anyone's results. A message is a 4-byte big-endian length and that much JSON; a reply with an
-array is followed by its raw bytes in C order. `Decoder` in decoder.py is the other end.
+neither torch nor results. A message is a 4-byte big-endian length and that much JSON; the bytes of an array
+follow its reply, in C order. `Decoder` in decoder.py is the other end.
 
 No value of a header that could name a patient is ever asked for: DICOM files are read with a list of tags.
 """
@@ -17,7 +17,8 @@ import struct
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +32,18 @@ MOST_INFLATED = 256 << 20  # bytes; one slice has well under 10 MB, and deflate 
 MOST_TEXT = 200
 THREADS = 8  # reading headers waits for the disk or the network, not for the processor
 
-TAGS = (
-    "SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID Modality SeriesDescription "
-    "SeriesNumber InstanceNumber AcquisitionNumber TemporalPositionIdentifier EchoTime TriggerTime ImageType "
-    "Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit "
-    "PixelRepresentation PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness RescaleSlope "
-    "RescaleIntercept RescaleType Units PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence"
-).split()
+TAGS = """
+    SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID Modality
+    SeriesDescription SeriesNumber InstanceNumber AcquisitionNumber TemporalPositionIdentifier EchoTime
+    TriggerTime ImageType Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation
+    BitsAllocated BitsStored HighBit PixelRepresentation PixelSpacing ImagePositionPatient
+    ImageOrientationPatient SliceThickness RescaleSlope RescaleIntercept RescaleType Units
+    PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence
+""".split()  # noqa: SIM905  # one quoted name a line would fill the page
 PIXEL_DATA = {(0x7FE0, 0x0010): "integer", (0x7FE0, 0x0008): "float", (0x7FE0, 0x0009): "float"}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What is wrong with a file, in words that may be shown."""
 
 
@@ -57,17 +59,19 @@ def dicom_headers(request: dict[str, Any]) -> Iterator[Reply]:
 
 def _record(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return _header(file)
     except OSError as problem:
         return {"broken": f"cannot be read: {problem.strerror}"}
-    except Refused as refusal:
+    except RefusedError as refusal:
         return {"broken": str(refusal)}
+    except ImportError:
+        raise
     except Exception as problem:  # noqa: BLE001  # a damaged file may raise anything; its words may hold values
         return {"broken": f"damaged DICOM header ({type(problem).__name__})"}
 
 
-def _header(file: IO[bytes]) -> dict[str, Any]:
+def _header(file: BinaryIO) -> dict[str, Any]:
     from pydicom import dcmread
 
     size = os.fstat(file.fileno()).st_size
@@ -124,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _describe_syntax(dataset: Any, record: dict[str, Any]) -> None:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     uid = UID(str(dataset.file_meta.get("TransferSyntaxUID", "") or _guessed_syntax(dataset)))
@@ -146,7 +150,7 @@ def _guessed_syntax(dataset: Any) -> str:
 
 
 def _describe_pixels(
-    file: IO[bytes], size: int, record: dict[str, Any], *, little: bool, implicit: bool
+    file: BinaryIO, size: int, record: dict[str, Any], *, little: bool, implicit: bool
 ) -> None:
     """Say what kind of pixel data follows the header, and how many bytes of it the file really has."""
     if record["TransferSyntaxUID"] == DEFLATED:
@@ -164,12 +168,12 @@ def _describe_pixels(
         record["pixel_bytes"] = max(0, min(length, size - here - (8 if implicit else 12)))
 
 
-def _refuse_deflate_bomb(file: IO[bytes]) -> None:
+def _refuse_deflate_bomb(file: BinaryIO) -> None:
     """Inflate a deflated data set in pieces, keeping none, to see that it stays within reason."""
     import zlib
 
-    from pydicom.filereader import read_preamble
     from pydicom.filereader import _read_file_meta_info as read_meta
+    from pydicom.filereader import read_preamble
 
     file.seek(0)
     read_preamble(file, force=True)
@@ -179,7 +183,7 @@ def _refuse_deflate_bomb(file: IO[bytes]) -> None:
     while (piece := inflater.unconsumed_tail or file.read(1 << 20)) and inflated <= MOST_INFLATED:
         inflated += len(inflater.decompress(piece, 1 << 22))
     if inflated > MOST_INFLATED:
-        raise Refused(f"its deflated data set grows beyond {MOST_INFLATED >> 20} MiB")
+        raise RefusedError(f"its deflated data set grows beyond {MOST_INFLATED >> 20} MiB")
 
 
 # ------------------------------------------------------------------ DICOM pixels
@@ -187,34 +191,34 @@ def dicom_pixels(request: dict[str, Any]) -> Iterator[Reply]:
     """Stored values `[rows, columns]` of each file, before any rescale, and the file's sha256."""
     import hashlib
     import io
-    from pathlib import Path
 
     for path in request["files"]:
         data = Path(path).read_bytes()
         yield {"sha256": hashlib.sha256(data).hexdigest()}, _stored_values(io.BytesIO(data))
 
 
-def _stored_values(file: IO[bytes]) -> NDArray[Any]:
+def _stored_values(file: BinaryIO) -> NDArray[Any]:
     from pydicom import dcmread
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import UID
 
     _refuse_deflate_bomb(file)
     file.seek(0)
     dataset = dcmread(file, force=True)
     if "PixelData" not in dataset:
-        raise Refused("its pixel data is missing or cut off")
+        raise RefusedError("its pixel data is missing or cut off")
     if not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
+        dataset.file_meta.TransferSyntaxUID = UID(_guessed_syntax(dataset))
     try:
         values: NDArray[Any] = pixel_array(dataset, raw=True)
     except MemoryError:
         raise
     except Exception as problem:
-        raise Refused(f"its pixel data cannot be decoded: {_one_line(problem)}") from problem
+        raise RefusedError(f"its pixel data cannot be decoded: {_one_line(problem)}") from problem
     stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
     low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
     if values.size and (int(values.min()) < low or int(values.max()) > high):
-        raise Refused(f"its pixel data holds values beyond the {stored} bits its header claims")
+        raise RefusedError(f"its pixel data holds values beyond the {stored} bits its header claims")
     return values
 
 
@@ -231,7 +235,7 @@ def itk(request: dict[str, Any]) -> Iterator[Reply]:
         image = reader.Execute()
     except RuntimeError as problem:
         reason = str(problem).strip().splitlines()[-1]
-        raise Refused(f"cannot be decoded: {reason[:MOST_TEXT]}") from problem
+        raise RefusedError(f"cannot be decoded: {reason[:MOST_TEXT]}") from problem
     geometry = {
         "spacing": image.GetSpacing(),
         "origin": image.GetOrigin(),
@@ -242,7 +246,7 @@ def itk(request: dict[str, Any]) -> Iterator[Reply]:
 
 
 def png(request: dict[str, Any]) -> Iterator[Reply]:
-    """A picture `[row, column]` or `[row, column, channel]`; palettes become colours, one bit becomes 0 and 1."""
+    """A picture `[row, column]` or `[row, column, channel]`; palettes become colours, one bit 0 and 1."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = int(request["most_pixels"])
@@ -250,14 +254,14 @@ def png(request: dict[str, Any]) -> Iterator[Reply]:
     try:
         with Image.open(request["files"][0], formats=["PNG"]) as picture:
             picture.load()
-            if picture.mode == "P":
-                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            mode, values = picture.mode, np.asarray(picture)
+            palette = "RGBA" if "transparency" in picture.info else "RGB"
+            plain = picture.convert(palette) if picture.mode == "P" else picture
+            mode, values = plain.mode, np.asarray(plain)
     except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as problem:
-        raise Refused(f"cannot be decoded: {_one_line(problem)}") from problem
+        raise RefusedError(f"cannot be decoded: {_one_line(problem)}") from problem
     if mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16"):
-        raise Refused(f"pictures of kind {mode} are not read")
-    yield {}, values.astype(np.uint8) if mode == "1" else values
+        raise RefusedError(f"pictures of kind {mode} are not read")
+    yield {}, values
 
 
 def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
@@ -266,18 +270,20 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
 
     try:
         with tifffile.TiffFile(request["files"][0]) as file:
-            page = file.pages[0]
-            assert isinstance(page, tifffile.TiffPage)
+            # a reduced page is a thumbnail of the one before it
+            full = [number for number, page in enumerate(file.pages) if not page.aspage().is_reduced]
+            page = file.pages[full[0] if full else 0].aspage()
             orientation = page.tags.get("Orientation")
             yield (
                 {
-                    "pages": len(file.pages),
+                    "pages": len(full),
+                    "page": full[0] if full else 0,
                     "size": list(page.shape),
                     "axes": page.axes,
                     "kind": "" if page.dtype is None else page.dtype.str,
                     "bits": page.bitspersample,
-                    "colours": page.photometric.name if page.photometric is not None else "none",
-                    "compression": page.compression.name,
+                    "colours": tifffile.PHOTOMETRIC(page.photometric).name,
+                    "compression": tifffile.COMPRESSION(page.compression).name,
                     "orientation": 1 if orientation is None else int(orientation.value),
                     "byte_counts": [int(sum(page.databytecounts)), int(page.nbytes)],
                     "last_byte": max(
@@ -287,17 +293,17 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
                 None,
             )
     except tifffile.TiffFileError as problem:
-        raise Refused(f"damaged TIFF: {_one_line(problem)}") from problem
+        raise RefusedError(f"damaged TIFF: {_one_line(problem)}") from problem
 
 
 def tiff(request: dict[str, Any]) -> Iterator[Reply]:
-    """The only page of a TIFF file, `[row, column]` or `[row, column, channel]`, uncompressed or deflated."""
+    """One page of a TIFF file, `[row, column]` or `[row, column, channel]`, uncompressed or deflated."""
     import tifffile
 
     try:
-        yield {}, tifffile.imread(request["files"][0], key=0)
+        yield {}, tifffile.imread(request["files"][0], key=int(request["page"]))
     except (tifffile.TiffFileError, ValueError) as problem:
-        raise Refused(f"cannot be decoded: {_one_line(problem)}") from problem
+        raise RefusedError(f"cannot be decoded: {_one_line(problem)}") from problem
 
 
 def status(_request: dict[str, Any]) -> Iterator[Reply]:
@@ -329,29 +335,32 @@ def _limit(what: int, value: int) -> None:
     resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _send(replies: IO[bytes], fields: dict[str, Any], array: NDArray[Any] | None = None) -> None:
+def _send(replies: BinaryIO, fields: dict[str, Any], array: NDArray[Any] | None = None) -> None:
     if array is not None:
-        array = np.ascontiguousarray(array)
+        kind = np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
+        array = np.ascontiguousarray(array, kind)
         fields = {**fields, "dtype": array.dtype.str, "shape": array.shape}
     message = json.dumps(fields).encode()
     replies.write(struct.pack(">I", len(message)) + message)
     if array is not None and array.size:
-        replies.write(memoryview(array.reshape(-1).view(np.uint8)))
+        replies.write(array.reshape(-1).view(np.uint8).data)
     replies.flush()
 
 
-def _answer(request: dict[str, Any], replies: IO[bytes]) -> None:
+def _answer(request: dict[str, Any], replies: BinaryIO) -> None:
     try:
         _limit(resource.RLIMIT_AS, int(request["memory"]))
         for fields, array in TASKS[request["do"]](request):
             _send(replies, fields, array)
         _send(replies, {"done": True})
-    except Refused as refusal:
+    except RefusedError as refusal:
         _send(replies, {"error": str(refusal)})
     except MemoryError:
         _send(
             replies, {"error": f"decoding it needs more than {request['memory'] / 2**30:.2g} GiB of memory"}
         )
+    except ImportError as problem:
+        _send(replies, {"error": f"this installation cannot decode it: {problem.name} is missing or broken"})
     except BrokenPipeError:
         raise SystemExit(0) from None  # the parent is gone
     except OSError as problem:

@@ -1,10 +1,10 @@
-"""Read a DICOM series from a folder: index the files, choose the series, check its geometry, put slices together.
+"""Read a DICOM series from a folder: index the files, choose the series, check it, put slices together.
 
 Right for a clean series of single-frame images, and a refusal in one line for everything else:
 
 1. every file below the folder is indexed by its header, in the decoder process;
 2. images are grouped by series, frame of reference, size, orientation, pixel spacing and image type. Reports,
-   segmentations, plans, localizers and colour pictures are left out; two volumes left is an error with a list;
+   segmentations, plans, localizers and colour pictures are left out; two volumes are an error with a list;
 3. `slices` and `stack` look for what forbids reading; nothing doubtful is repaired;
 4. pixels are decoded slice by slice and rescaled to modality values (HU in CT). No window, no presentation
    table and no inversion of MONOCHROME1: those are for display.
@@ -82,21 +82,21 @@ class Series:
 
 
 def read_dicom(path: Path) -> Volume:
-    """The one series below a folder as `[1, column, row, slice]`, slices ordered along their normal, in RAS+ mm.
+    """The one series below a folder as `[1, column, row, slice]` in RAS+ mm, slices along their normal.
 
-    Values are int16 where the rescale keeps them whole and they fit, else int32, and float32 where it does not.
+    Values are int16 where the rescale keeps them whole and they fit, else int32; float32 where it does not.
     Pixel padding becomes -1024 HU in CT and the smallest real value elsewhere (0 stays 0 there). Raises
     GeometryError or InputError where there is no series, more than one, or one that is doubtful.
     """
     series, left_out = _chosen(path, _indexed(path))
     if series.fault is not None:
         kind = GeometryError if series.fault.geometry else InputError
-        raise kind(f"{path.name}: {series.fault.detail}")
+        raise kind(series.fault.detail if path.is_file() else f"{path.name}: {series.fault.detail}")
     assert series.stack is not None
     headers = series.stack.headers
     array, digests, padded = _Assembly(headers).decoded()
     modality = headers[0].text("Modality") or None
-    logger.debug("series ...%s: %d slices", series.uid[-8:], len(headers))
+    logger.debug("series ...%s: %d slices", _plain(series.uid[-8:]), len(headers))
     source = Source(
         native=series.stack.grid,
         format="DICOM series",
@@ -118,7 +118,7 @@ def describe_dicom(path: Path) -> tuple[Candidate, ...]:
 
 # ------------------------------------------------------------------ which files, which series
 def _files(path: Path) -> Iterator[Path]:
-    """Regular files below a folder, each once; linked folders, hidden files and deep nests are not followed."""
+    """Regular files below a folder, each once; linked folders and hidden files are left alone."""
     if not path.is_dir():
         yield path
         return
@@ -127,7 +127,9 @@ def _files(path: Path) -> Iterator[Path]:
     for folder, below, names in os.walk(path, onerror=_unreadable_folder):
         here = Path(folder)
         if len(here.parts) - base >= MOST_DEPTH and below:
-            raise InputError(f"{path.name}: folders are nested more than {MOST_DEPTH} deep; give the series' folder")
+            raise InputError(
+                f"{path.name}: folders are nested more than {MOST_DEPTH} deep; give the series' folder"
+            )
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             file = here / name
@@ -191,7 +193,10 @@ def _chosen(path: Path, found: Sequence[Series]) -> tuple[Series, tuple[str, ...
     meant = [series for series in found if series.counts]
     if not meant and len(found) == 1:
         return found[0], ()
-    stray = next((s for s in found for m in meant if s.fault and s.fault.verdict == "not a volume" and s.uid == m.uid), None)
+    stray = next(
+        (s for s in found for m in meant if s.fault and s.fault.verdict == "not a volume" and s.uid == m.uid),
+        None,
+    )
     if len(meant) == 1 and stray is None:
         others = [series for series in found if series is not meant[0]]
         return meant[0], tuple(f"left out: {_line(series)}" for series in others)
@@ -200,11 +205,13 @@ def _chosen(path: Path, found: Sequence[Series]) -> tuple[Series, tuple[str, ...
         sizes = " + ".join(str(len(series.headers)) for series in mixed)
         differ = differences([series.headers for series in mixed])
         raise GeometryError(
-            f"{path.name}: one series mixes {sizes} images of different {differ}, as {mixed[-1].headers[0].name}; "
-            "separate them into one folder each"
+            f"{path.name}: one series mixes {sizes} images of different {differ}, as "
+            f"{mixed[-1].headers[0].name}; separate them into one folder each"
         )
     listed = "; ".join(_line(series, described=True) for series in (meant or found))
-    raise InputError(f"{path.name}: more than one series ({len(meant or found)}), give one folder only: {listed}")
+    raise InputError(
+        f"{path.name}: more than one series ({len(meant or found)}), give one folder only: {listed}"
+    )
 
 
 def _line(series: Series, *, described: bool = False) -> str:
@@ -213,7 +220,10 @@ def _line(series: Series, *, described: bool = False) -> str:
     size = " x ".join(str(n) for n in candidate.shape or ())
     spacing = " x ".join(f"{s:.4g}" for s in candidate.spacing or ())
     words = [candidate.description if described else "", candidate.modality or "image", size]
-    words += [f"spacing {spacing} mm" if spacing else "", "" if candidate.readable else f"({candidate.verdict})"]
+    words += [
+        f"spacing {spacing} mm" if spacing else "",
+        "" if candidate.readable else f"({candidate.verdict})",
+    ]
     tail = f"UID ...{candidate.uid_tail}" if candidate.uid_tail else "no UID"
     return " ".join([*(word for word in words if word), tail])
 
@@ -222,7 +232,9 @@ def _candidate(series: Series) -> Candidate:
     first = series.headers[0]
     rows, columns = first.size
     fault, grid = series.fault, None
-    if series.stack is not None and (fault is None or fault.verdict not in ("not a volume", "several phases")):
+    if series.stack is not None and (
+        fault is None or fault.verdict not in ("not a volume", "several phases")
+    ):
         grid = series.stack.grid
     signed, bits = first.whole("PixelRepresentation", 0), first.whole("BitsAllocated", 0)
     return Candidate(
@@ -253,7 +265,9 @@ class _Assembly:
         rows, columns = headers[0].size
         self.headers = headers
         self.shape = (len(headers), rows, columns)
-        whole = all(slope == 1 and intercept.is_integer() for slope, intercept in (h.rescale for h in headers))
+        whole = all(
+            slope == 1 and intercept.is_integer() for slope, intercept in (h.rescale for h in headers)
+        )
         # [slice, row, column]: as files come, so that each slice is one block of memory
         refuse_oversize(math.prod(self.shape) * (2 if whole else 4), headers[0].path.parent.name)
         self.array: NDArray[Any] = np.zeros(self.shape, np.int16 if whole else np.float32)
@@ -272,7 +286,9 @@ class _Assembly:
         header = self.headers[index]
         if stored is None or stored.shape != self.shape[1:]:
             shape = None if stored is None else stored.shape
-            raise InputError(f"{header.name}: its pixels have the shape {shape}, its header says {self.shape[1:]}")
+            raise InputError(
+                f"{header.name}: its pixels have the shape {shape}, its header says {self.shape[1:]}"
+            )
         self.digests.append(str(fields["sha256"]))
         padding = _padding(header, stored)
         slope, intercept = header.rescale
@@ -325,7 +341,7 @@ def _padding(header: SliceHeader, stored: NDArray[Any]) -> NDArray[np.bool_] | N
 
 
 def _stored_number(header: SliceHeader, keyword: str) -> int | None:
-    """A tag that is written like a pixel: some files write a negative one as if it were unsigned, or vice versa."""
+    """A tag that is written like a pixel; some files write a negative one as if it were unsigned."""
     value = header.number(keyword)
     if value is None:
         return None

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Fault", "SliceHeader", "differences", "fault_of_headers", "group", "is_image", "joined"]
 
-SAME_DIRECTION = 1e-2  # largest difference of a direction cosine within one stack: scanners round to 2-6 digits
+SAME_DIRECTION = (
+    1e-2  # largest difference of a direction cosine within one stack: scanners round to 2-6 digits
+)
 SAME_SPACING = 1e-4  # relative; over 512 columns this is a twentieth of a pixel
 UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -53,7 +55,7 @@ class SliceHeader:
     values: dict[str, Any] = field(repr=False)
 
     def text(self, keyword: str) -> str:
-        """A tag as text, empty where it is missing; a list's items are joined by a backslash, as DICOM does."""
+        """A tag as text, empty where it is missing; the items of a list are joined by backslashes."""
         value = self.values.get(keyword)
         if isinstance(value, list):
             return "\\".join(str(item) for item in value)
@@ -115,7 +117,7 @@ class SliceHeader:
 def is_image(header: SliceHeader) -> bool:
     """Whether the file is an image at all, and not a report, a segmentation, a plan or a directory."""
     kind = header.text("class_name")
-    if header.text("SOPClassUID") == DICOMDIR or kind.startswith(NOT_IMAGES):
+    if header.text("SOPClassUID") == DICOMDIR or any(word in kind for word in NOT_IMAGES):
         return False
     return "Image Storage" in kind or min(header.size) > 0
 
@@ -123,17 +125,14 @@ def is_image(header: SliceHeader) -> bool:
 # what tells one stack from another within a series, and how to say so
 Same = Callable[[SliceHeader, SliceHeader], bool]
 TRAITS: tuple[tuple[str, Same], ...] = (
-    ("series", lambda a, b: _series(a) == _series(b)),
+    ("series", lambda a, b: a.text("SeriesInstanceUID") == b.text("SeriesInstanceUID")),
+    ("study", lambda a, b: a.text("StudyInstanceUID") == b.text("StudyInstanceUID")),
     ("size (Rows, Columns)", lambda a, b: a.size == b.size),
     ("frame of reference", lambda a, b: a.text("FrameOfReferenceUID") == b.text("FrameOfReferenceUID")),
     ("image type", lambda a, b: a.kind == b.kind),
     ("orientation", lambda a, b: _close(a.orientation, b.orientation, SAME_DIRECTION)),
     ("pixel spacing", lambda a, b: _close(a.spacing, b.spacing, SAME_SPACING, relative=True)),
 )
-
-
-def _series(header: SliceHeader) -> tuple[str, str]:
-    return header.text("StudyInstanceUID"), header.text("SeriesInstanceUID")
 
 
 def _close(
@@ -184,7 +183,9 @@ def fault_of_headers(stack: Sequence[SliceHeader]) -> Fault | None:
 def _no_colour_or_frames(header: SliceHeader) -> Fault | None:
     frames = header.whole("NumberOfFrames", 1)
     if frames > 1 or header.text("class_name").startswith("Enhanced"):
-        return Fault("multi-frame", f"{header.name} is a multi-frame image ({frames} frames), which is not read yet")
+        return Fault(
+            "multi-frame", f"{header.name} is a multi-frame image ({frames} frames), which is not read yet"
+        )
     colours = header.text("PhotometricInterpretation")
     if header.whole("SamplesPerPixel", 1) != 1 or (colours and not colours.startswith("MONOCHROME")):
         return Fault("colour", f"{header.name} is a colour image ({colours}), not a volume of intensities")
@@ -196,7 +197,9 @@ def _has_pixels(header: SliceHeader) -> Fault | None:
     if pixels is None:
         return Fault("no pixel data", f"{header.name} has no pixel data: it is cut off or not an image")
     if pixels == "float":
-        return Fault("unsupported pixels", f"{header.name} holds floating-point pixel data, which is not read")
+        return Fault(
+            "unsupported pixels", f"{header.name} holds floating-point pixel data, which is not read"
+        )
     rows, columns = header.size
     if min(rows, columns) < 1:
         return Fault("damaged header", f"{header.name} has no valid Rows and Columns")
@@ -211,22 +214,30 @@ def _has_pixels(header: SliceHeader) -> Fault | None:
 def _whole_pixels(header: SliceHeader) -> Fault | None:
     if not header.values.get("decodable"):
         syntax = header.text("transfer_syntax")
-        return Fault("no decoder", f"{header.name} is compressed as {syntax}, for which there is no decoder here")
+        return Fault(
+            "no decoder", f"{header.name} is compressed as {syntax}, for which there is no decoder here"
+        )
     claimed = math.prod(header.size) * header.whole("BitsAllocated", 0) // 8
     there = header.values.get("pixel_bytes")
     if there is not None and there < claimed:
         return Fault(
             "truncated",
-            f"{header.name} is truncated: its Rows and Columns need {claimed} bytes of pixel data, it holds {there}",
+            f"{header.name} is truncated: {claimed} bytes of pixel data are needed, it holds {there}",
         )
     return None
 
 
 def _placed(header: SliceHeader) -> Fault | None:
     if header.spacing is None:
-        return Fault("no PixelSpacing", f"{header.name} has no PixelSpacing, so its scale is unknown", geometry=True)
+        return Fault(
+            "no PixelSpacing", f"{header.name} has no PixelSpacing, so its scale is unknown", geometry=True
+        )
     if header.spacing.min() <= 0:
-        return Fault("no PixelSpacing", f"{header.name} has a PixelSpacing of {header.spacing.tolist()} mm", geometry=True)
+        return Fault(
+            "no PixelSpacing",
+            f"{header.name} has a PixelSpacing of {header.spacing.tolist()} mm",
+            geometry=True,
+        )
     if header.position is None:
         return Fault("no position", f"{header.name} has no ImagePositionPatient", geometry=True)
     if header.orientation is None:
@@ -234,7 +245,9 @@ def _placed(header: SliceHeader) -> Fault | None:
     lengths = np.linalg.norm(header.orientation, axis=1)
     if np.abs(lengths - 1).max() > UNIT_LENGTH or abs(np.dot(*header.orientation)) > UNIT_LENGTH:
         return Fault(
-            "no orientation", f"{header.name}: ImageOrientationPatient is not two directions at right angles", geometry=True
+            "no orientation",
+            f"{header.name}: ImageOrientationPatient is not two directions at right angles",
+            geometry=True,
         )
     return None
 
@@ -247,7 +260,9 @@ def _rescaled(header: SliceHeader) -> Fault | None:
         if given and header.number(keyword) is None:
             return Fault("damaged header", f"{header.name} has a {keyword} that is not a number")
     if header.rescale[0] == 0:
-        return Fault("damaged header", f"{header.name} has a RescaleSlope of 0: every value would be the same")
+        return Fault(
+            "damaged header", f"{header.name} has a RescaleSlope of 0: every value would be the same"
+        )
     return None
 
 
@@ -259,7 +274,9 @@ def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:
         kinds = {header.text(keyword) for header in stack}
         if len(kinds) > 1:
             shown = joined(sorted(kind or "none" for kind in kinds))
-            return Fault("mixed values", f"its slices differ in {keyword} ({shown}): their values cannot be compared")
+            return Fault(
+                "mixed values", f"its slices differ in {keyword} ({shown}): their values cannot be compared"
+            )
     with_slope = [header for header in stack if header.number("RescaleSlope") is not None]
     if 0 < len(with_slope) < len(stack):
         odd = next(header for header in stack if header.number("RescaleSlope") is None)

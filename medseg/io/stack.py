@@ -56,7 +56,8 @@ class Stack:
     def step(self) -> NDArray[np.float64]:
         """From one slice to the next, LPS mm, taken over the whole stack; the normal for a single slice."""
         if len(self.headers) < 2:
-            return self.directions[2]
+            normal: NDArray[np.float64] = self.directions[2]
+            return normal
         mean: NDArray[np.float64] = (self.positions[-1] - self.positions[0]) / (len(self.headers) - 1)
         return mean
 
@@ -99,7 +100,9 @@ def _tolerance(step: float) -> float:
 def _one_slice(stack: Stack) -> Fault | None:
     if len(stack.headers) > 1:
         return None
-    return Fault("not a volume", f"{stack.name(0)} is a single slice, not a volume; give the folder of its series")
+    return Fault(
+        "not a volume", f"{stack.name(0)} is a single slice, not a volume; give the folder of its series"
+    )
 
 
 def _duplicates(stack: Stack) -> Fault | None:
@@ -115,7 +118,12 @@ def _duplicates(stack: Stack) -> Fault | None:
     if np.all(counts == each):
         told = [tag for tag in TELLING if len({header.text(tag) for header in stack.headers}) > 1]
         differ = f"; they differ in {joined(told)}" if told else ""
-        what = f"{each} images at each of {len(counts)} positions (as {pair}): phases, echoes or copies{differ}"
+        place = (
+            f"at each of {len(counts)} positions"
+            if len(counts) > 1
+            else f"at one position, {stack.where(0)},"
+        )
+        what = f"{each} images {place} (as {pair}): phases, echoes or copies{differ}"
         return Fault("several phases", f"{what}. Separate them into one folder each", geometry=True)
     return Fault(
         "duplicate positions",
@@ -125,14 +133,17 @@ def _duplicates(stack: Stack) -> Fault | None:
 
 
 def _turned(stack: Stack) -> Fault | None:
-    """Orientations that differ by more than rounding, as the distance it makes at the far corner of a slice."""
+    """Orientations that differ by more than rounding, as mm at the far corner of a slice."""
     rows, columns = stack.headers[0].size
-    between_rows, between_columns = stack.headers[0].spacing if stack.headers[0].spacing is not None else (0.0, 0.0)
+    between_rows, between_columns = (
+        stack.headers[0].spacing if stack.headers[0].spacing is not None else (0.0, 0.0)
+    )
     smallest = min(between_rows, between_columns, float(np.linalg.norm(stack.step)))
     for index, header in enumerate(stack.headers):
         turn = _directions(header) - stack.directions
         off = float(
-            np.linalg.norm(turn[0]) * columns * between_columns + np.linalg.norm(turn[1]) * rows * between_rows
+            np.linalg.norm(turn[0]) * columns * between_columns
+            + np.linalg.norm(turn[1]) * rows * between_rows
         )
         if off > TURNED_VOXELS * smallest:
             return Fault(
@@ -147,7 +158,9 @@ def _turned(stack: Stack) -> Fault | None:
 def _missing(stack: Stack) -> Fault | None:
     """Gaps of a whole number of slice distances, all other distances being alike."""
     gaps = np.diff(stack.heights)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower middle one: right for 2 slices and a gap too
+    usual = float(
+        np.sort(gaps)[(len(gaps) - 1) // 2]
+    )  # the lower middle one: right for 2 slices and a gap too
     times = np.rint(gaps / usual)
     wide = np.flatnonzero(np.abs(gaps - usual) > _tolerance(usual))
     fitting = np.abs(gaps - times * usual) <= times * _tolerance(usual)
@@ -155,10 +168,11 @@ def _missing(stack: Stack) -> Fault | None:
         return None
     at = int(wide[0])
     lacking = int(times[wide].sum()) - len(wide)
+    what = "1 slice is" if lacking == 1 else f"{lacking} slices are"
     return Fault(
         "missing slice",
-        f"slices {stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.2f} mm apart, the others {usual:.2f} mm: "
-        f"{lacking} slice{'s are' if lacking > 1 else ' is'} probably missing after {stack.where(at)}",
+        f"slices {stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.2f} mm apart, the others "
+        f"{usual:.2f} mm: {what} probably missing after {stack.where(at)}",
         geometry=True,
     )
 
@@ -173,8 +187,8 @@ def _uneven(stack: Stack) -> Fault | None:
     at = int(np.abs(gaps - usual).argmax())
     return Fault(
         "uneven spacing",
-        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices {stack.name(at)} and "
-        f"{stack.name(at + 1)} are {gaps[at]:.3f} mm apart, at {stack.where(at)}); {drift:.3f} mm from an even stack",
+        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices "
+        f"{stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.3f} mm apart, at {stack.where(at)}); {drift:.3f} mm off even",
         geometry=True,
     )
 
@@ -187,8 +201,8 @@ def _tilted(stack: Stack) -> Fault | None:
         return None
     return Fault(
         "gantry tilt",
-        f"gantry tilt {degrees:.1f} degrees: each slice is shifted by {aside:.2f} mm against the one before, so "
-        "the voxels are not upright boxes",
+        f"gantry tilt {degrees:.1f} degrees: each slice is shifted by {aside:.2f} mm against the one before, "
+        "so the voxels are not upright boxes",
         geometry=True,
     )
 
@@ -203,6 +217,6 @@ def _sideways(stack: Stack) -> Fault | None:
     at = int(off.argmax())
     return Fault(
         "shifted slice",
-        f"slice {stack.name(at)} lies {off[at]:.2f} mm off the line of the other slices, at {stack.where(at)}",
+        f"slice {stack.name(at)} lies {off[at]:.2f} mm off the line of the others, at {stack.where(at)}",
         geometry=True,
     )

@@ -1,0 +1,203 @@
+"""Read a PNG or TIFF picture as a volume of one slice, `[C, x, y, 1]`: x is the column, y the row downwards.
+
+The world axes are those of an axial DICOM image, so that every radiological viewer shows the picture upright:
+columns run to the left (L), rows to the back (P). These are names; nobody lay in a scanner. The unit is px
+unless a pixel size in mm is given: resolution tags say how to print, not how large the thing was.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import InputError, UsageError
+from medseg.io.decoder import decode, refuse_oversize
+from medseg.io.regular_file import open_regular
+from medseg.io.verdict import Candidate
+from medseg.volume import Grid, Source, Volume
+
+__all__ = ["describe_picture", "read_picture"]
+
+MOST_PIXELS = 1 << 28  # 16,384 x 16,384; a whole slide needs tiles, which are not read
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type to channels (PNG specification, 11.2.1)
+CHANNELS = {
+    1: ("grey",),
+    2: ("grey", "alpha"),
+    3: ("red", "green", "blue"),
+    4: ("red", "green", "blue", "alpha"),
+}
+# what tifffile unpacks by itself; the rest goes to ITK's libtiff
+OWN_COMPRESSIONS = ("NONE", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a file's header claims."""
+
+    format: str
+    columns: int
+    rows: int
+    channels: int
+    dtype: str
+    request: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        return (
+            self.columns * self.rows * (self.channels + 1) * np.dtype(self.dtype).itemsize
+        )  # a palette may add alpha
+
+
+def read_picture(path: Path, *, pixel_size: float | None) -> Volume:
+    """The picture's values, unscaled; with `pixel_size` (mm) on a grid in mm, without it in px.
+
+    Grey, RGB and alpha of 8 or 16 bits; palettes become RGB, 1-bit pictures 0 and 1. The grid is one voxel of
+    the same size thick. Raises InputError for several pages, animations and what would have to be guessed.
+    """
+    if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
+        raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
+    picture = _header(path)
+    kept: list[NDArray[Any]] = []
+
+    def keep(_fields: dict[str, Any], array: NDArray[Any] | None) -> None:
+        if array is not None:
+            kept.append(array)
+
+    decode(picture.request, files=[path], take=keep, most_bytes=picture.bytes)
+    pixels = kept[0]
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape[:2] != (picture.rows, picture.columns) or pixels.shape[2] not in CHANNELS:
+        raise InputError(
+            f"{path.name}: it decodes to {pixels.shape}, its header says {picture.rows} x {picture.columns}"
+        )
+    grid = _grid(picture, pixel_size)
+    with open_regular(path) as file:
+        digest = file.sha256()
+    source = Source(native=grid, format=picture.format, files=(path,), sha256=(digest,))
+    return Volume(pixels.transpose(2, 1, 0)[..., None], grid, CHANNELS[pixels.shape[2]], source)
+
+
+def describe_picture(path: Path) -> tuple[Candidate, ...]:
+    """What the header says; no pixel is decoded."""
+    picture = _header(path)
+    return (
+        Candidate(
+            format=picture.format,
+            shape=(picture.columns, picture.rows, 1),
+            channels=picture.channels,
+            spacing=(1.0, 1.0, 1.0),
+            unit="px",
+            dtype=picture.dtype,
+        ),
+    )
+
+
+def _grid(picture: _Picture, pixel_size: float | None) -> Grid:
+    size = 1.0 if pixel_size is None else pixel_size
+    affine = np.diag([-size, -size, size, 1.0])  # L, P, S: identity in LPS
+    return Grid((picture.columns, picture.rows, 1), affine, "px" if pixel_size is None else "mm")
+
+
+def _header(path: Path) -> _Picture:
+    with path.open("rb") as file:
+        start = file.read(8)
+    picture = _png(path) if start == PNG_MAGIC else _tiff(path)
+    if picture.columns * picture.rows > MOST_PIXELS:
+        raise InputError(
+            f"{path.name}: {picture.columns} x {picture.rows} pixels; up to {MOST_PIXELS} are read"
+        )
+    refuse_oversize(picture.bytes, path.name)
+    return picture
+
+
+def _png(path: Path) -> _Picture:
+    """IHDR, and a walk over all chunks: the file must be whole and hold one picture."""
+    chunks = _png_chunks(path)
+    if b"acTL" in chunks:
+        raise InputError(f"{path.name}: an animated PNG; give a single picture")
+    columns, rows, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    if colour not in PNG_CHANNELS or depth not in (1, 2, 4, 8, 16) or min(columns, rows) < 1:
+        raise InputError(
+            f"{path.name}: damaged PNG header ({columns} x {rows}, {depth} bits, colour type {colour})"
+        )
+    # Pillow cuts 16-bit colours down to 8 bits; ITK's libpng keeps them
+    deep_colour = depth == 16 and PNG_CHANNELS[colour] > 1
+    request = (
+        {"do": "itk", "image_io": "PNGImageIO"} if deep_colour else {"do": "png", "most_pixels": MOST_PIXELS}
+    )
+    channels = PNG_CHANNELS[colour] + (colour == 3 and b"tRNS" in chunks)
+    return _Picture("PNG", columns, rows, channels, "uint16" if depth == 16 else "uint8", request)
+
+
+def _png_chunks(path: Path) -> dict[bytes, bytes]:
+    """Chunk names, each with its first bytes."""
+    size = path.stat().st_size
+    chunks: dict[bytes, bytes] = {}
+    with path.open("rb") as file:
+        file.seek(8)
+        while b"IEND" not in chunks:
+            head = file.read(8)
+            length = struct.unpack(">I", head[:4])[0] if len(head) == 8 else size
+            if (
+                file.tell() + length + 4 > size
+                or (not chunks and head[4:] != b"IHDR")
+                or (not chunks and length != 13)
+            ):
+                raise InputError(f"{path.name}: truncated or damaged PNG")
+            chunks.setdefault(head[4:], file.read(min(length, 64)))
+            file.seek(max(0, length - 64) + 4, 1)
+    return chunks
+
+
+def _tiff(path: Path) -> _Picture:
+    """The only page's tags, read in the decoder process."""
+    kept: list[dict[str, Any]] = []
+    decode({"do": "tiff-header"}, files=[path], take=lambda fields, _: kept.append(fields))
+    page = kept[0]
+    fault = _tiff_fault(page, path.stat().st_size)
+    if fault:
+        raise InputError(f"{path.name}: {fault}")
+    size = page["size"]
+    own = page["compression"] in OWN_COMPRESSIONS
+    request = {"do": "tiff", "page": page["page"]} if own else {"do": "itk", "image_io": "TIFFImageIO"}
+    channels = size[2] if len(size) == 3 else 1
+    dtype = "uint16" if page["bits"] == 16 else "uint8"
+    return _Picture("TIFF", size[1], size[0], channels, dtype, request)
+
+
+def _tiff_fault(page: dict[str, Any], length: int) -> str:
+    """What forbids reading the page; empty where nothing does."""
+    stored, needed = page["byte_counts"]
+    plain = (
+        page["axes"] in ("YX", "YXS") and page["colours"] in ("MINISBLACK", "RGB") and len(page["size"]) < 4
+    )
+    unsigned = page["kind"] in ("|u1", "<u2", ">u2", "|b1") and page["bits"] in (1, 8, 16)
+    faults = (
+        (page["pages"] != 1, f"a TIFF with {page['pages']} pages; give a single picture"),
+        (not plain, f"a TIFF with colours {page['colours']} and axes {page['axes']}; grey and RGB are read"),
+        (
+            not unsigned,
+            f"a TIFF of {page['bits']} bits, type {page['kind']}; 8 and 16 bits unsigned are read",
+        ),
+        (
+            page["orientation"] != 1,
+            f"a TIFF to be turned (orientation {page['orientation']}); save it upright",
+        ),
+        (
+            page["last_byte"] > length,
+            f"truncated: its pixels reach byte {page['last_byte']}, the file has {length}",
+        ),
+        (
+            page["compression"] == "NONE" and page["bits"] > 1 and stored < needed,
+            f"truncated: {needed} bytes of pixels are needed, {stored} are stored",
+        ),
+    )
+    return next((words for wrong, words in faults if wrong), "")

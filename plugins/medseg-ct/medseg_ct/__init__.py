@@ -1,0 +1,1 @@
+"""Tissue rules for CT: a medseg plugin that needs no trained weights."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Connectivity", "connected_parts"]
 
+CHUNK_VOXELS = 1 << 22
 Connectivity = Literal[6, 18, 26]
 
 
@@ -20,6 +21,9 @@ def connected_parts(
     import cc3d
 
     numbers, highest = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
-    sizes = np.bincount(numbers.ravel(), minlength=highest + 1)
+    flat = numbers.reshape(-1)
+    sizes = np.zeros(highest + 1, np.int64)
+    for start in range(0, flat.size, CHUNK_VOXELS):  # bincount makes int64 of all it is given
+        sizes += np.bincount(flat[start : start + CHUNK_VOXELS], minlength=highest + 1)
     sizes[0] = 0
     return numbers, sizes

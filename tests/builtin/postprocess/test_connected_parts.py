@@ -24,3 +24,10 @@ def test_an_empty_mask_has_no_parts() -> None:
     numbers, sizes = connected_parts(np.zeros((3, 3, 3), bool), 26)
     assert not numbers.any()
     assert sizes.tolist() == [0]
+
+
+def test_sizes_of_a_mask_larger_than_a_chunk() -> None:
+    mask = np.ones((1200, 1200, 4), bool)  # 5.8 million voxels
+    mask[700] = False
+    _, sizes = connected_parts(mask, 26)
+    assert sizes.tolist() == [0, 700 * 1200 * 4, 499 * 1200 * 4]

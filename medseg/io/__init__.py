@@ -163,7 +163,7 @@ def _kind(path: Path) -> str:
         raise InputError(f"{printable(path)}: {held}, not a recognised image format; {CONVERT}")
     if named and named[1] != content:
         raise InputError(
-            f"{printable(path)}: the extension {named[0]} and the format of its content, {content}, disagree; rename it"
+            f"{printable(path)}: the format of its content ({content}) is not what {named[0]} says; rename it"
         )
     if not named and content != "DICOM":  # DICOM files may have any name
         raise InputError(

@@ -19,6 +19,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from medseg.errors import ResourceError, UsageError
@@ -28,7 +29,7 @@ __all__ = ["staged_file", "staged_folder"]
 
 RUN_RECORD = "run.json"
 MOST_RECORD_BYTES = 1 << 26
-# Of what a writer may raise, these are about the disk; another OSError is the writer's own and stays as it is.
+# Of what a writer may raise, these are about the disk; another OSError is its own and stays as it is.
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 LONGEST_NAME = 200  # bytes of the target's name in the staging folder's; file systems allow 255 in all
 ATTEMPTS = 100
@@ -36,7 +37,7 @@ ATTEMPTS = 100
 
 @contextmanager
 def staged_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """An empty folder to write into; it becomes `target` when the block ends well, and vanishes otherwise.
+    """An empty folder to write into; becomes `target` when the block ends well, else it vanishes.
 
     An existing folder is refused unless it is empty, or `overwrite` is set and every file in it is listed as
     an output in its `run.json`: what medseg did not write, it does not delete. Raises UsageError for that,
@@ -173,8 +174,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 def _make_parents(folder: Path) -> list[Path]:
     """Make a folder with its parents; returns those that were not there, outermost first."""
-    missing = [folder, *folder.parents]
-    missing = [path for path in missing[: next(n for n, path in enumerate(missing) if path.exists())]]
+    missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
     made: list[Path] = []
     try:
         for path in reversed(missing):
@@ -214,7 +214,11 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
 
 def _clear_stale(target: Path) -> None:
     """Remove what killed runs with this target left behind; what a living run holds is left alone."""
-    for staging in target.parent.iterdir():
+    try:
+        beside = list(target.parent.iterdir())
+    except PermissionError:
+        return  # a folder one may write to but not list
+    for staging in beside:
         tail = staging.name.removeprefix(_prefix(target))
         if tail == staging.name or len(tail) != 8 or staging.is_symlink():
             continue
@@ -253,14 +257,14 @@ def _publish(content: Path, target: Path, aside: Path) -> None:
     """Flush to the disk, rename into place, and flush the folder that holds the name."""
     with _disk_trouble(target, "written"):
         _flush(content)
-        replaced = target.is_dir() and next(target.iterdir(), None) is not None
-        if replaced:
-            target.rename(aside / target.name)
+        old = aside / target.name
         try:
+            if target.is_dir() and next(target.iterdir(), None) is not None:
+                target.rename(old)
             content.rename(target)
-        except OSError:
-            if replaced:
-                (aside / target.name).rename(target)
+        except BaseException:  # an interrupt between the renames too must not cost the old result
+            if old.exists() and not target.exists():
+                old.rename(target)
             raise
         _flush_one(target.parent)
 

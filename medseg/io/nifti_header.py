@@ -218,51 +218,43 @@ def _grid(header: Header, form: str, shape: tuple[int, int, int], name: str) -> 
         raise GeometryError(f"{name}: {form} cannot be used: {problem}; correct the header") from problem
 
 
-def _qform(header: Header, **changed: np.floating[Any]) -> NDArray[np.float64]:
-    """The qform's affine, with some quaternion fields changed; qfac 0 counts as 1 (NIfTI-1, method 2)."""
-    header = header.copy()
+def _qform(header: Header) -> NDArray[np.float64]:
+    """The qform's affine; qfac 0 counts as 1 (NIfTI-1, method 2)."""
     if header["pixdim"][0] == 0:
+        header = header.copy()
         header["pixdim"][0] = 1
-    for field, value in changed.items():
-        header[field] = value
     with np.errstate(all="ignore"):  # what is not finite is refused by Grid, in words
         affine: NDArray[np.float64] = header.get_qform()
     return affine
 
 
 def _require_agreement(header: Header, sform: Grid, qform: Grid, name: str) -> None:
-    """Refuse two orientations that differ by more than the qform's own rounding.
-
-    The quaternion's real part is not stored but computed from three 32-bit numbers; near half a turn, one
-    unit in their last place moves the corner of a large image by a tenth of a voxel. So much is allowed, up
-    to half a voxel.
-    """
-    if sform.same_as(qform, AGREEMENT):
+    """Refuse two orientations that differ by more than the qform's own rounding."""
+    if sform.same_as(qform, AGREEMENT) or sform.same_as(_unrounded(header, sform, qform), AGREEMENT):
         return
-    rounding = 0.0
-    for field in ("quatern_b", "quatern_c", "quatern_d"):
-        value = header[field][()]
-        ends = (np.nextafter(value, value.dtype.type(end)) for end in (-2, 2))
-        moved = [_displacement(qform.affine, _qform_or(header, field, end, qform), qform)[0] for end in ends]
-        rounding += max(moved)
-    voxels, mm = _displacement(sform.affine, qform.affine, sform)
-    if voxels > AGREEMENT + min(rounding, 0.5):
-        raise GeometryError(
-            f"{name}: doubtful orientation: sform and qform differ by up to {mm:.2f} mm; correct the header"
-        )
+    mm = float(np.linalg.norm(sform.corners() - qform.corners(), axis=1).max())
+    raise GeometryError(
+        f"{name}: doubtful orientation: sform and qform differ by up to {mm:.2f} mm; correct the header"
+    )
 
 
-def _qform_or(header: Header, field: str, value: Any, otherwise: Grid) -> NDArray[np.float64]:
-    try:
-        return _qform(header, **{field: value})
-    except ValueError:  # beyond a unit quaternion
-        return otherwise.affine
+def _unrounded(header: Header, sform: Grid, qform: Grid) -> Grid:
+    """The qform with the real part of its quaternion as close to the sform's as the header leaves open.
 
+    The real part is not stored but computed as sqrt(1 - b^2 - c^2 - d^2). Near half a turn it is small, and
+    the last bit of a 32-bit b, c or d moves the corner of a large image by up to a voxel, though both forms
+    were written from one matrix. Nothing else is excused: a shift, a spacing or a shear stays a conflict.
+    """
+    from nibabel.quaternions import mat2quat, quat2mat
 
-def _displacement(first: NDArray[np.float64], second: NDArray[np.float64], grid: Grid) -> tuple[float, float]:
-    """How far apart the two affines put any corner voxel of `grid`, in voxels of it and in mm."""
-    ends = np.asarray(grid.shape) - 1
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * ends
-    apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]
-    voxels = np.linalg.solve(grid.affine[:3, :3], apart.T)
-    return float(np.abs(voxels).max()), float(np.linalg.norm(apart, axis=1).max())
+    imaginary = np.array([header["quatern_b"], header["quatern_c"], header["quatern_d"]])
+    doubt = 4 * float(np.finfo(imaginary.dtype).eps)  # nibabel takes 3 of these for 0, and rounding adds one
+    square = 1 - float(np.sum(imaginary.astype(np.float64) ** 2))
+    lowest, highest = np.sqrt(max(0.0, square - doubt)), np.sqrt(max(0.0, square) + doubt)
+    directions = sform.affine[:3, :3] / sform.spacing
+    directions[:, 2] *= np.sign(np.linalg.det(directions))
+    real = np.clip(mat2quat(directions)[0], lowest, highest)
+    back = quat2mat(header.get_qform_quaternion()).T
+    affine = qform.affine.copy()
+    affine[:3, :3] = quat2mat([real, *imaginary]) @ back @ qform.affine[:3, :3]
+    return Grid(qform.shape, affine)

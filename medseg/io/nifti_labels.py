@@ -1,6 +1,7 @@
-"""Label names and colours in a NIfTI header extension, in the XML that Connectome Workbench reads.
+"""Label names and colours in NIfTI header extensions, in the XML that Connectome Workbench reads.
 
-A `CaretExtension` with a `LabelTable` (extension code 30); TotalSegmentator writes the same XML under code 0.
+A `CaretExtension` with a `LabelTable`, twice: Workbench looks for extension code 30; TotalSegmentator writes
+code 0 and reads the first extension, and fails on 30 (as nibabel's `get_content` does from 5.3 on).
 """
 
 import colorsys
@@ -9,16 +10,15 @@ import xml.etree.ElementTree as ET
 
 from medseg.segmentation import Label, LabelTable
 
-__all__ = ["extension", "label_names"]
+__all__ = ["extensions", "label_names"]
 
-ECODE_CARET = 30
-ECODES = (0, ECODE_CARET)
+ECODES = (0, 30)  # "ignore" and NIFTI_ECODE_CARET
 MOST_BYTES = 1 << 24
 GOLDEN_TURN = 0.618033988749895  # successive hues this far apart stay distinct however many there are
 
 
-def extension(labels: LabelTable) -> bytes:
-    """The header extension that names these labels: size, code and XML, padded to a multiple of 16 bytes."""
+def extensions(labels: LabelTable) -> bytes:
+    """The header extensions that name these labels: each size, code and XML, to a multiple of 16 bytes."""
     root = ET.Element("CaretExtension")
     information = ET.SubElement(root, "VolumeInformation", Index="0")
     table = ET.SubElement(information, "LabelTable")
@@ -32,20 +32,20 @@ def extension(labels: LabelTable) -> bytes:
     ET.SubElement(information, "VolumeType").text = "Label"
     text: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
     size = -(-(8 + len(text)) // 16) * 16
-    return struct.pack("<ii", size, ECODE_CARET) + text.ljust(size - 8, b"\0")
+    return b"".join(struct.pack("<ii", size, code) + text.ljust(size - 8, b"\0") for code in ECODES)
 
 
-def label_names(extensions: bytes, byte_order: str) -> dict[int, str]:
+def label_names(region: bytes, byte_order: str) -> dict[int, str]:
     """Names by label value from the bytes between header and voxels; empty where none are told.
 
     Extensions that are cut, are of another kind or are no sound XML tell nothing: names are a convenience.
     """
     position = 4
-    while extensions[:1] not in {b"", b"\0"} and position + 8 <= len(extensions):
-        size, code = struct.unpack_from(f"{byte_order}ii", extensions, position)
-        if size < 16 or position + size > len(extensions):
+    while region[:1] not in {b"", b"\0"} and position + 8 <= len(region):
+        size, code = struct.unpack_from(f"{byte_order}ii", region, position)
+        if size < 16 or position + size > len(region):
             break
-        names = _names(extensions[position + 8 : position + size]) if code in ECODES else {}
+        names = _names(region[position + 8 : position + size]) if code in ECODES else {}
         if names:
             return names
         position += size

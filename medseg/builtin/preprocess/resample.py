@@ -22,7 +22,7 @@ def _three(given: object) -> object:
         return (given,) * 3
     if isinstance(given, list | tuple) and len(given) == 3:
         return given
-    raise ValueError("spacing is one number or three, in mm")
+    raise ValueError("give one number or three, in mm")
 
 
 class Resample(Preprocessor):

@@ -18,7 +18,7 @@ steady = settings(max_examples=60, deadline=None, derandomize=True)
 def positions(matrix: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:
     """Old index `[3, *shape]` of every new voxel."""
     index = np.indices(shape, float).reshape(3, -1)
-    return (matrix[:3, :3] @ index + matrix[:3, 3:]).reshape(3, *shape)
+    return np.asarray((matrix[:3, :3] @ index + matrix[:3, 3:]).reshape(3, *shape))
 
 
 def matrices() -> dict[str, NDArray[np.float64]]:
@@ -88,12 +88,14 @@ def test_nearest_equals_brute_force(name: str) -> None:
     assert result.dtype == np.int16
     where = positions(matrix, shape)
     for voxel in np.ndindex(*shape):
-        index = tuple(int(np.floor(x + 0.5 + 1e-9)) for x in where[(slice(None), *voxel)])
+        i, j, k = voxel
+        index = tuple(int(np.floor(x + 0.5 + 1e-9)) for x in where[:, i, j, k])
         inside = all(
             0 <= n < extent for n, extent in zip(index, array.shape[1:], strict=True)
         )  # no ties here
-        wanted = array[(slice(None), *index)] if inside else [FILL, FILL]
-        assert result[(slice(None), *voxel)].tolist() == list(wanted)
+        a, b, c = index
+        wanted = array[:, a, b, c].tolist() if inside else [FILL, FILL]
+        assert result[:, i, j, k].tolist() == wanted
 
 
 def test_nearest_takes_the_higher_voxel_half_way_between_two() -> None:

@@ -46,7 +46,9 @@ def _checked(row: object, segmentation: Segmentation) -> Measured:
     if row.label not in segmentation.labels:
         raise PluginError(f"measured {row.label!r}, which is no label of the segmentation")
     what = f"measured {row.quantity} of {row.label!r}"
-    value: Any = row.value.item() if isinstance(row.value, np.generic) else row.value
+    value: Any = row.value
+    if isinstance(value, np.generic):
+        value = value.item()
     if not isinstance(value, int | float | str | None):
         raise PluginError(f"{what} as {type(value).__name__}, not a number or a word")
     if isinstance(value, float) and not math.isfinite(value):

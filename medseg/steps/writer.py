@@ -39,8 +39,10 @@ class Writer(Step, ABC):
             raise PluginError(f"returned {type(returned).__name__}, not paths")
         paths = tuple(returned)
         for path in paths:
-            if not isinstance(path, Path) or not path.resolve().is_relative_to(folder.resolve()):
-                raise PluginError(f"reported {path!s}, which is not a path in the folder it was given")
-            if not path.is_file():
-                raise PluginError(f"reported {path.name}, which it did not write")
+            if not isinstance(path, Path):
+                raise PluginError(f"reported {path!r}, which is not a Path")
+            if not path.is_file():  # first: resolving a link that leads in a circle raises
+                raise PluginError(f"reported {path.name!r}, which it did not write")
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise PluginError(f"reported {str(path)!r}, which is not in the folder it was given")
         return paths

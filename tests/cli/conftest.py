@@ -36,7 +36,7 @@ def medseg(capfd: pytest.CaptureFixture[str]) -> Medseg:
 
 @pytest.fixture
 def ball(tmp_path: Path) -> Path:
-    """A NIfTI image: a ball of 20 mm radius and 100 in 0, on an oblique anisotropic grid with both codes set."""
+    """A NIfTI image: a ball of 20 mm radius and 100 in 0, on an oblique anisotropic grid, both codes set."""
     turn = np.deg2rad(10)
     affine = np.diag([2.0, 2.0, 3.0, 1.0])
     affine[:2, :2] = 2.0 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

@@ -24,7 +24,7 @@ class Threshold(Segmenter):
 
     The oldest method there is, right where intensities mean something: bone in CT, bright cells on a dark
     ground. Otsu's threshold is the one that maximises the variance between both sides (IEEE Trans. Syst. Man
-    Cybern. 9, 1979, 62-66). The label is called "foreground" unless the pipeline file's `labels:` names value 1.
+    Cybern. 9, 1979, 62-66). The label is called "foreground" unless the pipeline file's `labels:` names 1.
     """
 
     above: float | None = None
@@ -69,7 +69,8 @@ class _Thresholding(Predictor):
         """Label the voxels in range, and put them onto the native grid."""
         if not 0 <= self.threshold.channel < len(volume.channels):
             raise InputError(
-                f"the image has {len(volume.channels)} channels, and threshold looks at channel {self.threshold.channel}"
+                f"the image has {len(volume.channels)} channels, and threshold looks at number "
+                f"{self.threshold.channel}, counted from 0"
             )
         image = volume.array[self.threshold.channel]
         low, high = self.threshold.above, self.threshold.below
@@ -91,7 +92,9 @@ def _otsu(image: NDArray[Any]) -> float:
     from skimage.filters import threshold_otsu
 
     if image.min() == image.max():
-        raise InputError(f"the image has the one value {image.flat[0]:g}; Otsu's threshold needs two, give `above`")
+        raise InputError(
+            f"the image has the one value {image.flat[0]:g}; Otsu's threshold needs two, give `above`"
+        )
     bins = 256
     # Flat, as a last axis of 3 or 4 would be taken for colours. scikit-image returns the centre of the darker
     # side's last bin; that whole bin was counted as dark.

@@ -1,0 +1,44 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
+import pytest
+
+Medseg = Callable[..., Any]
+
+
+def test_keeps_values_type_and_affine_to_the_bit(medseg: Medseg, ball: Path, tmp_path: Path) -> None:
+    done = medseg("convert", ball, "-o", tmp_path / "image.nii.gz")
+    assert done.code == 0
+    before, after = nib.load(ball), nib.load(tmp_path / "image.nii.gz")
+    assert np.array_equal(before.affine, after.affine)
+    assert after.get_data_dtype() == np.int16
+    assert np.array_equal(np.asarray(before.dataobj), np.asarray(after.dataobj))
+    assert "32 x 30 x 24" in done.out
+
+
+def test_an_existing_file_is_refused_unless_told(medseg: Medseg, ball: Path, tmp_path: Path) -> None:
+    target = tmp_path / "image.nii"
+    target.write_text("precious")
+    assert medseg("convert", ball, "-o", target).code == 64
+    assert target.read_text() == "precious"
+    assert medseg("convert", ball, "-o", target, "--overwrite", "--quiet") == (0, "", "")
+    assert nib.load(target).shape == (32, 30, 24)
+
+
+@pytest.mark.parametrize(
+    ("image", "out", "code"),
+    [
+        ("{ball}", "{tmp}/image.png", 64),
+        ("{tmp}/absent", "{tmp}/a.nii.gz", 2),
+        ("{tmp}", "{tmp}/a.nii.gz", 2),
+    ],
+)
+def test_refusals_leave_nothing(medseg: Medseg, tmp_path: Path, image: str, out: str, code: int) -> None:
+    (tmp_path / "notes.txt").write_text("no DICOM here")
+    done = medseg("convert", image.format(tmp=tmp_path, ball=tmp_path / "x"), "-o", out.format(tmp=tmp_path))
+    assert done.code == code
+    assert done.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,38 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Medseg = Callable[..., Any]
+
+
+def test_check_says_ok_and_whose_steps_they_are(medseg: Medseg, pipeline: Path) -> None:
+    done = medseg("pipelines", "check", pipeline)
+    assert (done.code, done.err) == (0, "")
+    assert "keep-largest (medseg 0.1.0)" in done.out
+
+
+def test_check_names_file_place_and_remedy(medseg: Medseg, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("segment: threshold\npostprocess: [{keep-largest: {lables: [x]}}]\n")
+    done = medseg("pipelines", "check", file)
+    assert done.code == 4
+    for word in ("wrong.yaml", "postprocess[0].keep-largest", "did you mean 'labels'"):
+        assert word in done.err
+    assert medseg("pipelines", "check", tmp_path / "absent.yaml").code == 4
+
+
+def test_schema_knows_every_installed_component(medseg: Medseg) -> None:
+    schema = json.loads(medseg("pipelines", "schema").out)
+    assert schema["title"] == "medseg pipeline"
+    assert set(schema["properties"]) == {
+        "inputs",
+        "labels",
+        "preprocess",
+        "segment",
+        "postprocess",
+        "measure",
+        "write",
+    }
+    names = {choice["const"] for choice in schema["$defs"]["preprocessor"]["anyOf"] if "const" in choice}
+    assert {"resample", "medseg/resample"} <= names

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import medseg
+from medseg import Grid, PipelineError, ResourceError, Resources, Volume
+from medseg.run.case import prepare
+
+GRID = Grid((30, 30, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    path = tmp_path / "bright.yaml"
+    path.write_text("segment: {threshold: {above: 50}}\npostprocess: [keep-largest]\n")
+    return path
+
+
+@pytest.fixture
+def ball() -> Volume:
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in GRID.shape), indexing="ij"), axis=-1)
+    inside = np.linalg.norm(GRID.to_world(index) - GRID.centre, axis=-1) <= 20
+    return Volume(np.where(inside, 100, 0).astype(np.int16)[None], GRID)
+
+
+def test_from_python_with_a_volume_and_no_files(ball: Volume, pipeline: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    result = medseg.segment(ball, model=pipeline)
+    (volume,) = [row for row in result.measurements if row.quantity == "volume"]
+    assert volume.value == pytest.approx(33.51, rel=0.01)  # a ball of 20 mm radius
+    assert np.array_equal(result.segmentation.mask("foreground"), ball.array[0] == 100)
+    assert result.provenance["inputs"][0]["format"] == "array"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_from_python_with_files(ball: Volume, pipeline: Path, tmp_path: Path) -> None:
+    medseg.segment(model=pipeline, inputs={"image": ball}, out=tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert set(record["outputs"]) == {
+        "segmentation.nii.gz",
+        "measurements.csv",
+        "measurements.json",
+        "preview.png",
+    }
+    assert record["left_out"] == {}
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_the_work(
+    ball: Volume, pipeline: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ResourceError, match=r"needs about .* GB") as refusal:
+        medseg.segment(ball, model=pipeline, out=tmp_path / "out", resources=Resources(max_memory_bytes=1000))
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_listener_hears_the_walk_in_order(ball: Volume, pipeline: Path) -> None:
+    heard: list[str] = []
+    medseg.segment(
+        ball,
+        model=pipeline,
+        listener=lambda place, name, seconds: heard.append(place) if seconds is None else None,
+    )
+    assert heard == ["read", "segment", "postprocess[0]", "measure[0]"]
+
+
+def test_a_pipelines_fault_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("segment: {threshold: {above: high}}\n")
+    with pytest.raises(PipelineError, match=r"wrong\.yaml: segment\.threshold\.above") as fault:
+        prepare(path)
+    assert "\n" not in str(fault.value)

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg import Grid, InputError, Source, UsageError, Volume
+from medseg.pipeline import Input
+from medseg.run.inputs import case_id, join, match, read_inputs
+
+GRID = Grid((4, 5, 6), np.diag([2.0, 2.0, 2.0, 1.0]))
+T1, FLAIR = Input("t1", "MR"), Input("flair", "MR")
+
+
+def volume(value: float, grid: Grid = GRID, modality: str | None = None, channels: int = 1) -> Volume:
+    source = Source(grid, "array", modality=modality)
+    names = tuple(f"c{n}" for n in range(channels))
+    return Volume(np.full((channels, *grid.shape), value, np.float32), grid, names, source)
+
+
+def test_names_first_the_rest_by_position() -> None:
+    assert match([T1, FLAIR], ["a", "b"], {}) == {"t1": "a", "flair": "b"}
+    assert match([T1, FLAIR], ["a"], {"t1": "b"}) == {"t1": "b", "flair": "a"}
+    assert list(match([T1, FLAIR], [], {"flair": "b", "t1": "a"})) == ["t1", "flair"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "says"),
+    [
+        (["a"], {}, r"takes 2 inputs \(t1, flair\), 1 given"),
+        (["a", "b", "c"], {}, "3 given"),
+        (["a", "b"], {"t1": "c"}, "3 given"),
+        (["a"], {"t2": "b"}, "no input 't2'; it takes t1, flair"),
+    ],
+)
+def test_a_wrong_number_is_refused(given: list[str], named: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        match([T1, FLAIR], given, named)
+
+
+def test_a_wrong_modality_is_refused_unless_forced() -> None:
+    ct = {"t1": volume(0, modality="CT")}
+    with pytest.raises(InputError, match="is CT, and input 't1' must be MR"):
+        read_inputs([T1], ct, force_modality=False, pixel_size=None)
+    assert read_inputs([T1], ct, force_modality=True, pixel_size=None) == ct
+    unknown = {"t1": volume(0)}  # NIfTI does not say what it is
+    assert read_inputs([T1], unknown, force_modality=False, pixel_size=None) == unknown
+
+
+def test_channels_are_aligned_in_physical_space() -> None:
+    shifted = Grid(
+        (4, 5, 6), GRID.affine @ np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    )
+    ramp = Volume(
+        np.arange(4, dtype=np.float32)[None, :, None, None] * np.ones((1, *GRID.shape), np.float32), shifted
+    )
+    joined = join({"t1": volume(7), "flair": ramp})
+    assert joined.channels == ("t1", "flair")
+    assert joined.grid is GRID
+    assert np.all(joined.array[0] == 7)
+    # voxel i of the first lies where voxel i - 1 of the second is; before that there is nothing: its minimum
+    assert joined.array[1, :, 0, 0].tolist() == [0, 0, 1, 2]
+
+
+def test_a_single_input_keeps_its_voxels_and_takes_its_name() -> None:
+    alone = volume(3)
+    joined = join({"ct": alone})
+    assert joined.channels == ("ct",)
+    assert joined.array.base is alone.array.base
+    colours = volume(3, channels=3)
+    assert join({"image": colours}) is colours
+
+
+def test_images_of_different_places_or_kinds_are_refused() -> None:
+    far = Grid(GRID.shape, np.array([[2, 0, 0, 500], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]]))
+    with pytest.raises(InputError, match="do not overlap"):
+        join({"t1": volume(0), "flair": volume(0, far)})
+    with pytest.raises(InputError, match="3 channels"):
+        join({"t1": volume(0), "flair": volume(0, channels=3)})
+    with pytest.raises(InputError, match="px"):
+        join({"t1": volume(0), "flair": volume(0, Grid(GRID.shape, GRID.affine, "px"))})
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/b/case 7.nii.gz", "case 7"), ("x.y.nii", "x.y"), ("p.mha", "p"), ("scan.png", "scan.png")],
+)
+def test_a_case_is_called_after_its_file(path: str, name: str) -> None:
+    assert case_id({"ct": Path(path)}, {"ct": volume(0)}) == name
+
+
+def test_a_dicom_case_is_called_after_its_content_not_its_folder() -> None:
+    source = Source(GRID, "DICOM series", sha256=("a" * 64, "b" * 64))
+    one = case_id({"ct": "DOE^JANE"}, {"ct": volume(0).replace(source=source)})
+    other = case_id({"ct": "elsewhere"}, {"ct": volume(0).replace(source=source)})
+    assert one == other
+    assert one.startswith("dicom-")
+    assert "DOE" not in one

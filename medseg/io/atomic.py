@@ -44,6 +44,7 @@ def staged_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     before anything is written, and ResourceError where the disk or a permission is in the way.
     """
     target = _resolved(target)
+    _clear_stale(target)
     _require_free(target, overwrite=overwrite, folder=True)
     with _staging(target) as staging:
         content = staging / "new" / target.name
@@ -62,6 +63,7 @@ def staged_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     written, ResourceError where the disk or a permission is in the way.
     """
     path = _resolved(path)
+    _clear_stale(path)
     _require_free(path, overwrite=overwrite, folder=False)
     with _staging(path) as staging:
         content = staging / "new" / path.name
@@ -127,9 +129,8 @@ def _require_ours(target: Path) -> None:
             mode = path.lstat().st_mode
             name = path.relative_to(target).as_posix()
             if not stat.S_ISDIR(mode) and (name not in outputs or not stat.S_ISREG(mode)):
-                raise UsageError(
-                    f"{printable(path)} was not written by medseg, so its folder is not replaced; move it away"
-                )
+                foreign = f"{printable(path)} was not written by medseg"
+                raise UsageError(f"{foreign}, so its folder is not replaced; move it away")
 
 
 def _outputs(record: Path) -> set[str] | None:
@@ -157,7 +158,6 @@ def _staging(target: Path) -> Iterator[Path]:
     done = False
     try:
         with _disk_trouble(target, "made"):
-            _clear_stale(target)
             staging, lock = _locked_folder(target)
         try:
             yield staging
@@ -216,8 +216,8 @@ def _clear_stale(target: Path) -> None:
     """Remove what killed runs with this target left behind; what a living run holds is left alone."""
     try:
         beside = list(target.parent.iterdir())
-    except PermissionError:
-        return  # a folder one may write to but not list
+    except OSError:
+        return  # not there yet, or a folder one may write to but not list
     for staging in beside:
         tail = staging.name.removeprefix(_prefix(target))
         if tail == staging.name or len(tail) != 8 or staging.is_symlink():
@@ -234,8 +234,9 @@ def _clear_stale(target: Path) -> None:
             pass  # its writer is alive, or this file system has no locks
         else:
             old = staging / "old" / target.name
-            if old.exists() and not target.exists():
-                old.rename(target)
+            with _disk_trouble(target, "put back"):
+                if old.exists() and not target.exists():
+                    old.rename(target)
             _remove(staging)
         finally:
             os.close(lock)

@@ -60,7 +60,7 @@ def ellipsis(words: str, width: float, size: float, weight: str = "normal") -> s
 
 
 def plain(words: str, instead: str = "") -> str:
-    """The words on one line, with a box for each character the typeface lacks; `instead` where none is left."""
+    """The words on one line, a box for each character the typeface lacks; `instead` where none is left."""
     from matplotlib.font_manager import get_font
 
     font = get_font(_file())

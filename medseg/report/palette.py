@@ -8,9 +8,9 @@ __all__ = ["PALETTE", "colour_of"]
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
-# Chosen in OKLab (Ottosson 2020) for a dark ground: lightness 0.60 to 0.87, chroma below 0.17; after the first
-# eight, each is the one furthest from those before it, seen normally and as with deuteranopia and protanopia
-# (Machado, Oliveira and Fernandes 2009), so that neighbours in value never look alike.
+# Chosen in OKLab (Ottosson 2020) for a dark ground: lightness 0.60 to 0.87, chroma below 0.17; after the
+# first eight, each is the one furthest from those before it, seen normally and as with deuteranopia and
+# protanopia (Machado, Oliveira and Fernandes 2009), so that neighbours in value never look alike.
 PALETTE = (
     *("#f27f5d", "#5ec6ec", "#efd451", "#2abe9c", "#c885e5", "#efa9c6", "#5686e3", "#abc54b"),
     *("#74fad5", "#679012", "#c5547c", "#2b9191", "#c65d26", "#a161bd", "#ee79a1", "#45dfa9"),

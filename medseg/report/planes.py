@@ -12,14 +12,15 @@ from medseg.volume import Grid, Volume
 
 __all__ = ["Plane", "informative_slices", "is_picture", "planes_of"]
 
-# Seen with axes running to L, P, I, every slice transposed is the radiological view: the patient's right on the
-# image's left (axial, coronal), anterior on its left (sagittal), superior or anterior on top.
+# Seen with axes running to L, P, I, every slice transposed is the radiological view: the patient's right on
+# the image's left (axial, coronal), anterior on its left (sagittal), superior or anterior on top.
 RADIOLOGICAL = "LPI"
 BODY = (("Sagittal", "APSI"), ("Coronal", "RLSI"), ("Axial", "RLAP"))
 ARRAY = (("yz", ""), ("xz", ""), ("xy", ""))
 ORDER = (2, 1, 0)  # axial, coronal, sagittal
 TOO_THIN = 12.0  # a stack seen from the side at more than this ratio shows nothing
 PICTURE_FORMATS = frozenset({"png", "jpeg", "jpg", "tiff", "tif", "bmp", "picture"})
+BORDER_LOSS = 0.25  # by eye, on abdominal CT
 BINCOUNT_BELOW = 1 << 16
 
 
@@ -41,8 +42,8 @@ class Plane:
     """One slice to draw: the axis it stands on, in the viewing order, and how large it is.
 
     `letters` are the directions at its left, right, top and bottom edge, or "" where there is no body;
-    `where` is the axis and voxel index of the slice on the image's own grid; `size` is width and height in the
-    grid's unit.
+    `where` is the axis and voxel index of the slice on the image's own grid; `size` is width and height in
+    the grid's unit.
     """
 
     name: str
@@ -59,13 +60,13 @@ class Plane:
         return self.size[0] / self.size[1]
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The slice of an array `[i, j, k]` on the image's own grid, as `[row, column]`; a view, not a copy."""
+        """The slice of an array `[i, j, k]` on the image's own grid, as `[row, column]`; a copy."""
         plane = np.take(self.view.of(array), [self.index], axis=self.axis)
         return np.squeeze(plane, axis=self.axis).T
 
 
 def is_picture(volume: Volume) -> bool:
-    """Whether this is a flat picture, without a body to be left or right of, rather than one slice of a scan."""
+    """Whether this is a flat picture, which has no patient's left and right, and not one slice of a scan."""
     if volume.grid.shape[2] != 1:
         return False
     return volume.grid.unit == "px" or (
@@ -76,8 +77,8 @@ def is_picture(volume: Volume) -> bool:
 def planes_of(volume: Volume, segmentation: Segmentation) -> tuple[Plane, ...]:
     """The planes worth drawing, each at its most informative slice: axial, coronal, sagittal.
 
-    Planes that would be a line (one voxel, or a ratio beyond 12 to 1) are left out as long as another remains. An
-    oblique grid is seen along its own axes, named by the nearest direction of the body.
+    Planes that would be a line (one voxel, or a ratio beyond 12 to 1) are left out as long as another
+    remains. An oblique grid is seen along its own axes, named by the nearest direction of the body.
     """
     flat = is_picture(volume)
     as_stored = flat or volume.grid.unit == "px"
@@ -120,17 +121,18 @@ def _view(grid: Grid) -> View:
 def informative_slices(segmentation: Segmentation) -> tuple[int, int, int]:
     """The slice along i, j and k that shows the labels best.
 
-    Each label scores a slice by its area there as a share of its largest area on any slice of that axis; the
-    slice with the highest sum wins, the one nearest to the middle on a tie. So a small tumour counts as much as
-    the liver. Without labels it is the middle.
+    Each label scores a slice by its area there as a share of its largest area on any slice of that axis, so
+    that a small tumour counts as much as the liver. Slices away from the middle lose up to a quarter of the
+    sum: at the border, labels are cut off. The highest score wins, nearest to the middle on a tie; without
+    labels it is the middle.
     """
     best = []
     for axis, size in enumerate(segmentation.grid.shape):
         area = _areas(segmentation, axis)
         share = area / np.maximum(area.max(axis=0, initial=0), 1)
-        score = np.round(share.sum(axis=1), 9)
-        ties = np.flatnonzero(score == score.max())
-        best.append(int(ties[np.abs(ties - (size - 1) / 2).argmin()]))
+        away = np.abs(np.arange(size) - (size - 1) / 2)
+        score = np.round(share.sum(axis=1) * (1 - BORDER_LOSS * (away / (size / 2)) ** 2), 9)
+        best.append(int(min(range(size), key=lambda index: (-score[index], away[index]))))
     return best[0], best[1], best[2]
 
 

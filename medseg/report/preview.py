@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Measured
-from medseg.report.legend import FILL, INK, MUTED, Legend, entries_of, said
+from medseg.report.legend import FILL, INK, MUTED, Legend, entries_of
 from medseg.report.lettering import ellipsis, plain, text_width, write_text
 from medseg.report.palette import PALETTE, colour_of
 from medseg.report.planes import Plane, is_picture, planes_of
@@ -42,9 +42,12 @@ THINNEST = 24.0  # at most this ratio of width to height is drawn true; a line w
 LINE = 1.5
 SOFT_TISSUE = (-160.0, 240.0)  # HU: width 400 at level 40, the usual abdominal window
 SCALE_BAR = 0.22  # of a panel's width
+TIMES = " \u00d7 "
 SMALL_PRINT = "Research use only. Not for diagnosis."
 
-Rect = tuple[float, float, float, float]  # x, y of the upper left corner, width, height; pixels from the upper left
+Rect = tuple[
+    float, float, float, float
+]  # x, y of the upper left corner, width, height; pixels from the upper left
 
 
 def draw_preview(
@@ -58,16 +61,16 @@ def draw_preview(
     """Write the picture as PNG: axial, coronal and sagittal slices with labels, legend and scale bars.
 
     Slices are the most informative ones (see `informative_slices`), in radiological convention: the patient's
-    right is on the image's left. Proportions are true. CT is shown from -160 to 240 HU, any other image between
-    its 1st and 99th percentile there. Labels of the first layer are tinted and outlined, those of further
-    layers, which may lie over them, outlined only. A picture of one slice is one panel, RGB in its colours.
-    Sizes and flags in the legend are taken from `measurements`.
+    right is on the image's left. Proportions are true. CT is shown from -160 to 240 HU, any other image
+    between its 1st and 99th percentile there. Labels of the first layer are tinted and outlined, those of
+    further layers, which may lie over them, outlined only. A picture of one slice is one panel, RGB in its
+    colours. Sizes and flags in the legend are taken from `measurements`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     figure = compose(volume, segmentation, measurements=measurements, title=title)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     # Saved by Pillow: matplotlib would write its version into the file.
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, format="PNG", optimize=True)
@@ -80,7 +83,7 @@ def compose(
     measurements: Iterable[Measured] = (),
     title: str = "",
 ) -> Figure:
-    """The same picture as a matplotlib Figure, not yet drawn; each panel is an Axes with its plane as label."""
+    """The same picture as a matplotlib Figure, not yet drawn; each panel is an Axes labelled by its plane."""
     from matplotlib.figure import Figure
 
     segmentation = segmentation.onto(volume.grid)
@@ -120,22 +123,22 @@ def _layout(planes: Sequence[Plane], entries: tuple[Any, ...]) -> _Layout:
     aspects = [min(max(plane.aspect, 1 / THINNEST), THINNEST) for plane in planes]
     inner = WIDTH - 2 * MARGIN
     beside = inner - LEGEND_COLUMN - 2 * GUTTER
+    top = HEADER + (CAPTION if planes[0].name else GUTTER)
     if _row_height(aspects, beside) > TALLEST * 0.7:
-        panels = _row(aspects, beside)
+        panels = _row(aspects, beside, top)
         across = max(right for right, _ in map(_far_corner, panels)) + 2 * GUTTER
-        legend = Legend(entries, columns=1)
-        height = max(max(low for _, low in map(_far_corner, panels)), HEADER + CAPTION + legend.height)
+        low = max(bottom for _, bottom in map(_far_corner, panels))
+        legend = Legend.beside(entries, low - top)
+        height = max(low, top + legend.height)
         width = max(round(across + LEGEND_COLUMN + MARGIN), NARROWEST)
-        at = (across, HEADER + CAPTION)
+        at = (across, top)
         return _Layout(width, round(height + GUTTER + FOOTER), panels, legend, at, width - MARGIN - across)
     low_row = len(aspects) == 3 and _row_height(aspects, inner) < TALLEST * 0.4
-    panels = _stack(aspects, inner) if low_row else _row(aspects, inner)
-    legend = Legend(entries, columns=4 if len(entries) > 3 else max(1, len(entries)))
+    panels = _stack(aspects, inner, top) if low_row else _row(aspects, inner, top)
+    legend = Legend.across(entries, inner)
     below = max(low for _, low in map(_far_corner, panels)) + GUTTER + 8
     height = round(below + legend.height + FOOTER)
-    # Fewer labels than columns keep a column's width, or sizes would stand far from their names.
-    across = inner * min(1.0, legend.columns / 4)
-    return _Layout(WIDTH, height, panels, legend, (MARGIN, below), across)
+    return _Layout(WIDTH, height, panels, legend, (MARGIN, below), inner)
 
 
 def _far_corner(rect: Rect) -> tuple[float, float]:
@@ -146,23 +149,23 @@ def _row_height(aspects: Sequence[float], width: float) -> float:
     return min(TALLEST, (width - GUTTER * (len(aspects) - 1)) / sum(aspects))
 
 
-def _row(aspects: Sequence[float], width: float) -> tuple[Rect, ...]:
+def _row(aspects: Sequence[float], width: float, top: float) -> tuple[Rect, ...]:
     """Panels of one height in a row."""
     height = _row_height(aspects, width)
     x, panels = float(MARGIN), []
     for aspect in aspects:
-        panels.append(_whole((x, HEADER + CAPTION, aspect * height, height)))
+        panels.append(_whole((x, top, aspect * height, height)))
         x += aspect * height + GUTTER
     return tuple(panels)
 
 
-def _stack(aspects: Sequence[float], width: float) -> tuple[Rect, ...]:
+def _stack(aspects: Sequence[float], width: float, top: float) -> tuple[Rect, ...]:
     """The first panel left, two others on top of each other to its right, together as high as it."""
     between = GUTTER + CAPTION
     ratio = 1 / (1 / aspects[1] + 1 / aspects[2])
     height = min(TALLEST, (width - GUTTER + between * ratio) / (aspects[0] + ratio))
     column = (height - between) * ratio
-    x, y = MARGIN + aspects[0] * height + GUTTER, HEADER + CAPTION
+    x, y = MARGIN + aspects[0] * height + GUTTER, top
     upper = column / aspects[1]
     return (
         _whole((MARGIN, y, aspects[0] * height, height)),
@@ -178,7 +181,7 @@ def _whole(rect: Rect) -> Rect:
 
 
 def _shades(volume: Volume, planes: Sequence[Plane]) -> list[NDArray[np.uint8]]:
-    """The slices as `[row, column]` of grey or `[row, column, 3]` of colour; nothing but slices is converted."""
+    """The slices as `[row, column]` of grey or `[row, column, 3]` of colour; only slices are converted."""
     if is_picture(volume) and volume.array.shape[0] in (3, 4):
         colour = np.stack([planes[0].of(channel) for channel in volume.array[:3]], axis=-1).astype(np.float64)
         white = 255.0 if volume.array.dtype == np.uint8 else float(np.nanmax(colour))
@@ -213,12 +216,14 @@ def _grey(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.ui
 def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> None:
     """The title, and in one line below it what image this is and how it is shown."""
     grid = volume.grid
-    unit = grid.unit
-    count = " × ".join(str(n) for n in grid.shape)
-    spacing = " × ".join(f"{s:.3g}" for s in grid.spacing)
-    parts = [f"{labels} label" if labels == 1 else f"{labels} labels", f"{count} voxels"]
-    if unit == "mm":
-        parts.append(f"{spacing} mm")
+    flat = is_picture(volume)
+    count = TIMES.join(str(n) for n in (grid.shape[:2] if flat else grid.shape))
+    parts = [
+        f"{labels} label" if labels == 1 else f"{labels} labels",
+        f"{count} {'pixels' if flat else 'voxels'}",
+    ]
+    if grid.unit == "mm":
+        parts.append(TIMES.join(f"{s:.3g}" for s in (grid.spacing[:2] if flat else grid.spacing)) + " mm")
     if _is_ct(volume):
         parts.append(f"CT from \u2212{-SOFT_TISSUE[0]:g} to {SOFT_TISSUE[1]:g} HU")
     elif volume.source is not None and volume.source.modality:
@@ -226,9 +231,7 @@ def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> Non
     width = figure.get_figwidth() * 72 - 2 * MARGIN
     heading = ellipsis(plain(title), width, 22, "bold")
     write_text(figure, (MARGIN, 36), heading, size=22, weight="bold", color=INK)
-    write_text(
-        figure, (MARGIN, 66), ellipsis(" \u00b7 ".join(parts), width, 13.5), size=13.5, color=MUTED
-    )
+    write_text(figure, (MARGIN, 66), ellipsis(" \u00b7 ".join(parts), width, 13.5), size=13.5, color=MUTED)
 
 
 def _draw_panel(figure: Figure, plane: Plane, shade: NDArray[np.uint8], rect: Rect) -> Axes:
@@ -263,7 +266,7 @@ def _draw_panel(figure: Figure, plane: Plane, shade: NDArray[np.uint8], rect: Re
 
 
 def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation) -> None:
-    """Tint and outline each region; large ones first, so that small ones are not hidden; upper layers last."""
+    """Tint and outline each region: large ones first, so as not to hide small ones, upper layers last."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import PathPatch
 
@@ -301,14 +304,16 @@ def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> It
 
 
 def _outline(mask: NDArray[np.bool_]) -> Any:
-    """The border of a mask `[row, column]` halfway between voxel centres, as a matplotlib Path with its holes."""
+    """The border of a mask `[row, column]`, halfway between voxel centres: a Path with its holes."""
     from matplotlib.path import Path as Outline
     from skimage.measure import find_contours
 
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = int(rows[0]), int(columns[0])
     part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # so that every border is closed
-    rings = find_contours(part.astype(np.float32), 0.5)
+    rings = find_contours(  # type: ignore[no-untyped-call]  # scikit-image has no types here
+        part.astype(np.float32), 0.5
+    )
     corners = [ring[:, ::-1] + (left - 1, top - 1) for ring in rings]
     codes = [
         np.r_[Outline.MOVETO, np.full(len(ring) - 2, Outline.LINETO), Outline.CLOSEPOLY] for ring in corners

@@ -31,19 +31,20 @@ class Volumes(Measurement):
     For each label:
 
     - `volume` in mL: the number of voxels times the volume of one. A picture without a scale has no
-      millilitres: a single slice gives `area` in px², a stack `volume` in px³. A single slice with a scale is a
-      slice of some thickness; its volume is given and flagged "one slice".
+      millilitres: a single slice gives `area` in px², a stack `volume` in px³. A single slice with a scale is
+      a slice of some thickness; its volume is given and flagged "one slice".
     - `voxels`: the count.
-    - `intensity_mean`, `_sd` (of the population), `_min`, `_max`, `_p5`, `_p25`, `_p50`, `_p75`, `_p95` of the
-      image's first channel under the mask; in HU for CT. Voxels that are not finite are left out and flagged.
-    - `bbox_min_i` … `bbox_max_k`: the first and the last voxel of the label along each axis of the image's own
-      grid, counted from 0, both inside the label.
-    - `bbox_min_x` … `bbox_max_z` in mm: the outer faces of its voxels in RAS+ coordinates, also where the grid
-      is oblique.
+    - `intensity_mean`, `_sd` (of the population), `_min`, `_max`, `_p5`, `_p25`, `_p50`, `_p75`, `_p95` of
+      the image's first channel under the mask; in HU for CT. Voxels that are not finite are left out and
+      flagged.
+    - `bbox_min_i` … `bbox_max_k`: the first and the last voxel of the label along each axis of the image's
+      own grid, counted from 0, both inside the label.
+    - `bbox_min_x` … `bbox_max_z` in mm: the outer faces of its voxels in RAS+ coordinates, also where the
+      grid is oblique.
     - `centroid_x`, `_y`, `_z` in mm: the mean of its voxel centres, RAS+.
     - `truncated`: "true" where the mask touches a face of the image, so that an unknown part may lie beyond.
-      The flag, here and on the volume, names the faces: an oblique grid's by the nearest direction of the body,
-      a picture's by its edges. Along an axis of a single voxel nothing can be said, so nothing is.
+      The flag, here and on the volume, names the faces: an oblique grid's by the nearest direction of the
+      body, a picture's by its edges. Along an axis of a single voxel nothing can be said, so nothing is.
 
     A label that is nowhere has volume 0 and no other values; every row of it is flagged "empty".
     """
@@ -59,7 +60,8 @@ class Volumes(Measurement):
             if box is None:
                 yield from _empty(label.name, segmentation.grid, intensity_unit)
                 continue
-            # A label's own box is all that is compared and copied; the volume may be far larger than the label.
+            # A label's own box is all that is compared and copied; the volume may be far larger than the
+            # label.
             part = segmentation.replace(
                 array=segmentation.array[(slice(None), *box)],
                 grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
@@ -78,7 +80,7 @@ class Volumes(Measurement):
 
 
 def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
-    """The smallest box around each label by name, in one pass over a layer where its values allow; None: nowhere."""
+    """The smallest box around each label by name: in one pass over a layer if values allow. None: empty."""
     from scipy import ndimage
 
     boxes: dict[str, Box | None] = {}
@@ -198,8 +200,8 @@ def _mean_index(mask: NDArray[np.bool_]) -> list[float]:
 def _world_box(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The lowest and highest RAS+ coordinates `[3]` of the voxels' faces.
 
-    A coordinate is linear along i, so that it is largest at one end of each column: only the first and last voxel
-    of every column need be placed.
+    A coordinate is linear along i, so that it is largest at one end of each column: only the first and last
+    voxel of every column need be placed.
     """
     j, k = np.nonzero(mask.any(axis=0))
     columns = mask[:, j, k]

@@ -1,6 +1,5 @@
 """All measurements as one tidy table: a row per number."""
 
-import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,22 +19,21 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 class Csv(Writer):
     """`measurements.csv`: case, label, object, quantity, value, unit, low, high, flag.
 
-    UTF-8 with line feeds. Numbers are written so that reading them gives the same number; a value that cannot be
-    said is an empty cell. `low` and `high` bound the value where an interval is known. A text that a spreadsheet
-    could take for a formula begins with an apostrophe.
+    UTF-8 with line feeds. Numbers are written so that reading them gives the same number; a value that cannot
+    be said is an empty cell. `low` and `high` bound the value where an interval is known. A text that a
+    spreadsheet could take for a formula begins with an apostrophe.
     """
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Write the table; without measurements it holds its header only."""
         path = folder / "measurements.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(_row(result.case_id, measured) for measured in result.measurements)
+            file.write(",".join(COLUMNS) + "\n")
+            file.writelines(_line(result.case_id, measured) for measured in result.measurements)
         return [path]
 
 
-def _row(case: str, measured: Measured) -> list[str]:
+def _line(case: str, measured: Measured) -> str:
     low, high = measured.interval if measured.interval is not None else (None, None)
     cells = (
         case,
@@ -48,7 +46,12 @@ def _row(case: str, measured: Measured) -> list[str]:
         high,
         measured.flag,
     )
-    return [_cell(cell) for cell in cells]
+    return ",".join(_quoted(_cell(cell)) for cell in cells) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A cell as RFC 4180 has it; Python's csv.writer leaves a lone carriage return bare, and readers trip over it."""
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
 def _cell(value: float | str | None) -> str:

@@ -20,7 +20,8 @@ class Json(Writer):
          "research_use_only": true,
          "labels": {"liver": {"value": 1, "code": "SCT:10200004", "volume_ml": 1125.7,
                               "flags": ["truncated: superior"],
-                              "quantities": {"volume": {"value": 1125.7, "unit": "mL", "flag": "truncated: superior"}},
+                              "quantities": {"volume": {"value": 1125.7, "unit": "mL",
+                                                        "flag": "truncated: superior"}},
                               "objects": {"1": {"volume": {"value": 0.4, "unit": "mL"}}}}}}
 
     Labels stand in the order of the label table, quantities in the order of measuring. `volume_ml` is null

@@ -10,6 +10,7 @@ import numpy as np
 
 from medseg.io.nifti import write_labels
 from medseg.prediction import Result
+from medseg.report.palette import PALETTE, colour_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Writer
 from medseg.volume import Grid
@@ -18,10 +19,11 @@ __all__ = ["Nifti"]
 
 
 class Nifti(Writer):
-    """`segmentation.nii.gz`, the first layer, and `segmentation-LABEL.nii.gz` for each label of further layers.
+    """`segmentation.nii.gz`, the first layer; `segmentation-LABEL.nii.gz` for each label of further layers.
 
-    The files lie on the original image's voxels with its affine and codes, and carry the names of the labels they
-    hold in the header extension. A label keeps its value in a file of its own; a layer of objects holds their ids.
+    The files lie on the original image's voxels with its affine and codes, and carry the names of the labels
+    they hold in the header extension. A label keeps its value in a file of its own; a layer of objects holds
+    their ids.
     """
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
@@ -51,22 +53,38 @@ def _files(segmentation: Segmentation) -> Iterable[tuple[str, np.ndarray, LabelT
 
 
 def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> LabelTable:
-    """What the values of one file mean: its labels, or the objects of its labels."""
+    """What one file's values mean: its labels, or the objects of its labels, in the preview's colours."""
     names = {label.name for label in labels}
     if segmentation.kinds[layer] == "objects":
         things = [thing for thing in segmentation.objects if thing.label in names]
         codes = {label.name: label.code for label in labels}
         return LabelTable(
-            tuple(Label(thing.id, f"{thing.label} {thing.id}", codes[thing.label]) for thing in things)
+            tuple(
+                Label(
+                    thing.id,
+                    f"{thing.label} {thing.id}",
+                    code=codes[thing.label],
+                    colour=PALETTE[(thing.id - 1) % len(PALETTE)],
+                )
+                for thing in things
+            )
         )
     # A pair whose other half lies in another file would point nowhere.
     return LabelTable(
-        tuple(replace(label, layer=0, pair=label.pair if label.pair in names else None) for label in labels)
+        tuple(
+            replace(
+                label,
+                layer=0,
+                colour=colour_of(label),
+                pair=label.pair if label.pair in names else None,
+            )
+            for label in labels
+        )
     )
 
 
 def _slug(label: Label, taken: set[str]) -> str:
-    """A file name's part for a label: lower case, words joined by dashes, numbered where two would be equal."""
+    """A file name's part for a label: lower case, words joined by dashes, numbered where two are equal."""
     plain = unicodedata.normalize("NFKD", label.name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain)).strip("-")[:80] or f"label-{label.value}"
     name, number = slug, 1

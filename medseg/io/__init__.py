@@ -162,9 +162,8 @@ def _kind(path: Path) -> str:
         held = f"named {named[0]} but holds {content}" if named else f"holds {content}"
         raise InputError(f"{printable(path)}: {held}, not a recognised image format; {CONVERT}")
     if named and named[1] != content:
-        raise InputError(
-            f"{printable(path)}: the format of its content ({content}) is not what {named[0]} says; rename it"
-        )
+        what = f"its extension {named[0]} contradicts its content, whose format is {content}"
+        raise InputError(f"{printable(path)}: {what}; rename it")
     if not named and content != "DICOM":  # DICOM files may have any name
         raise InputError(
             f"{printable(path)}: holds {content}, but its extension is not {_suffixes(content)}; rename it"

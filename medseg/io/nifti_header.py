@@ -37,6 +37,7 @@ CHANNELS_4D = b"medseg channels"
 MOST_CHANNELS = 1024  # so that a header cannot make us build millions of names
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
+SMALLEST_MM, LARGEST_MM = 1e-9, 1e9  # beyond these, in any unit, a header is damaged
 AGREEMENT = 1e-3  # voxels, as Grid.same_as
 
 
@@ -212,10 +213,15 @@ def _grid(header: Header, form: str, shape: tuple[int, int, int], name: str) -> 
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        affine = header.get_sform() if form == "sform" else _qform(header)
-        return Grid(shape, affine)
+        with np.errstate(all="ignore"):  # what is not finite is refused by Grid, in words
+            grid = Grid(shape, header.get_sform() if form == "sform" else _qform(header))
     except (GeometryError, HeaderDataError, ValueError) as problem:
         raise GeometryError(f"{name}: {form} cannot be used: {problem}; correct the header") from problem
+    if min(grid.spacing) < SMALLEST_MM or np.abs(grid.affine).max() > LARGEST_MM:
+        raise GeometryError(
+            f"{name}: {form} cannot be used: a spacing or position is absurd; correct the header"
+        )
+    return grid
 
 
 def _qform(header: Header) -> NDArray[np.float64]:
@@ -223,8 +229,7 @@ def _qform(header: Header) -> NDArray[np.float64]:
     if header["pixdim"][0] == 0:
         header = header.copy()
         header["pixdim"][0] = 1
-    with np.errstate(all="ignore"):  # what is not finite is refused by Grid, in words
-        affine: NDArray[np.float64] = header.get_qform()
+    affine: NDArray[np.float64] = header.get_qform()
     return affine
 
 

@@ -231,6 +231,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
     "no orientation": (uncoded, "no orientation"),
     "sform NaN": (field("srow_x", np.nan, 0), "sform cannot be used.*finite"),
     "sform flat": (field("srow_z", 0), "sform cannot be used.*singular"),
+    "absurd": (field("srow_x", 1e30, 3), "sform cannot be used.*absurd"),
     "quaternion": (field("quatern_b", 3), "qform cannot be used"),
     "qfac": (field("pixdim", 5, 0), "qform cannot be used.*qfac"),
     "conflict": (conflicting(90), "differ by up to"),

@@ -23,7 +23,8 @@ test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 lint: $(STAMP)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy medseg tests
+	$(BIN)/mypy plugins/medseg-ct/medseg_ct plugins/medseg-ct/tests
 	$(BIN)/lint-imports
 
 soak: $(STAMP)  ## heavy counts of the same tests

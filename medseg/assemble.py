@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from medseg.config import Call, PipelineFile, StepCall, describe
-from medseg.errors import PipelineError, PluginError
+from medseg.errors import PipelineError, PluginError, did_you_mean
 from medseg.pipeline import Input, Pipeline, Stage
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
@@ -41,7 +41,7 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
         return tuple(_stage(kind, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
 
     segment = _stage(Segmenter, "segment", file.segment, catalog)
-    return Pipeline(
+    pipeline = Pipeline(
         inputs=tuple(Input(spec.name, spec.modality) for spec in file.inputs),
         labels=_labels(file, segment),
         preprocess=stages(Preprocessor, "preprocess", file.preprocess),
@@ -50,6 +50,9 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
         measure=stages(Measurement, "measure", file.measure),
         write=stages(Writer, "write", file.write),
     )
+    for stage in (*pipeline.postprocess, *pipeline.measure):
+        _labels_exist(stage, pipeline.labels)
+    return pipeline
 
 
 def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
@@ -67,6 +70,16 @@ def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
                 f"in layer {label.layer}; name it too"
             )
     return said
+
+
+def _labels_exist(stage: Stage[Step], table: LabelTable) -> None:
+    """Refuse a label the pipeline does not have, in a step's parameter `labels` (a tuple of names, or None)."""
+    for name in getattr(stage.step, "labels", None) or ():
+        if name not in table:
+            known = [label.name for label in table]
+            raise PipelineError(
+                f"{stage.place}.{stage.name}.labels: there is no label {name!r}{did_you_mean(name, known)}"
+            )
 
 
 def component_class(entry: Entry) -> type[Step]:
@@ -109,7 +122,9 @@ def _build(base: type[S], place: str, call: StepCall, catalog: Catalog) -> tuple
     try:
         step = kind.model_validate(parameters)
     except ValidationError as problem:
-        raise PipelineError(f"{here}.{describe(problem, kind)}") from problem
+        fault = describe(problem, kind)
+        joint = "." if problem.errors()[0]["loc"] else ": "
+        raise PipelineError(f"{here}{joint}{fault}") from problem
     assert isinstance(step, base)  # component_class has seen to it
     full = {**step.model_dump(mode="json", exclude=set(nested)), **nested}
     return step, entry, {entry.qualified: full}

@@ -14,7 +14,7 @@ from medseg.errors import PipelineError, did_you_mean
 if TYPE_CHECKING:
     from medseg.plugin.catalog import Catalog, Entry
 
-__all__ = ["command"]
+__all__ = ["command", "parameter_type"]
 
 
 @click.group("plugins")
@@ -139,7 +139,7 @@ def _print_entry(entry: Entry) -> None:
         rows = [
             (
                 f"  {name}",
-                _type(field),
+                parameter_type(field),
                 "required" if name in required else json.dumps(field.get("default"), ensure_ascii=False),
                 " ".join(field.get("description", "").split()),
             )
@@ -154,20 +154,20 @@ def _print_entry(entry: Entry) -> None:
     click.echo(f"\n- {entry.component.name}{f': {{{inner}}}' if inner else ''}\n")
 
 
-def _type(field: dict[str, Any]) -> str:
+def parameter_type(field: dict[str, Any]) -> str:
     """A parameter's type in a few words, from its JSON Schema."""
     if "enum" in field:
         return " | ".join(str(value) for value in field["enum"])
     if "const" in field:
         return str(field["const"])
     if "anyOf" in field:
-        return " | ".join(_type(option) for option in field["anyOf"])
+        return " | ".join(parameter_type(option) for option in field["anyOf"])
     if "$ref" in field:
         return str(field["$ref"]).rpartition("/")[2]
     kind = str(field.get("type", "any"))
     if kind == "array":
         items = field.get("items") or (field.get("prefixItems") or [{}])[0]
-        return f"list of {_type(items)}"
+        return f"list of {parameter_type(items)}"
     return {
         "integer": "whole number",
         "null": "null",

@@ -1,11 +1,14 @@
-"""What all tests share: real data, and a word at the end on how much of it was not used."""
+"""What all tests share: fake plugins, real data, and a word at the end on how much of it was not used."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 VARIABLE = "MEDSEG_TEST_DATA"
+FAKES = Path(__file__).parent / "plugin" / "fake"
 without_data: list[str] = []
 
 
@@ -20,6 +23,21 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if not path.is_dir():
         pytest.fail(f"{VARIABLE} names {folder}, which is not a folder")
     return path
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """`install("good")` puts the distributions in these folders of tests/plugin/fake on the path."""
+    before = set(sys.modules)
+
+    def on_path(*folders: str | Path) -> None:
+        for folder in folders:
+            monkeypatch.syspath_prepend(str(FAKES / folder))
+
+    yield on_path
+    for name in set(sys.modules) - before:
+        if name.startswith("fake_"):
+            del sys.modules[name]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,1 @@
+"""A plugin whose hook wants what it does not get."""

@@ -1,0 +1,1 @@
+"""A plugin whose components have names that others have too."""

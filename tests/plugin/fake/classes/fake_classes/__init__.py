@@ -1,0 +1,1 @@
+"""A plugin whose records are right and whose classes are not."""

@@ -1,0 +1,1 @@
+"""A plugin with one component of every kind, all in order."""

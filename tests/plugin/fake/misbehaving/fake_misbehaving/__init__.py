@@ -1,0 +1,1 @@
+"""A plugin whose steps break their contracts, each in its own way."""

@@ -1,0 +1,1 @@
+"""A plugin whose hooks are nearly right."""

@@ -1,0 +1,1 @@
+"""A plugin one of whose hooks fails."""

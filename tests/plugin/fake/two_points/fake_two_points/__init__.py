@@ -1,0 +1,1 @@
+"""A plugin with two entry points that offer one name."""

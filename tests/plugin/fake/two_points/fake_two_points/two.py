@@ -1,0 +1,8 @@
+from collections.abc import Iterable
+
+from medseg.plugin import Component, hookimpl
+
+
+@hookimpl
+def medseg_writers() -> Iterable[Component]:
+    yield Component("twin", "fake_two_points.steps:Second", "The second of the name.")

@@ -27,9 +27,8 @@ __all__ = ["Grid", "Planes", "Source", "Unit", "Volume", "read_only", "resampled
 Unit = Literal["mm", "px"]
 AXIS_CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 SINGULAR = 1e-6  # smallest allowed |determinant| of the unit axis directions
-LEAN = (
-    1e-9  # what decides between two equally good axis names; above rounding noise, below any real difference
-)
+# What decides between two equally good axis names: above rounding noise, below any real difference
+LEAN = 1e-9
 ROUNDING = 26  # bits after the point in an index map: 1.5e-8 voxel, which adds up to 1e-5 over 500 voxels
 
 

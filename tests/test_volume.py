@@ -122,6 +122,20 @@ def _is_even(codes: str) -> bool:
     return swaps % 2 == 1  # an odd order of axes needs an odd number of flips to be right-handed
 
 
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_axes_exactly_between_two_names_are_named_alike_in_every_order(codes: str) -> None:
+    ties = [
+        [[1, -1, 0], [1, 1, 0], [0, 0, 1]],  # 45 degrees, as a scanner writes it: equal numbers
+        [[1, 0, 0], [0, 1, -1], [0, 1, 1]],
+        [[1, 0, 1], [0, 1, 0], [-1, 0, 1]],
+        [[2, 2, -1], [-1, 2, 2], [2, -1, 2]],  # two thirds thrice
+    ]
+    for linear in ties:
+        grid = Grid((5, 6, 7), affine_of(0.7071068 * np.array(linear)))
+        assert grid.reoriented(codes).axis_codes == codes
+        assert grid.reoriented(codes).reoriented("RAS").same_as(grid.reoriented("RAS"), tolerance=1e-9)
+
+
 @steady
 @given(grid=grids(shear=2.0), codes=st.sampled_from(ORIENTATIONS))
 def test_every_grid_can_be_given_every_orientation(grid: Grid, codes: str) -> None:

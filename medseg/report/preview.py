@@ -73,7 +73,7 @@ def draw_preview(
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     # Saved by Pillow: matplotlib would write its version into the file.
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, format="PNG", optimize=True)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, format="PNG")
 
 
 def compose(
@@ -311,9 +311,7 @@ def _outline(mask: NDArray[np.bool_]) -> Any:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = int(rows[0]), int(columns[0])
     part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # so that every border is closed
-    rings = find_contours(  # type: ignore[no-untyped-call]  # scikit-image has no types here
-        part.astype(np.float32), 0.5
-    )
+    rings = find_contours(part.astype(np.float32), 0.5)
     corners = [ring[:, ::-1] + (left - 1, top - 1) for ring in rings]
     codes = [
         np.r_[Outline.MOVETO, np.full(len(ring) - 2, Outline.LINETO), Outline.CLOSEPOLY] for ring in corners

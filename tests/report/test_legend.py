@@ -15,7 +15,16 @@ def named(*names: str) -> Segmentation:
 
 @pytest.mark.parametrize(
     ("amount", "words"),
-    [(0, "0"), (1125.7, "1,126"), (33.51, "33.5"), (99.96, "100"), (0.42, "0.42"), (0.999, "1.0"), (0.0031, "0.0031"), (2e-6, "2e-06")],
+    [
+        (0, "0"),
+        (1125.7, "1,126"),
+        (33.51, "33.5"),
+        (99.96, "100"),
+        (0.42, "0.42"),
+        (0.999, "1.0"),
+        (0.0031, "0.0031"),
+        (2e-6, "2e-06"),
+    ],
 )
 def test_amounts_have_as_many_digits_as_are_worth_reading(amount: float, words: str) -> None:
     assert said(amount) == words

@@ -25,7 +25,9 @@ def case(grid: Grid = RAS, *, modality: str | None = None, channels: int = 1) ->
     array[0, 2 : low[0], 2 : low[1], 2 : low[2]] = 2
     labels = LabelTable((Label(1, "right", colour="#ff00ff"), Label(2, "left", colour="#00ff00")))
     image = np.full((channels, *grid.shape), 40, np.int16)
-    volume = Volume(image, grid, tuple(f"c{n}" for n in range(channels)), Source(grid, "NIfTI", modality=modality))
+    volume = Volume(
+        image, grid, tuple(f"c{n}" for n in range(channels)), Source(grid, "NIfTI", modality=modality)
+    )
     return volume, Segmentation(array, ras, labels).onto(grid)
 
 
@@ -149,7 +151,9 @@ def test_a_hundred_labels_show_the_largest_and_count_the_rest(tmp_path: Path) ->
     labels = LabelTable(tuple(Label(n, f"Teil {n} äöü $x_{n}$ 肝") for n in range(1, 105)))
     segmentation = Segmentation(array[None], grid, labels)
     volume = Volume(np.zeros((1, *grid.shape)), grid)
-    rows = [Measured(label=label.name, quantity="volume", value=float(label.value), unit="mL") for label in labels]
+    rows = [
+        Measured(label=label.name, quantity="volume", value=float(label.value), unit="mL") for label in labels
+    ]
     draw_preview(volume, segmentation, tmp_path / "p.png", measurements=rows)
     words = texts(compose(volume, segmentation, measurements=rows))
     assert "+ 80 more" in words
@@ -162,11 +166,11 @@ def test_a_hundred_labels_show_the_largest_and_count_the_rest(tmp_path: Path) ->
 def odd_cases() -> Iterable[Any]:
     for shape, spacing in (
         ((1, 1, 1), (1, 1, 1)),
-        ((1, 30, 30), (1, 1, 1)),
+        ((1, 12, 12), (1, 1, 1)),
         ((300, 2, 2), (1, 1, 1)),
         ((5, 5, 400), (1, 1, 5)),
-        ((64, 64, 3), (0.5, 0.5, 12)),
-        ((64, 64, 20), (1e-4, 1e-4, 1e-3)),
+        ((24, 24, 3), (0.5, 0.5, 12)),
+        ((24, 24, 9), (1e-4, 1e-4, 1e-3)),
         ((8, 8, 8), (1000, 1, 1)),
         ((3, 2000, 1), (1, 1, 1)),
     ):
@@ -229,7 +233,10 @@ def test_touching_objects_of_one_label_are_told_apart(tmp_path: Path) -> None:
     draw_preview(volume, cells, tmp_path / "p.png")
     picture = panel(pixels(tmp_path / "p.png"), compose(volume, cells), "")
     middle = picture.shape[0] // 2
-    left, right = picture[middle, round(picture.shape[1] * 0.35)], picture[middle, round(picture.shape[1] * 0.65)]
+    left, right = (
+        picture[middle, round(picture.shape[1] * 0.35)],
+        picture[middle, round(picture.shape[1] * 0.65)],
+    )
     assert np.abs(left.astype(int) - right).max() > 20
 
 
@@ -243,11 +250,13 @@ def test_the_same_case_gives_the_same_bytes_and_no_trace_of_the_software(tmp_pat
 
 
 def test_settings_of_matplotlib_change_nothing(tmp_path: Path) -> None:
-    import matplotlib
+    import matplotlib as mpl
 
     volume, segmentation = case()
     draw_preview(volume, segmentation, tmp_path / "a.png")
-    with matplotlib.rc_context({"font.size": 40, "image.origin": "lower", "axes.facecolor": "red", "savefig.dpi": 9}):
+    with mpl.rc_context(
+        {"font.size": 40, "image.origin": "lower", "axes.facecolor": "red", "savefig.dpi": 9}
+    ):
         draw_preview(volume, segmentation, tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 

@@ -1,12 +1,15 @@
 """How large each label is, where it lies, how bright it is there, and whether the image cuts it off."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Measured, Prediction
+from medseg.report.planes import is_picture
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
 from medseg.volume import Grid, Volume
@@ -30,9 +33,9 @@ class Volumes(Measurement):
 
     For each label:
 
-    - `volume` in mL: the number of voxels times the volume of one. A picture without a scale has no
-      millilitres: a single slice gives `area` in px², a stack `volume` in px³. A single slice with a scale is
-      a slice of some thickness; its volume is given and flagged "one slice".
+    - `volume` in mL: the number of voxels times the volume of one. A picture has an `area` instead, in mm²,
+      or in px² without a scale; a stack without a scale a `volume` in px³. One slice of a scan has some
+      thickness: its volume is given and flagged "one slice".
     - `voxels`: the count.
     - `intensity_mean`, `_sd` (of the population), `_min`, `_max`, `_p5`, `_p25`, `_p50`, `_p75`, `_p95` of
       the image's first channel under the mask; in HU for CT. Voxels that are not finite are left out and
@@ -55,10 +58,11 @@ class Volumes(Measurement):
         """Yield the rows of each label, in the order of the label table."""
         boxes = _boxes(segmentation)
         intensity_unit = "HU" if volume.source is not None and volume.source.modality == "CT" else ""
+        frame = _Frame(segmentation.grid, is_picture(volume))
         for label in segmentation.labels:
             box = boxes[label.name]
             if box is None:
-                yield from _empty(label.name, segmentation.grid, intensity_unit)
+                yield from _empty(label.name, frame, intensity_unit)
                 continue
             # A label's own box is all that is compared and copied; the volume may be far larger than the
             # label.
@@ -67,16 +71,40 @@ class Volumes(Measurement):
                 grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
             )
             mask = part.mask(label.name)
-            yield from _size(label.name, int(np.count_nonzero(mask)), box, segmentation.grid)
+            yield from _size(label.name, int(np.count_nonzero(mask)), box, frame)
             yield from _intensity(label.name, volume.array[0][box][mask], intensity_unit)
             yield from _place(label.name, mask, box, part.grid)
-            faces = _faces_touched(box, segmentation.grid)
+            faces = _faces_touched(box, frame)
             yield Measured(
                 label=label.name,
                 quantity="truncated",
                 value="true" if faces else "false",
                 flag=", ".join(faces),
             )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a label is measured against: the grid, and whether it is a flat picture rather than a body."""
+
+    grid: Grid
+    picture: bool
+
+    @property
+    def quantity(self) -> tuple[str, str, float]:
+        """Name, unit and size of one voxel of the quantity that says how large a label is."""
+        if self.picture:
+            return "area", f"{self.grid.unit}²", float(abs(np.linalg.det(self.grid.affine[:2, :2])))
+        if self.grid.unit == "mm":
+            return "volume", "mL", self.grid.voxel_ml
+        return "volume", "px³", float(abs(np.linalg.det(self.grid.affine[:3, :3])))
+
+    def faces(self, axis: int) -> tuple[str, str]:
+        """What lies beyond the first and the last voxel along an axis."""
+        if self.picture or self.grid.unit != "mm":
+            return EDGES[axis]
+        code = self.grid.axis_codes[axis]
+        return FACES[OPPOSITE[code]], FACES[code]
 
 
 def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
@@ -106,49 +134,39 @@ def _box_of(mask: NDArray[np.bool_]) -> Box | None:
     return box[0], box[1], box[2]
 
 
-def _quantity(grid: Grid) -> tuple[str, str, float]:
-    """Name, unit and size of one voxel of the quantity that says how large a label is on this grid."""
-    if grid.unit == "mm":
-        return "volume", "mL", grid.voxel_ml
-    if grid.shape[2] == 1:
-        return "area", "px²", float(abs(np.linalg.det(grid.affine[:2, :2])))
-    return "volume", "px³", float(abs(np.linalg.det(grid.affine[:3, :3])))
-
-
-def _empty(label: str, grid: Grid, intensity_unit: str) -> Iterator[Measured]:
+def _empty(label: str, frame: _Frame, intensity_unit: str) -> Iterator[Measured]:
     """The same rows as any label has, without values: a table keeps its shape."""
-    quantity, unit, _ = _quantity(grid)
+    quantity, unit, _ = frame.quantity
+    length = frame.grid.unit
     yield Measured(label=label, quantity=quantity, value=0.0, unit=unit, flag="empty")
     yield Measured(label=label, quantity="voxels", value=0, flag="empty")
     units = {f"intensity_{name}": intensity_unit for name in INTENSITIES}
     units |= {f"bbox_{end}_{axis}": "" for axis in AXES for end in ("min", "max")}
-    units |= {f"bbox_{end}_{axis}": grid.unit for axis in "xyz" for end in ("min", "max")}
-    units |= {f"centroid_{axis}": grid.unit for axis in "xyz"}
+    units |= {f"bbox_{end}_{axis}": length for axis in "xyz" for end in ("min", "max")}
+    units |= {f"centroid_{axis}": length for axis in "xyz"}
     units["truncated"] = ""
     for name, of in units.items():
         yield Measured(label=label, quantity=name, value=None, unit=of, flag="empty")
 
 
-def _size(label: str, count: int, box: Box, grid: Grid) -> Iterator[Measured]:
-    quantity, unit, voxel = _quantity(grid)
-    faces = _faces_touched(box, grid)
+def _size(label: str, count: int, box: Box, frame: _Frame) -> Iterator[Measured]:
+    quantity, unit, voxel = frame.quantity
+    faces = _faces_touched(box, frame)
     flags = [f"truncated: {', '.join(faces)}"] if faces else []
-    if grid.unit == "mm" and 1 in grid.shape:
+    if unit == "mL" and 1 in frame.grid.shape:
         flags.append("one slice")
     yield Measured(label=label, quantity=quantity, value=count * voxel, unit=unit, flag="; ".join(flags))
     yield Measured(label=label, quantity="voxels", value=count)
 
 
-def _faces_touched(box: Box, grid: Grid) -> list[str]:
+def _faces_touched(box: Box, frame: _Frame) -> list[str]:
     """The image's faces that a box touches, in one order whatever the order of the axes."""
     touched: set[str] = set()
-    for axis, (extent, size) in enumerate(zip(box, grid.shape, strict=True)):
-        if size == 1:
-            continue
-        code = grid.axis_codes[axis]
-        low, high = (FACES[OPPOSITE[code]], FACES[code]) if grid.unit == "mm" else EDGES[axis]
-        touched |= {name for name, at in ((low, extent.start == 0), (high, extent.stop == size)) if at}
-    return [name for name in (*FACES.values(), *(edge for pair in EDGES for edge in pair)) if name in touched]
+    for axis, (extent, size) in enumerate(zip(box, frame.grid.shape, strict=True)):
+        if size > 1:
+            low, high = frame.faces(axis)
+            touched |= {name for name, at in ((low, extent.start == 0), (high, extent.stop == size)) if at}
+    return [name for name in (*FACES.values(), *chain(*EDGES)) if name in touched]
 
 
 def _intensity(label: str, values: NDArray[Any], unit: str) -> Iterator[Measured]:

@@ -50,7 +50,7 @@ def _line(case: str, measured: Measured) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A cell as RFC 4180 has it; Python's csv.writer leaves a lone carriage return bare, and readers trip over it."""
+    """A cell as in RFC 4180: csv.writer leaves a lone carriage return bare, and readers end a row there."""
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 

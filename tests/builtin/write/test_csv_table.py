@@ -43,7 +43,13 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
 
 def test_every_column_has_its_place(tmp_path: Path) -> None:
     row = Measured(
-        label="liver", quantity="volume", value=1.5, unit="mL", object=3, interval=(1.0, 2.0), flag="truncated: left"
+        label="liver",
+        quantity="volume",
+        value=1.5,
+        unit="mL",
+        object=3,
+        interval=(1.0, 2.0),
+        flag="truncated: left",
     )
     assert rows(tmp_path, row) == [
         {
@@ -81,7 +87,8 @@ def test_harmless_text_stays_as_it_is(tmp_path: Path, text: str) -> None:
 
 def test_lines_end_in_line_feeds_and_no_measurements_leave_the_header(tmp_path: Path) -> None:
     assert rows(tmp_path) == []
-    assert (tmp_path / "measurements.csv").read_bytes() == b"case,label,object,quantity,value,unit,low,high,flag\n"
+    content = (tmp_path / "measurements.csv").read_bytes()
+    assert content == b"case,label,object,quantity,value,unit,low,high,flag\n"
 
 
 def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:

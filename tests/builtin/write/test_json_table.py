@@ -32,7 +32,9 @@ def test_measurements_are_nested_by_label(tmp_path: Path) -> None:
     flag = "truncated: superior"
     read = document(
         tmp_path,
-        Measured(label="liver", quantity="volume", value=1125.7, unit="mL", flag=flag, interval=(1000.0, 1200.0)),
+        Measured(
+            label="liver", quantity="volume", value=1125.7, unit="mL", flag=flag, interval=(1000.0, 1200.0)
+        ),
         Measured(label="liver", quantity="voxels", value=41692, flag=flag),
         Measured(label="liver", quantity="volume", value=0.4, unit="mL", object=2),
     )

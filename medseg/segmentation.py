@@ -147,7 +147,7 @@ class Segmentation:
         return np.isin(layer, [thing.id for thing in self.objects if thing.label == label])
 
     def with_mask(self, label: str, mask: NDArray[np.bool_]) -> Segmentation:
-        """A copy in which `label` is exactly `mask`: what it loses is background, what it gains is its own."""
+        """A copy in which `label` is exactly `mask`: it loses what lies outside, takes what lies inside."""
         wanted = self.labels[label]
         if self.kinds[wanted.layer] != "labels":
             raise UsageError(f"label {label!r} lies in a layer of objects; masks replace labels only")

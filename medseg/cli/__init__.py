@@ -62,7 +62,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="medseg", message="%(prog)s %(version)s")
 def medseg() -> None:
-    r"""Medical image segmentation: masks and volumes from a DICOM folder or a NIfTI file.
+    """Medical image segmentation: masks and volumes from a DICOM folder or a NIfTI file.
 
     For research use only, not for diagnosis.
 
@@ -70,7 +70,7 @@ def medseg() -> None:
       medseg segment ct_dicom/ -o out --model ct-tissue
       medseg info ct_dicom/
       medseg models list
-    """
+    """  # noqa: D301 - click wants the control character, which a raw docstring would not hold
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ def test_help_lists_every_command(medseg: Medseg) -> None:
     assert done.code == 0
     assert all(f"\n  {name} " in done.out for name in COMMANDS)
     assert "research use" in done.out
+    assert "\n    medseg segment ct_dicom/ -o out --model ct-tissue\n" in done.out
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

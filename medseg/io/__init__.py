@@ -27,6 +27,7 @@ __all__ = ["inspect", "read"]
 
 PEEK_BYTES = 4096
 PICTURES = ("PNG", "TIFF")
+PAIR = (".hdr", ".img")
 SUFFIXES = {
     ".nii": "NIfTI",
     ".nii.gz": "gzip",
@@ -42,6 +43,7 @@ SUFFIXES = {
     ".tiff": "TIFF",
 }
 MAGIC = (
+    (128, b"DICM", "DICOM"),  # first: what stands before it may be anything, even a TIFF header
     (0, b"\x1f\x8b", "gzip"),
     (0, b"NRRD000", "NRRD"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -57,7 +59,6 @@ MAGIC = (
     (0, (348).to_bytes(4, "big"), "NIfTI"),
     (0, (540).to_bytes(4, "little"), "NIfTI"),
     (0, (540).to_bytes(4, "big"), "NIfTI"),
-    (128, b"DICM", "DICOM"),
     (0, b"\x02\0\0\0UL", "DICOM"),  # file meta information without its preamble
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"PK\x03\x04", "a zip archive"),
@@ -155,6 +156,10 @@ def _kind(path: Path) -> str:
         return "DICOM"
     if status.st_size == 0:
         raise InputError(f"{printable(path)}: the file is empty (0 bytes); copy or export it again")
+    if path.suffix.lower() in PAIR:
+        raise InputError(
+            f"{printable(path)}: half of a .hdr/.img pair, which is not read yet; convert it to one .nii file"
+        )
     with open_regular(path) as file:
         content = _by_content(file.read(PEEK_BYTES))
     named = _by_name(path)

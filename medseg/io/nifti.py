@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError, ResourceError, UsageError
+from medseg.io.decoder import refuse_oversize
 from medseg.io.nifti_header import (
     CHANNELS_4D,
     HEADER_BYTES,
@@ -58,6 +59,7 @@ def read_nifti(path: Path) -> Volume:
             wanted = layout(header, name)
             grid, policies = geometry(header, wanted.shape, name)
             _require_room(wanted, file.size, name, compressed=stream is not file)
+            refuse_oversize(_memory_bytes(wanted), name)
             array = _voxels(stream, wanted, len(block), name)
         source = Source(
             native=grid,
@@ -164,6 +166,12 @@ def _require_room(wanted: Layout, size: int, name: str, *, compressed: bool) -> 
         raise InputError(f"{name}: truncated: the header claims {claimed} bytes, {held} cannot hold them")
     if not compressed and size > claimed + SLACK_BYTES:
         raise InputError(f"{name}: wrong size: the header claims {claimed} bytes, the file has {size}")
+
+
+def _memory_bytes(wanted: Layout) -> int:
+    """Bytes that reading takes at its peak: the stored numbers, and beside them the scaled ones."""
+    scaled = wanted.voxel_bytes // wanted.dtype.itemsize * max(4, wanted.dtype.itemsize)
+    return wanted.voxel_bytes + (scaled if wanted.scaled else 0)
 
 
 def _exactly(stream: io.RawIOBase | gzip.GzipFile, count: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -317,6 +318,19 @@ def test_a_huge_claim_allocates_nothing(tmp_path: Path, suffix: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize(("suffix", "size"), [(".nii", 20 << 30), (".nii.gz", 40 << 20)])
+def test_more_than_memory_holds_is_refused_before_it_is_read(tmp_path: Path, suffix: str, size: int) -> None:
+    """20 GiB of zeros, or a gzip file large enough to unfold to them: the claim is honest and too much."""
+
+    def edit(header: Any) -> None:
+        header["dim"][1:4] = 2048, 2560, 2048
+
+    path = store(tmp_path / f"in{suffix}", NUMBERS.astype("i2"), edit)
+    os.truncate(path, size + 352 if suffix == ".nii" else size)  # sparse: takes no room on the disk
+    with pytest.raises(InputError, match=r"20\.0 GiB of voxels"):
+        read(path)
 
 
 # ---- real images

@@ -1,0 +1,75 @@
+"""Label names in header extensions: written for others to read, read from whatever others wrote."""
+
+import struct
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from medseg.io.nifti_labels import extensions, label_names
+from medseg.segmentation import Label, LabelTable
+
+TABLE = LabelTable((Label(1, "liver", colour="#ff0000"), Label(300, "a & b < c\x07")))
+START = b"\1\0\0\0"
+
+
+def region(content: bytes, code: int = 0, size: int | None = None, order: str = "<") -> bytes:
+    padded = content.ljust(-(-(len(content) + 8) // 16) * 16 - 8, b"\0")
+    return START + struct.pack(f"{order}ii", len(padded) + 8 if size is None else size, code) + padded
+
+
+def xml(labels: str) -> bytes:
+    return f"<CaretExtension><LabelTable>{labels}</LabelTable></CaretExtension>".encode()
+
+
+def test_names_survive_markup_and_control_codes() -> None:
+    assert label_names(START + extensions(TABLE), "<") == {1: "liver", 300: "a & b < c"}
+
+
+def test_both_extensions_are_whole_and_hold_the_same_table() -> None:
+    content, position, seen = extensions(TABLE), 0, []
+    while position < len(content):
+        size, code = struct.unpack_from("<ii", content, position)
+        assert size % 16 == 0
+        root = ET.fromstring(content[position + 8 : position + size].strip(b"\0"))  # noqa: S314  # our own
+        red = next(root.iter("Label")).attrib
+        assert (red["Key"], red["Red"], red["Green"], red["Alpha"]) == ("1", "1.0000", "0.0000", "1")
+        seen.append(code)
+        position += size
+    assert seen == [0, 30]
+
+
+def test_labels_without_a_colour_get_distinct_ones() -> None:
+    content = extensions(LabelTable(tuple(Label(n, f"label {n}") for n in range(1, 41))))
+    root = ET.fromstring(content[8 : struct.unpack_from("<i", content)[0]].strip(b"\0"))  # noqa: S314  # our own
+    assert len({(e.attrib["Red"], e.attrib["Green"], e.attrib["Blue"]) for e in root.iter("Label")}) == 40
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_other_extensions_are_passed_over(order: str) -> None:
+    other = region(b"a comment", code=6, order=order)
+    table = region(xml('<Label Key="7"><![CDATA[spleen]]></Label>'), code=30, order=order)
+    assert label_names(other + table[4:], order) == {7: "spleen"}
+
+
+BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaa">]>' + xml('<Label Key="1">&a;</Label>')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\0\0",
+        START,
+        START + b"\x10",
+        region(BOMB),
+        region(xml("<Label>no key</Label>")),
+        region(xml('<Label Key="seven">x</Label>')),
+        region(b"<CaretExtension><unclosed>"),
+        region(xml('<Label Key="1">x</Label>'), size=0),
+        region(xml('<Label Key="1">x</Label>'), size=-16),
+        region(xml('<Label Key="1">x</Label>'), size=1 << 30),
+        region(xml('<Label Key="1">x</Label>'), code=4),
+    ],
+)
+def test_what_is_not_a_sound_table_tells_nothing(content: bytes) -> None:
+    assert label_names(content, "<") == {}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["compose", "draw_preview"]
 
 GROUND = "#0e1116"
+RIM = (0.0, 0.0, 0.0, 0.65)
 WIDTH = 1800
 MARGIN = 36
 GUTTER = 20
@@ -344,9 +345,9 @@ def _draw_scale(figure: Figure, plane: Plane, rect: Rect, unit: str) -> None:
     length = _round_down(plane.size[0] * SCALE_BAR)
     bar = width * length / plane.size[0]
     left, bottom = x + 16, figure.get_figheight() * 72 - (y + height - 16)
-    figure.add_artist(
-        Rectangle((left, bottom), bar, 2.5, color=INK, linewidth=0, transform=IdentityTransform())
-    )
+    # A dark rim, as the words have, so that the bar is seen on white.
+    style = {"facecolor": INK, "edgecolor": RIM, "linewidth": 1.0, "transform": IdentityTransform()}
+    figure.add_artist(Rectangle((left, bottom), bar, 3, **style))
     _over_image(figure, (left, y + height - 29), _length(length, unit), size=12.5)
 
 
@@ -354,7 +355,7 @@ def _over_image(figure: Figure, at: tuple[float, float], words: str, **style: An
     """Light words with a dark rim: legible on black and on white."""
     from matplotlib.patheffects import withStroke
 
-    rim = [withStroke(linewidth=3, foreground=(0.0, 0.0, 0.0, 0.65))]
+    rim = [withStroke(linewidth=3, foreground=RIM)]
     write_text(figure, at, words, color=INK, path_effects=rim, **style)
 
 

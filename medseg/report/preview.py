@@ -346,7 +346,12 @@ def _draw_scale(figure: Figure, plane: Plane, rect: Rect, unit: str) -> None:
     bar = width * length / plane.size[0]
     left, bottom = x + 16, figure.get_figheight() * 72 - (y + height - 16)
     # A dark rim, as the words have, so that the bar is seen on white.
-    style = {"facecolor": INK, "edgecolor": RIM, "linewidth": 1.0, "transform": IdentityTransform()}
+    style: dict[str, Any] = {
+        "facecolor": INK,
+        "edgecolor": RIM,
+        "linewidth": 1.0,
+        "transform": IdentityTransform(),
+    }
     figure.add_artist(Rectangle((left, bottom), bar, 3, **style))
     _over_image(figure, (left, y + height - 29), _length(length, unit), size=12.5)
 

@@ -162,8 +162,11 @@ def _indexed(path: Path) -> list[Series]:
         name = file.relative_to(base).as_posix()
         _refuse_broken(name, file, record)
         header = SliceHeader(file, name, record)
-        if record["dicom"] and is_image(header):
-            headers.append(header)
+        if not record["dicom"] or not is_image(header):
+            continue
+        if record["pixels"] is None:  # first of all: what else a cut header says may be cut too
+            raise InputError(f"{name} has no pixel data: it is cut off or not an image; restore or remove it")
+        headers.append(header)
     if not headers:
         what = "the folder is empty" if not files else f"no DICOM images among {len(files)} file(s)"
         raise InputError(f"{path.name}: {what}; give the folder of an image series")
@@ -317,8 +320,8 @@ class _Assembly:
         if self.headers[0].text("Modality") == "CT":
             fill = CT_AIR_HU
         else:
-            fill = float(self.array.min(where=~self.padding, initial=np.inf))
-            fill = fill if math.isfinite(fill) else 0.0
+            real = self.array[~self.padding]
+            fill = float(real.min()) if real.size else 0.0
         self.array[self.padding] = fill
         return (f"pixel padding: {int(self.padding.sum())} voxels set to {fill:g}",)
 

@@ -21,21 +21,7 @@ SAME_DIRECTION = (
 )
 SAME_SPACING = 1e-4  # relative; over 512 columns this is a twentieth of a pixel
 UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
-DICOMDIR = "1.2.840.10008.1.3.10"
-# storage classes whose pixels are not an image of the patient's own intensities (DICOM PS3.4, table B.5-1)
-NOT_IMAGES = (
-    "Segmentation",
-    "Parametric Map",
-    "RT ",
-    "Presentation State",
-    "Structured Display",
-    "Spatial ",
-    "Surface",
-    "Raw Data",
-    "Waveform",
-    "Encapsulated",
-    "Real World Value Mapping",
-)
+NOT_IMAGES = ("RT ", "Segmentation", "Parametric Map")  # though their names may hold "Image Storage"
 
 
 class Fault(NamedTuple):
@@ -115,11 +101,15 @@ class SliceHeader:
 
 
 def is_image(header: SliceHeader) -> bool:
-    """Whether the file is an image at all, and not a report, a segmentation, a plan or a directory."""
-    kind = header.text("class_name")
-    if header.text("SOPClassUID") == DICOMDIR or any(word in kind for word in NOT_IMAGES):
-        return False
-    return "Image Storage" in kind or min(header.size) > 0
+    """Whether the file is an image, and not a report, a segmentation, a plan or a directory.
+
+    A private or emptied class tells nothing: such a file is an image if it has rows and columns. So is one
+    without a modality, which every object of a series has: its header must have been cut off before it.
+    """
+    uid, kind = header.text("SOPClassUID"), header.text("class_name")
+    if kind != uid:
+        return "Image Storage" in kind and not any(word in kind for word in NOT_IMAGES)
+    return min(header.size) > 0 or not header.text("Modality")
 
 
 # what tells one stack from another within a series, and how to say so
@@ -182,7 +172,7 @@ def fault_of_headers(stack: Sequence[SliceHeader]) -> Fault | None:
 
 def _no_colour_or_frames(header: SliceHeader) -> Fault | None:
     frames = header.whole("NumberOfFrames", 1)
-    if frames > 1 or header.text("class_name").startswith("Enhanced"):
+    if frames > 1 or "Enhanced" in header.text("class_name"):
         return Fault(
             "multi-frame", f"{header.name} is a multi-frame image ({frames} frames), which is not read yet"
         )
@@ -192,11 +182,8 @@ def _no_colour_or_frames(header: SliceHeader) -> Fault | None:
     return None
 
 
-def _has_pixels(header: SliceHeader) -> Fault | None:
-    pixels = header.values.get("pixels")
-    if pixels is None:
-        return Fault("no pixel data", f"{header.name} has no pixel data: it is cut off or not an image")
-    if pixels == "float":
+def _usual_pixels(header: SliceHeader) -> Fault | None:
+    if header.values.get("pixels") == "float":
         return Fault(
             "unsupported pixels", f"{header.name} holds floating-point pixel data, which is not read"
         )
@@ -266,7 +253,7 @@ def _rescaled(header: SliceHeader) -> Fault | None:
     return None
 
 
-HEADER_CHECKS = (_no_colour_or_frames, _has_pixels, _placed, _whole_pixels, _rescaled)
+HEADER_CHECKS = (_no_colour_or_frames, _usual_pixels, _placed, _whole_pixels, _rescaled)
 
 
 def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:

@@ -185,10 +185,11 @@ def _uneven(stack: Stack) -> Fault | None:
     if np.abs(gaps - usual).max() <= _tolerance(usual) and drift <= _tolerance(usual):
         return None
     at = int(np.abs(gaps - usual).argmax())
+    pair = f"{stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.3f} mm apart, at {stack.where(at)}"
     return Fault(
         "uneven spacing",
-        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices "
-        f"{stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.3f} mm apart, at {stack.where(at)}); {drift:.3f} mm off even",
+        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices {pair}), up to {drift:.3f} mm "
+        "off an even stack",
         geometry=True,
     )
 

@@ -80,7 +80,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         medseg.main(args=given, prog_name="medseg", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except SystemExit as ended:  # a signal, or a command with an exit code of its own
+    except Terminated:
+        return TERMINATED
+    except SystemExit as ended:  # a command with an exit code of its own
         return ended.code if isinstance(ended.code, int) else BUG
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,8 +111,12 @@ def _told(problem: BaseException) -> tuple[str, int]:
     return f"a bug in medseg, please report it: {reason}{where}; -v shows the traceback", BUG
 
 
+class Terminated(BaseException):
+    """SIGTERM came; no SystemExit, which is held against the plugin whose code raises it."""
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+    raise Terminated
 
 
 def main() -> None:

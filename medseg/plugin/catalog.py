@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -20,7 +24,7 @@ from medseg.errors import PipelineError, PluginError, did_you_mean
 from medseg.plugin import hookspecs
 from medseg.plugin.component import Component
 
-__all__ = ["KEYS", "KINDS", "Catalog", "Entry", "Fault", "discover"]
+__all__ = ["KEYS", "KINDS", "Catalog", "Entry", "Fault", "discover", "normalised"]
 
 GROUP = "medseg"
 DISABLE = "MEDSEG_DISABLE_PLUGINS"
@@ -60,26 +64,33 @@ class Entry:
         """Who to blame: `name (distribution version)`."""
         return f"{self.component.name} ({self.distribution} {self.version})"
 
+    def answers_to(self, name: str) -> bool:
+        """Whether this is what `name` or `distribution/name` means, however the distribution is spelt."""
+        distribution, slash, own = name.rpartition("/")
+        return own == self.component.name and (
+            not slash or normalised(distribution) == normalised(self.distribution)
+        )
+
     def load(self) -> Any:
         """Import the class the record points at; raises PluginError, blaming the distribution."""
         module_name, _, class_name = self.component.target.partition(":")
         try:
-            return getattr(importlib.import_module(module_name), class_name)
-        except Exception as problem:
-            reason = " ".join(str(problem).split()) or type(problem).__name__
+            with _quiet():
+                return getattr(importlib.import_module(module_name), class_name)
+        except (Exception, SystemExit) as problem:
             raise PluginError(
-                f"{self.kind} {self.origin} cannot be loaded from {self.component.target}: "
-                f"{type(problem).__name__}: {reason}"
+                f"{self.kind} {self.origin} cannot be loaded from {self.component.target}: {_told(problem)}"
             ) from problem
 
     def folder(self) -> Path:
         """The folder a model's record points at; raises PluginError where there is none."""
         package, _, inside = self.component.target.partition(":")
         try:
-            module = importlib.import_module(package)
-        except Exception as problem:
+            with _quiet():
+                module = importlib.import_module(package)
+        except (Exception, SystemExit) as problem:
             raise PluginError(
-                f"model {self.origin}: package {package} cannot be imported: {problem}"
+                f"model {self.origin}: package {package} cannot be imported: {_told(problem)}"
             ) from problem
         for root in getattr(module, "__path__", ()):
             if (Path(root) / inside).is_dir():
@@ -95,7 +106,7 @@ class Fault:
     version: str
     entry_point: str
     problem: str
-    exception: Exception | None = None
+    exception: BaseException | None = None
 
     def __str__(self) -> str:
         return f"plugin {self.entry_point!r} of {self.distribution} {self.version}: {self.problem}"
@@ -116,7 +127,7 @@ class Catalog:
     def find(self, kind: str, name: str) -> Entry:
         """The component of this name or `distribution/name`; raises PipelineError with what there is."""
         entries = self.of_kind(kind)
-        found = [entry for entry in entries if name in (entry.component.name, entry.qualified)]
+        found = [entry for entry in entries if entry.answers_to(name)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -129,7 +140,7 @@ class Catalog:
 
     def named(self, name: str) -> tuple[Entry, ...]:
         """Every component, of whatever kind, of this name or `distribution/name`."""
-        return tuple(entry for entry in self.entries if name in (entry.component.name, entry.qualified))
+        return tuple(entry for entry in self.entries if entry.answers_to(name))
 
     def _unknown(self, kind: str, name: str, entries: Iterable[Entry]) -> str:
         names = sorted({entry.component.name for entry in entries})
@@ -156,7 +167,7 @@ def discover(environment: Mapping[str, str] = os.environ) -> Catalog:
     `MEDSEG_DISABLE_PLUGINS` (distributions or entry points, separated by commas, or `*` for all but the
     built-in ones) is honoured before anything of a plugin is imported.
     """
-    unwanted = {part.strip().lower() for part in environment.get(DISABLE, "").split(",") if part.strip()}
+    unwanted = {normalised(part.strip()) for part in environment.get(DISABLE, "").split(",") if part.strip()}
     entries: list[Entry] = []
     faults: list[Fault] = []
     disabled: list[str] = []
@@ -167,17 +178,30 @@ def discover(environment: Mapping[str, str] = os.environ) -> Catalog:
         if identity in seen:  # one distribution found twice on sys.path, as with an editable install
             continue
         seen.add(identity)
-        if unwanted & {distribution.lower(), point.name.lower(), "*"} and distribution != "medseg":
+        if unwanted & {normalised(distribution), normalised(point.name), "*"} and distribution != "medseg":
             disabled.append(distribution)
             continue
         found, wrong = _collect(point, distribution, version)
-        entries.extend(found)
+        taken = {(entry.kind, entry.qualified) for entry in entries}  # by another entry point of the same one
+        twice = [entry for entry in found if (entry.kind, entry.qualified) in taken]
+        entries.extend(entry for entry in found if entry not in twice)
         faults.extend(wrong)
+        faults.extend(
+            Fault(
+                distribution, version, point.name, f"{entry.kind} {entry.component.name!r} is offered twice"
+            )
+            for entry in twice
+        )
     order = list(KINDS.values())
     entries.sort(
         key=lambda e: (order.index(e.kind), e.distribution != "medseg", e.component.name, e.distribution)
     )
     return Catalog(tuple(entries), tuple(faults), tuple(dict.fromkeys(disabled)))
+
+
+def normalised(distribution: str) -> str:
+    """A distribution's name in the one spelling that stands for all (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _built_in_first(point: EntryPoint) -> tuple[bool, str, str]:
@@ -186,62 +210,88 @@ def _built_in_first(point: EntryPoint) -> tuple[bool, str, str]:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution an entry point belongs to."""
-    if point.dist is None:
-        return "unknown", "0"
-    return point.dist.name, point.dist.version
+    """Name and version of the distribution an entry point belongs to; an interrupted install has neither."""
+    name: str | None = point.dist.name if point.dist else None
+    version: str | None = point.dist.version if point.dist else None
+    return name or "unknown", version or "0"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Send what a plugin prints to stderr: stdout belongs to results."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _told(problem: BaseException) -> str:
+    """An exception in one line; SystemExit and KeyError say nothing useful without their type."""
+    reason = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {reason}" if reason else type(problem).__name__
 
 
 def _collect(point: EntryPoint, distribution: str, version: str) -> tuple[list[Entry], list[Fault]]:
     """Load one plugin module and read its records, hook by hook."""
 
-    def fault(problem: str, exception: Exception | None = None) -> Fault:
+    def fault(problem: str, exception: BaseException | None = None) -> Fault:
         return Fault(distribution, version, point.name, problem, exception)
 
+    # Here and in _records foreign code runs: it may raise anything or end the program; the fault keeps what.
     try:
-        module = point.load()
-    except Exception as problem:  # noqa: BLE001 - foreign code runs here; the fault keeps the exception
-        reason = " ".join(str(problem).split())
-        return [], [fault(f"cannot be imported: {type(problem).__name__}: {reason}", problem)]
+        with _quiet():
+            module = point.load()
+    except (Exception, SystemExit) as problem:  # noqa: BLE001
+        return [], [fault(f"cannot be imported: {_told(problem)}", problem)]
+    if not isinstance(module, ModuleType):
+        return [], [fault(f"{point.value} is {type(module).__name__}, not a module")]
     manager = pluggy.PluginManager("medseg")
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=point.name)
-    except Exception as problem:  # noqa: BLE001 - pluggy's own errors and whatever a foreign module's attributes raise
-        return [], [fault(f"is not a valid plugin: {' '.join(str(problem).split())}", problem)]
+        faults = [fault(problem) for problem in _misspelt(module)]
+    except (Exception, SystemExit) as problem:  # noqa: BLE001
+        return [], [fault(f"is not a valid plugin: {_told(problem)}", problem)]
     entries: list[Entry] = []
-    faults = [fault(problem) for problem in _misspelt(module)]
     for hook, kind in KINDS.items():
-        for implementation in getattr(manager.hook, hook).get_hookimpls():
-            try:
-                records = list(implementation.function())
-            except Exception as problem:  # noqa: BLE001 - foreign code runs here
-                faults.append(
-                    fault(
-                        f"{hook} raised {type(problem).__name__}: {' '.join(str(problem).split())}", problem
-                    )
-                )
-                continue
-            for record in records:
-                wrong = (
-                    record.fault(kind) if isinstance(record, Component) else f"{record!r} is not a Component"
-                )
-                if wrong is None and any(e.kind == kind and e.component.name == record.name for e in entries):
-                    wrong = f"{record.name!r} is offered twice"
-                if wrong is None:
-                    entries.append(Entry(kind, record, distribution, version))
-                else:
-                    faults.append(fault(f"{hook}: {wrong}"))
+        try:
+            records = _records(manager, hook)
+        except (Exception, SystemExit) as problem:  # noqa: BLE001
+            faults.append(fault(f"{hook} raised {_told(problem)}", problem))
+            continue
+        for record in records:
+            wrong = _wrong(record, kind, entries)
+            if wrong:
+                faults.append(fault(f"{hook}: {wrong}"))
+            elif isinstance(record, Component):
+                entries.append(Entry(kind, record, distribution, version))
     return entries, faults
 
 
-def _misspelt(module: object) -> list[str]:
-    """Functions marked or named as hooks that medseg does not have."""
-    names = [
-        name
-        for name, value in vars(module).items()
-        if callable(value)
-        and name not in KINDS
-        and (name.startswith("medseg_") or hasattr(value, "medseg_impl"))
-    ]
-    return [f"medseg has no hook {name!r}{did_you_mean(name, KINDS)}" for name in names]
+def _records(manager: pluggy.PluginManager, hook: str) -> list[object]:
+    """What the one plugin registered here offers under a hook."""
+    with _quiet():
+        return [
+            record for found in getattr(manager.hook, hook).get_hookimpls() for record in found.function()
+        ]
+
+
+def _wrong(record: object, kind: str, entries: Iterable[Entry]) -> str | None:
+    """What is wrong with a record, given those before it; None where nothing is."""
+    if not isinstance(record, Component):
+        return f"{type(record).__name__} is not a Component"
+    wrong = record.fault(kind)
+    if wrong is None and any(e.kind == kind and e.component.name == record.name for e in entries):
+        return f"{record.name!r} is offered twice"
+    return wrong
+
+
+def _misspelt(module: ModuleType) -> list[str]:
+    """Functions marked as hooks that medseg does not have, or named as a hook and not marked."""
+    wrong = []
+    for name, value in vars(module).items():
+        mark = getattr(value, "medseg_impl", None) if callable(value) else None
+        hook = (isinstance(mark, dict) and mark.get("specname")) or name
+        if hook in KINDS and mark is None and callable(value):
+            wrong.append(f"{name!r} is not marked with @hookimpl")
+        elif hook not in KINDS and (mark is not None or (callable(value) and name.startswith("medseg_"))):
+            wrong.append(f"medseg has no hook {hook!r}{did_you_mean(hook, KINDS)}")
+    return wrong

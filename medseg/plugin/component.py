@@ -37,6 +37,6 @@ class Component:
         )
         if not pattern.fullmatch(self.target):
             return f"target of {self.name!r} is {self.target!r}, not of the form {example}"
-        if not self.summary.strip() or "\n" in self.summary:
-            return f"summary of {self.name!r} is not one line"
+        if not self.summary.strip() or not self.summary.isprintable():
+            return f"summary of {self.name!r} is not one line of text"
         return None

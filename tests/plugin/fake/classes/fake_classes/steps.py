@@ -66,7 +66,7 @@ class Fussy(Fine):
 
     @model_validator(mode="after")
     def _fail(self) -> "Fussy":
-        return {}["absent"]
+        raise KeyError("absent")
 
 
 class Unwritable(Fine):

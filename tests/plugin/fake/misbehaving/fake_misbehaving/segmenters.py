@@ -82,9 +82,8 @@ class UnknownLabel(Finder):
 class OpenFails(Finder):
     """Fail to open."""
 
-    @contextmanager
-    def open(self, resources: Resources) -> Iterator[Any]:
-        yield {}["weights"]
+    def predictor(self) -> Any:
+        raise KeyError("weights")
 
 
 class NoPredictor(Finder):

@@ -28,7 +28,7 @@ lint: $(STAMP)  ## style, types, layers
 	$(BIN)/lint-imports
 
 soak: $(STAMP)  ## heavy counts of the same tests
-	$(BIN)/python -m pytest tests/soak
+	$(BIN)/python -m pytest -s -o python_files='soak_*.py' tests/soak
 
 bench: $(STAMP)  ## benchmarks; ratios against named peers
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done

@@ -331,12 +331,21 @@ class Volume:
     ) -> Volume:
         """The image read at the voxels of another grid; copied exactly where only whole voxels move.
 
-        Voxels outside this volume become `fill`: by default the smallest value present.
+        Voxels outside this volume become `fill`: by default the smallest value present in each channel.
         """
         if self.grid.unit != grid.unit:
             raise GeometryError(f"an image in {self.grid.unit} cannot be placed on a grid in {grid.unit}")
-        outside = float(self.array.min()) if fill is None else fill
-        moved = resampled(self.array, self.grid, grid, interpolation=interpolation, fill=outside)
+        if fill is not None or self.array.shape[0] == 1:
+            outside = float(self.array.min()) if fill is None else fill
+            moved = resampled(self.array, self.grid, grid, interpolation=interpolation, fill=outside)
+        else:
+            channels = (self.array[n : n + 1] for n in range(self.array.shape[0]))
+            moved = np.concatenate(
+                [
+                    resampled(one, self.grid, grid, interpolation=interpolation, fill=float(one.min()))
+                    for one in channels
+                ]
+            )
         return replace(self, array=moved, grid=grid)
 
     def reorient(self, codes: str) -> Volume:

@@ -86,6 +86,14 @@ def test_padding_holds_the_fill_and_only_the_fill(grid: Grid, amount: tuple[int,
     assert volume.pad(amount[:3], amount[3:]).crop(amount[:3], end).grid.same_as(grid)
 
 
+def test_every_channel_is_padded_with_its_own_minimum() -> None:
+    """Air is -1024 in a CT channel and 0 in a PET channel."""
+    grid = Grid((2, 2, 2), np.eye(4))
+    both = Volume(np.stack([np.full(grid.shape, -1024.0), np.zeros(grid.shape)]), grid, ("ct", "pet"))
+    padded = both.pad((1, 0, 0), (0, 0, 0))
+    assert [set(np.unique(channel)) for channel in padded.array] == [{-1024.0}, {0.0}]
+
+
 def test_a_flip_that_forgets_to_move_the_origin_is_caught() -> None:
     # The negative control of the tests above: the same values on a grid that is wrong by one voxel.
     volume = numbered(upright())

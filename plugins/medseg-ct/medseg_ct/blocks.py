@@ -14,7 +14,7 @@ from medseg_ct.morphology import Spacing
 
 __all__ = ["Blocks"]
 
-BLOCK_MM = 2.5
+BLOCK_MM = 2.0
 AIR = -1024.0  # HU; scanners pad outside the field of view with values far below that of air
 
 

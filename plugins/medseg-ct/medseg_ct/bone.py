@@ -1,9 +1,11 @@
 """The skeleton on blocks: cortical bone by threshold with hysteresis, marrow filled in."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg_ct.morphology import Mask, Spacing, closed, components, depth
+from medseg_ct.morphology import Mask, Spacing, closed, components, depth, dilated
 
 __all__ = ["find_bone"]
 
@@ -11,42 +13,53 @@ SMALLEST_ML = 0.8  # smaller bright pieces are calcified vessels, stones, clips
 GAP_MM = 4.0  # half the widest gap in a cortical shell that is bridged before marrow is filled in
 LARGEST_HOLE_ML = 150.0  # a larger enclosed space is not marrow but a cavity: skull, pelvis
 LARGEST_HOLE_CM2 = 20.0  # a femoral head has a section of 20 cm2
-MARROW_MM = 9.0  # half the widest space between two shells that trabecular bone is looked for in
+MARROW_MM = 4.0  # half the widest space between two shells that trabecular bone is looked for in
 TRABECULAR_HU = 95.0  # muscle stays below about 80 HU with contrast agent; trabecular bone is mostly above 100
-CORD_HU = (-5.0, 70.0)  # mean of a hole that may be the vertebral canal
-SHELL_MM = 3.0
-VESSEL_CORE_MM = 6.0
+CORD_HU, CANAL_CM2 = (-5.0, 70.0), 6.0  # mean and section of a hole that may be the vertebral canal or a foramen
+CORD_ML, VERTEBRA_CM, CANAL_CM = 2.0, 4.0, 2.4
+VESSEL_CORE_MM, VESSEL_CORE_ML = 5.0, 0.5  # what lies so deep inside a bright piece is its core, if this large
+WINDOW_MM = 2.0  # in which it must be even: spread less than this share of the mean
+EVEN = 0.15
+SHELL_REACH_MM, SHELL = 8.0, 1.35  # cortical bone within this reach is at least this much brighter than marrow
+RIM = 1.15  # around the core of contrast agent, what is brighter than this is bone
 
 
 def find_bone(hu: NDArray[np.float32], body: Mask, spacing: Spacing, *, lowest_hu: float, cortical_hu: float) -> Mask:
     """Bone with marrow [i, j, k] from block means: above `lowest_hu`, joined to something above `cortical_hu`.
 
-    Contrast agent is as bright as bone. A piece whose centre is brighter than its rim and even throughout is taken
-    for a contrast-filled vessel, ureter, bladder or bowel loop and left out; where such a piece touches bone it
-    cannot be told apart and stays.
+    Contrast agent is as bright as bone: thick, even pieces without a brighter shell are taken for contrast-filled
+    vessels, bladder or bowel and left out. Thin ones that touch bone cannot be told apart and stay.
     """
     bright = body & (hu > lowest_hu)
+    bright &= ~_contrast_agent(hu, bright, spacing)
     found, counts = components(bright)
-    voxel_ml = float(np.prod(spacing)) / 1000
     seeded = np.zeros(len(counts), bool)
     seeded[np.unique(found[bright & (hu > cortical_hu)])] = True
-    inner = depth(bright, spacing)
-    for piece in np.flatnonzero(seeded & (counts * voxel_ml >= SMALLEST_ML)):
-        where = found == piece
-        seeded[piece] = not _contrast(hu[where], inner[where])
-    seeded &= counts * voxel_ml >= SMALLEST_ML
-    shell = np.asarray(seeded[found])
-    return _with_marrow(shell, hu, spacing) & body
+    seeded &= counts * float(np.prod(spacing)) / 1000 >= SMALLEST_ML
+    return _with_marrow(np.asarray(seeded[found]), hu, spacing) & body
 
 
-def _contrast(values: NDArray[np.float32], inner: NDArray[np.float32]) -> bool:
-    """Whether a bright piece is contrast agent: thick, even inside, brightest away from its rim."""
-    core = values[inner > VESSEL_CORE_MM]
-    if len(core) < 8:
-        return False
-    rim = values[inner <= SHELL_MM]
-    even = float(core.std()) < 0.2 * float(core.mean())
-    return even and float(np.median(core)) > float(np.median(rim)) * 1.15
+def _contrast_agent(hu: NDArray[np.float32], bright: Mask, spacing: Spacing) -> Mask:
+    """Contrast-filled vessels, heart, kidneys, bladder and bowel: thick, even, and with no brighter shell near.
+
+    The middle of a large vertebral body can look so too; its shell stays and the hole is filled in as marrow.
+    """
+    from scipy import ndimage
+
+    if not bright.any():
+        return bright
+    sigma = [WINDOW_MM / s for s in spacing]
+    values = np.where(bright, hu, 0)
+    mean = ndimage.gaussian_filter(values, sigma)
+    spread = np.sqrt(np.maximum(ndimage.gaussian_filter(values**2, sigma) - mean**2, 0))
+    core = (depth(bright, spacing) > VESSEL_CORE_MM) & (spread < EVEN * mean)
+    reach = [2 * round(SHELL_REACH_MM / s) + 1 for s in spacing]
+    core &= ndimage.maximum_filter(hu, reach) < SHELL * mean
+    found, counts = components(core)
+    core &= (counts * float(np.prod(spacing)) / 1000 >= VESSEL_CORE_ML)[found]
+    level = ndimage.maximum_filter(np.where(core, mean, 0), reach)
+    near = dilated(core, VESSEL_CORE_MM + 1.5 * max(spacing), spacing)
+    return np.asarray(near & bright & (hu < RIM * level))
 
 
 def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
@@ -61,7 +74,7 @@ def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask
     bone = shell | (closed(shell, MARROW_MM, spacing) & (smooth > TRABECULAR_HU))
     for axis in (0, 1, 2):
         bone |= _plane_holes(bone, hu, axis, spacing)
-    return np.asarray(bone | _enclosed(bone, spacing))
+    return np.asarray(bone | _enclosed(bone, hu, spacing))
 
 
 def _plane_holes(bone: Mask, hu: NDArray[np.float32], axis: int, spacing: Spacing) -> Mask:
@@ -80,13 +93,26 @@ def _plane_holes(bone: Mask, hu: NDArray[np.float32], axis: int, spacing: Spacin
         found = cc3d.connected_components(np.ascontiguousarray(inner), connectivity=4)
         counts = np.bincount(found.ravel())
         means = np.bincount(found.ravel(), weights=hu[here].ravel()) / np.maximum(counts, 1)
-        marrow = (counts * area_cm2 <= LARGEST_HOLE_CM2) & ((means > CORD_HU[1]) | (means < CORD_HU[0]))
+        small = counts * area_cm2 < CANAL_CM2
+        if axis < 2:  # along the canal: longer than a vertebral body is high
+            height_cm = np.maximum(_heights(found, len(counts)), 1) * spacing[2] / 10
+            small |= (height_cm > VERTEBRA_CM) & (counts * area_cm2 / height_cm < CANAL_CM)
+        cord = small & (means > CORD_HU[0]) & (means < CORD_HU[1])
+        marrow = (counts * area_cm2 <= LARGEST_HOLE_CM2) & ~cord
         marrow[0] = False
         holes[here] = marrow[found]
     return holes
 
 
-def _enclosed(bone: Mask, spacing: Spacing) -> Mask:
+def _heights(found: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """How many slices each hole of a plane [i or j, k] spans."""
+    from scipy import ndimage
+
+    boxes = ndimage.find_objects(found, n - 1)
+    return np.array([0, *(box[1].stop - box[1].start if box else 0 for box in boxes)])
+
+
+def _enclosed(bone: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
     """Spaces enclosed in 3-D, bones cut by the upper and lower face of the image included."""
     import fill_voids
 
@@ -95,6 +121,9 @@ def _enclosed(bone: Mask, spacing: Spacing) -> Mask:
     capped[1:-1, 1:-1, 0] = capped[1:-1, 1:-1, -1] = True
     enclosed = fill_voids.fill(np.ascontiguousarray(capped))[1:-1, 1:-1, 1:-1] & ~bone
     found, counts = components(enclosed)
-    small = counts * float(np.prod(spacing)) / 1000 <= LARGEST_HOLE_ML
-    small[0] = False
-    return np.asarray(small[found])
+    volume_ml = counts * float(np.prod(spacing)) / 1000
+    means = np.bincount(found.ravel(), weights=hu.ravel()) / np.maximum(counts, 1)
+    cord = (means > CORD_HU[0]) & (means < CORD_HU[1]) & (volume_ml > CORD_ML)
+    marrow = (volume_ml <= LARGEST_HOLE_ML) & ~cord
+    marrow[0] = False
+    return np.asarray(marrow[found])

@@ -18,6 +18,7 @@ SKIN_MM = 4.0
 LOOSE_HU = -200.0  # clothes, blankets and the mattress cover are lighter than fat
 LOOSE_MM = 12.0
 BALL_MM = 5.0  # fat that a ball of this radius reaches from the skin is subcutaneous; gaps between muscles are narrower
+WIDE_BALL_MM, NOOK_MM = 11.0, 14.0
 THIN_LAYER_MM = 10.0  # fat so near to the surface is subcutaneous even where a ball does not fit
 STEADY_MM = 21.0  # a leak through the wall in fewer slices than half of this is not anatomy
 ISLAND_MM, ISLAND_ML = 12.0, 3.0  # muscle lies deeper than skin and is larger than vessels in the fat
@@ -93,19 +94,27 @@ def find_compartments(anatomy: Anatomy) -> NDArray[np.uint8]:
 def _subcutaneous(anatomy: Anatomy, skin: NDArray[np.float32]) -> Mask:
     """Body blocks that a ball of `BALL_MM` rolling in from the air reaches through skin and fat.
 
-    It rolls within its axial slice: in 3-D it would find its way into the pelvis from below.
+    It rolls within its axial slice: in 3-D it would find its way into the pelvis from below. A wider ball, which
+    passes no hernia and no gap in the midline, bounds how far it gets.
     """
     body, spacing = anatomy.body, anatomy.spacing
     if body.all():
         return np.zeros_like(body)
     free = ~body | (skin <= SKIN_MM) | anatomy.fat()
-    passable = eroded(free, BALL_MM, spacing)
+    region = _rolled(free, body, BALL_MM, spacing)
+    wide = _rolled(free, body, WIDE_BALL_MM, spacing)
+    return region & dilated(wide | ~body, NOOK_MM, spacing) & body
+
+
+def _rolled(free: Mask, body: Mask, mm: float, spacing: Spacing) -> Mask:
+    """Where a ball of radius `mm` gets from the air outside the body without leaving `free`."""
+    passable = eroded(free, mm, spacing)
     found, counts = slice_components(passable)
     outer = np.zeros(len(counts), bool)
     outer[np.unique(found[passable & ~body])] = True
     outer[0] = False
     centres = _steady(np.asarray(outer[found]), spacing) & passable
-    return dilated(centres, BALL_MM, in_plane(spacing)) & free & body
+    return dilated(centres, mm, in_plane(spacing)) & free
 
 
 def _steady(mask: Mask, spacing: Spacing) -> Mask:

@@ -34,6 +34,7 @@ LABELS = LabelTable(
     )
 )
 SURE, RIM = 1, 2
+SMOOTH_MM = 0.8  # of the slab in which fat and muscle are told apart: noise of thin slices exceeds their distance
 SLAB = 16  # slices held at once while voxels are told apart
 
 
@@ -53,7 +54,7 @@ class TissueRules(Segmenter):
     lung_border_hu: float = -400.0
     """HU under which a voxel at the lung's border is lung: half-way between lung (-850) and chest wall (50)."""
 
-    bone_lowest_hu: float = 180.0
+    bone_lowest_hu: float = 150.0
     """HU above which a voxel may be bone (150 to 200 is usual; hysteresis with `bone_cortical_hu`)."""
 
     bone_cortical_hu: float = 300.0
@@ -116,7 +117,7 @@ class TissuePredictor(Predictor):
         for start in range(0, blocks.shape[2], SLAB):
             stop = min(start + SLAB, blocks.shape[2])
             slab = {name: blocks.spread(mask, start, stop) for name, mask in shapes.items()}
-            array[:, :, :, start:stop] = self._paint(image[:, :, start:stop], slab)
+            array[:, :, :, start:stop] = self._paint(image[:, :, start:stop], slab, spacing=volume.grid.spacing)
             self.resources.progress("tissue-rules", stop, blocks.shape[2])
         return Segmentation(array, volume.grid, LABELS)
 
@@ -138,11 +139,14 @@ class TissuePredictor(Predictor):
             "parts": find_compartments(anatomy),
         }
 
-    def _paint(self, image: NDArray[np.generic], shapes: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _paint(
+        self, image: NDArray[np.generic], shapes: dict[str, NDArray[np.uint8]], *, spacing: Spacing
+    ) -> NDArray[np.uint8]:
         """Both layers of a slab: fat and muscle by compartment, then bone, then lungs over them; the body below."""
         rules, parts = self.rules, shapes["parts"]
-        fat = (image >= rules.fat_lowest_hu) & (image <= rules.fat_highest_hu)
-        muscle = (image >= rules.muscle_lowest_hu) & (image <= rules.muscle_highest_hu)
+        soft = _denoised(image, spacing)
+        fat = (soft >= rules.fat_lowest_hu) & (soft <= rules.fat_highest_hu)
+        muscle = (soft >= rules.muscle_lowest_hu) & (soft <= rules.muscle_highest_hu)
         air = image < rules.lung_border_hu
         layers = np.zeros((LABELS.layers, *image.shape), np.uint8)
         masks = {
@@ -158,6 +162,16 @@ class TissuePredictor(Predictor):
             label = LABELS[name]
             layers[label.layer][mask] = label.value
         return layers
+
+
+def _denoised(image: NDArray[np.generic], spacing: Spacing) -> NDArray[np.float32]:
+    """The slab with noise smoothed in the axial plane (`SMOOTH_MM`); coarse voxels stay as they are."""
+    from scipy import ndimage
+
+    values = np.clip(image, -1024, 1024, dtype=np.float32)
+    sigma = [SMOOTH_MM / s if s < 2 * SMOOTH_MM else 0.0 for s in spacing[:2]]
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(values, [*sigma, 0.0], truncate=3.0)
+    return np.rint(smooth)  # CT numbers are whole: nothing may fall between -30 and -29
 
 
 def _middle(body: Mask) -> float:

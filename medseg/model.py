@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,6 +50,9 @@ class Card(BaseModel):
 
     evaluation: tuple[str, ...] = ()
     """What was measured, on what data."""
+
+    research_use_only: Literal[True] = True
+    """medseg runs no other models."""
 
 
 @dataclass(frozen=True)

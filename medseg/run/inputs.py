@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,11 @@ def match(wanted: Sequence[Input], given: Sequence[Image], named: Mapping[str, I
 def read_inputs(
     wanted: Sequence[Input], images: Mapping[str, Image], *, force_modality: bool, pixel_size: float | None
 ) -> dict[str, Volume]:
-    """Read every input; raises InputError for a wrong modality unless `force_modality`."""
+    """Read every input; raises InputError for a wrong modality unless `force_modality`.
+
+    A file that does not say what it is (NIfTI, NRRD) is taken for what the pipeline asks for, and its source
+    says so.
+    """
     volumes: dict[str, Volume] = {}
     for spec in wanted:
         image = images[spec.name]
@@ -52,8 +57,16 @@ def read_inputs(
                 f"{where}: is {found}, and input {spec.name!r} must be {spec.modality}; "
                 "choose another model or give --force-modality"
             )
-        volumes[spec.name] = volume
+        volumes[spec.name] = _taken_for(spec.modality, volume) if spec.modality and not found else volume
     return volumes
+
+
+def _taken_for(modality: str, volume: Volume) -> Volume:
+    """The volume with the modality the pipeline asks for, where its source names none."""
+    if volume.source is None:
+        return volume
+    policies = (*volume.source.policies, f"modality not stated by {volume.source.format}: taken for {modality}")
+    return volume.replace(source=replace(volume.source, modality=modality, policies=policies))
 
 
 def join(volumes: Mapping[str, Volume]) -> Volume:

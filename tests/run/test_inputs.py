@@ -42,8 +42,13 @@ def test_a_wrong_modality_is_refused_unless_forced() -> None:
     with pytest.raises(InputError, match="is CT, and input 't1' must be MR"):
         read_inputs([T1], ct, force_modality=False, pixel_size=None)
     assert read_inputs([T1], ct, force_modality=True, pixel_size=None) == ct
-    unknown = {"t1": volume(0)}  # NIfTI does not say what it is
-    assert read_inputs([T1], unknown, force_modality=False, pixel_size=None) == unknown
+
+
+def test_a_file_that_does_not_say_what_it_is_is_taken_for_what_is_asked_and_says_so() -> None:
+    read = read_inputs([T1], {"t1": volume(0)}, force_modality=False, pixel_size=None)["t1"].source
+    assert read == Source(GRID, "array", modality="MR", policies=("modality not stated by array: taken for MR",))
+    anything = {"t1": volume(0)}
+    assert read_inputs([Input("t1")], anything, force_modality=False, pixel_size=None) == anything
 
 
 def test_channels_are_aligned_in_physical_space() -> None:

@@ -169,9 +169,13 @@ def _header(path: Path) -> _Header:
         magic = file.read(4)
         file.seek(0)
         try:
-            return _nrrd(path.name, file) if magic == b"NRRD" else _meta(path.name, file)
+            header = _nrrd(path.name, file) if magic == b"NRRD" else _meta(path.name, file)
+            header.grid  # noqa: B018  # raises where the affine is no geometry
+        except GeometryError as problem:
+            raise GeometryError(f"{path.name}: {problem}") from problem
         except (ValueError, OverflowError) as problem:
             raise InputError(f"{path.name}: damaged header: a number in it cannot be read") from problem
+    return header
 
 
 def _lines(name: str, file: IO[bytes], last: Callable[[str], bool]) -> list[str]:

@@ -7,11 +7,13 @@ unless a pixel size in mm is given: resolution tags say how to print, not how la
 
 from __future__ import annotations
 
+import io
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ __all__ = ["describe_picture", "read_picture"]
 MOST_PIXELS = 1 << 28  # 16,384 x 16,384; a whole slide needs tiles, which are not read
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type to channels (PNG specification, 11.2.1)
+# where each pass starts and its steps, as column, row (PNG specification, 8.2)
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 CHANNELS = {
     1: ("grey",),
     2: ("grey", "alpha"),
@@ -110,51 +114,93 @@ def _header(path: Path) -> _Picture:
     with path.open("rb") as file:
         start = file.read(8)
     picture = _png(path) if start == PNG_MAGIC else _tiff(path)
-    if picture.columns * picture.rows > MOST_PIXELS:
-        raise InputError(
-            f"{path.name}: {picture.columns} x {picture.rows} pixels; up to {MOST_PIXELS} are read"
-        )
+    _refuse_too_many(path.name, picture.columns, picture.rows)
     refuse_oversize(picture.bytes, path.name)
     return picture
 
 
+def _refuse_too_many(name: str, columns: int, rows: int) -> None:
+    if columns * rows > MOST_PIXELS:
+        raise InputError(f"{name}: {columns} x {rows} pixels; up to {MOST_PIXELS} are read")
+
+
 def _png(path: Path) -> _Picture:
     """IHDR, and a walk over all chunks: the file must be whole and hold one picture."""
-    chunks = _png_chunks(path)
-    if b"acTL" in chunks:
-        raise InputError(f"{path.name}: an animated PNG; give a single picture")
-    columns, rows, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    if colour not in PNG_CHANNELS or depth not in (1, 2, 4, 8, 16) or min(columns, rows) < 1:
-        raise InputError(
-            f"{path.name}: damaged PNG header ({columns} x {rows}, {depth} bits, colour type {colour})"
+    with path.open("rb") as file:
+        chunks = _png_chunks(path.name, file, path.stat().st_size)
+        columns, rows, depth, colour, _, _, woven = struct.unpack(">IIBBBBB", chunks[0].start)
+        names = {chunk.name for chunk in chunks}
+        if b"acTL" in names:
+            raise InputError(f"{path.name}: an animated PNG; give a single picture")
+        if colour not in PNG_CHANNELS or depth not in (1, 2, 4, 8, 16) or min(columns, rows) < 1 or woven > 1:
+            raise InputError(
+                f"{path.name}: damaged PNG header ({columns} x {rows}, {depth} bits, kind {colour})"
+            )
+        _refuse_too_many(path.name, columns, rows)
+        # Pillow leaves rows black for which there is no data
+        needed = _png_bytes(
+            columns, rows, depth * (1 if colour == 3 else PNG_CHANNELS[colour]), woven=woven == 1
         )
+        there = _inflated(file, [chunk for chunk in chunks if chunk.name == b"IDAT"], needed)
+    if there != needed:
+        what = f"{there} are there" if there < needed else "more follow"
+        raise InputError(f"{path.name}: truncated or damaged: {needed} bytes of pixels are needed, {what}")
     # Pillow cuts 16-bit colours down to 8 bits; ITK's libpng keeps them
     deep_colour = depth == 16 and PNG_CHANNELS[colour] > 1
     request = (
         {"do": "itk", "image_io": "PNGImageIO"} if deep_colour else {"do": "png", "most_pixels": MOST_PIXELS}
     )
-    channels = PNG_CHANNELS[colour] + (colour == 3 and b"tRNS" in chunks)
+    channels = PNG_CHANNELS[colour] + (colour == 3 and b"tRNS" in names)
     return _Picture("PNG", columns, rows, channels, "uint16" if depth == 16 else "uint8", request)
 
 
-def _png_chunks(path: Path) -> dict[bytes, bytes]:
-    """Chunk names, each with its first bytes."""
-    size = path.stat().st_size
-    chunks: dict[bytes, bytes] = {}
-    with path.open("rb") as file:
-        file.seek(8)
-        while b"IEND" not in chunks:
-            head = file.read(8)
-            length = struct.unpack(">I", head[:4])[0] if len(head) == 8 else size
-            if (
-                file.tell() + length + 4 > size
-                or (not chunks and head[4:] != b"IHDR")
-                or (not chunks and length != 13)
-            ):
-                raise InputError(f"{path.name}: truncated or damaged PNG")
-            chunks.setdefault(head[4:], file.read(min(length, 64)))
-            file.seek(max(0, length - 64) + 4, 1)
+class _Chunk(NamedTuple):
+    name: bytes
+    place: int
+    length: int
+    start: bytes
+    """The first bytes of its data, enough for IHDR."""
+
+
+def _png_chunks(name: str, file: io.BufferedReader, size: int) -> list[_Chunk]:
+    """All chunks up to IEND; raises InputError where the file ends before it."""
+    chunks: list[_Chunk] = []
+    file.seek(8)
+    while not chunks or chunks[-1].name != b"IEND":
+        head = file.read(8)
+        place = file.tell()
+        length = struct.unpack(">I", head[:4])[0] if len(head) == 8 else size
+        first_is_wrong = not chunks and (head[4:] != b"IHDR" or length != 13)
+        if place + length + 4 > size or first_is_wrong:
+            raise InputError(f"{name}: truncated or damaged PNG")
+        chunks.append(_Chunk(head[4:], place, length, file.read(min(length, 13))))
+        file.seek(place + length + 4)
     return chunks
+
+
+def _png_bytes(columns: int, rows: int, bits: int, *, woven: bool) -> int:
+    """Inflated length: one filter byte a row, and seven passes where the picture is woven (Adam7)."""
+    passes = ADAM7 if woven else ((0, 0, 1, 1),)
+    sizes = ((-((x - columns) // dx), -((y - rows) // dy)) for x, y, dx, dy in passes)
+    return sum(high * (1 + (wide * bits + 7) // 8) for wide, high in sizes if wide > 0 and high > 0)
+
+
+def _inflated(file: io.BufferedReader, chunks: list[_Chunk], most: int) -> int:
+    """Bytes that IDAT chunks inflate to, at most a piece more than `most`; 0 where they are damaged."""
+    inflater, count = zlib.decompressobj(), 0
+    try:
+        for chunk in chunks:
+            file.seek(chunk.place)
+            left = chunk.length
+            while left and count <= most:
+                piece = file.read(min(left, 1 << 16))
+                left -= len(piece)
+                while piece and count <= most:
+                    count += len(inflater.decompress(piece, 1 << 22))
+                    piece = inflater.unconsumed_tail
+    except zlib.error:
+        return 0
+    return count
 
 
 def _tiff(path: Path) -> _Picture:

@@ -188,8 +188,8 @@ def _uneven(stack: Stack) -> Fault | None:
     pair = f"{stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.3f} mm apart, at {stack.where(at)}"
     return Fault(
         "uneven spacing",
-        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices {pair}), up to {drift:.3f} mm "
-        "off an even stack",
+        f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices {pair}), "
+        f"up to {drift:.3f} mm off an even stack",
         geometry=True,
     )
 

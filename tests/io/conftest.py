@@ -26,10 +26,10 @@ def write_dicom_series(
     syntax: str = EXPLICIT_LITTLE,
     edit: Callable[[int, Any], None] | None = None,
 ) -> Path:
-    """Write stored values `[column, row, slice]` as one CT file a slice, 0.7 mm columns apart, 0.9 mm rows.
+    """Write stored values `[column, row, slice]`, one CT file a slice; columns 0.7 mm apart, rows 0.9 mm.
 
-    Slices lie `step` LPS mm apart (2.5 mm along the normal by default) from PLACE on, with a slope of 1 and an
-    intercept of -1024. `edit(k, dataset)` may change slice k before it is saved. Returns the folder.
+    Slices lie `step` LPS mm apart (2.5 mm along the normal by default) from PLACE on; slope 1, intercept
+    -1024. `edit(k, dataset)` may change slice k before it is saved. Returns the folder.
     """
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset

@@ -1,6 +1,5 @@
 import hashlib
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -202,7 +201,8 @@ def test_slope_and_intercept_of_each_slice_are_its_own(tmp_path: Path, write_ser
     np.testing.assert_allclose(
         volume.array[0], STORED * (0.5 + 0.25 * np.arange(8)) + 10 * np.arange(8), rtol=1e-7
     )
-    assert (volume.array.dtype, volume.channels) == (np.float32, ("pt",))
+    assert volume.array.dtype == np.float32
+    assert volume.channels == ("pt",)
 
 
 def test_without_a_rescale_stored_values_are_the_values(tmp_path: Path, write_series: Write) -> None:
@@ -289,26 +289,54 @@ def test_padding_that_means_zero_signal_is_left_alone(tmp_path: Path, write_seri
 # ------------------------------------------------------------------ doubtful geometry
 def moved(by: Callable[[int], tuple[float, float, float]]) -> Edit:
     def edit(k: int, dataset: Any) -> None:
-        place = PLACE + (0, 0, 2.5 * k) + np.array(by(k))
+        place = PLACE + np.array([0, 0, 2.5 * k]) + np.array(by(k))
         dataset.ImagePositionPatient = [f"{number:.6f}" for number in place]
 
     return edit
 
 
 GEOMETRY = {
-    "uneven": (moved(lambda k: (0, 0, 2.5 * max(0, k - 4) * 0.5)), "uneven spacing", "varies from 2.500 to 3.750 mm"),
+    "uneven": (
+        moved(lambda k: (0, 0, 2.5 * max(0, k - 4) * 0.5)),
+        "uneven spacing",
+        "varies from 2.500 to 3.750 mm",
+    ),
     "jitter": (moved(lambda k: (0, 0, 0.1 * (-1) ** k)), "uneven spacing", "varies from 2.300 to 2.700 mm"),
     "drift": (moved(lambda k: (0, 0, 0.003 * k * k)), "uneven spacing", "off an even stack"),
-    "tilt": (moved(lambda k: (0, 2.5 * k * np.tan(np.radians(15)), 0)), "gantry tilt", "gantry tilt 15.0 degrees"),
+    "tilt": (
+        moved(lambda k: (0, 2.5 * k * np.tan(np.radians(15)), 0)),
+        "gantry tilt",
+        "gantry tilt 15.0 degrees",
+    ),
     "aside": (moved(lambda k: (3.0 * (k == 4), 0, 0)), "shifted slice", "IM0004.dcm lies 3.00 mm off"),
-    "same place": (moved(lambda k: (0, 0, -2.5 * k)), "several phases", "8 images at one position, z=40.00 mm"),
-    "twice": (moved(lambda k: (0, 0, -2.5 * (k == 7))), "duplicate positions", "IM0006.dcm and IM0007.dcm lie at the same"),
+    "same place": (
+        moved(lambda k: (0, 0, -2.5 * k)),
+        "several phases",
+        "8 images at one position, z=40.00 mm",
+    ),
+    "twice": (
+        moved(lambda k: (0, 0, -2.5 * (k == 7))),
+        "duplicate positions",
+        "IM0006.dcm and IM0007.dcm lie at the same",
+    ),
     "no spacing": (every(PixelSpacing=None), "no PixelSpacing", "IM0000.dcm has no PixelSpacing"),
     "zero spacing": (every(PixelSpacing=[0, 0]), "no PixelSpacing", "PixelSpacing of [0.0, 0.0] mm"),
-    "no position": (every(ImagePositionPatient=None), "no position", "IM0000.dcm has no ImagePositionPatient"),
-    "no orientation": (every(ImageOrientationPatient=None), "no orientation", "has no ImageOrientationPatient"),
-    "flat": (every(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no orientation", "not two directions at right angles"),
-}  # fmt: skip
+    "no position": (
+        every(ImagePositionPatient=None),
+        "no position",
+        "IM0000.dcm has no ImagePositionPatient",
+    ),
+    "no orientation": (
+        every(ImageOrientationPatient=None),
+        "no orientation",
+        "has no ImageOrientationPatient",
+    ),
+    "flat": (
+        every(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
+        "no orientation",
+        "not two directions at right angles",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", GEOMETRY)
@@ -399,7 +427,10 @@ def test_a_slice_turned_a_little_too_far_is_refused(tmp_path: Path, write_series
 
 # ------------------------------------------------------------------ what is not read
 REFUSED = {
-    "colour": (every(PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0), "a colour image (RGB)"),
+    "colour": (
+        every(PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0),
+        "a colour image (RGB)",
+    ),
     "palette": (every(PhotometricInterpretation="PALETTE COLOR"), "a colour image (PALETTE COLOR)"),
     "multi-frame": (every(NumberOfFrames=3), "a multi-frame image (3 frames), which is not read yet"),
     "enhanced": (every(SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1"), "a multi-frame image"),
@@ -407,8 +438,11 @@ REFUSED = {
     "zero slope": (every(RescaleSlope=0), "RescaleSlope of 0"),
     "mixed rescale": (only(3, RescaleType="US"), "differ in RescaleType (US, none)"),
     "mixed units": (only(3, Units="CNTS"), "differ in Units (CNTS, none)"),
-    "slope missing once": (only(3, RescaleSlope=None), "IM0003.dcm has no RescaleSlope and other slices have one"),
-}  # fmt: skip
+    "slope missing once": (
+        only(3, RescaleSlope=None),
+        "IM0003.dcm has no RescaleSlope and other slices have one",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -557,7 +591,7 @@ def test_localizers_reports_and_colour_captures_are_left_out_with_a_note(
 def test_a_dicomdir_is_ignored(tmp_path: Path, write_series: Write) -> None:
     folder = write_series(tmp_path / "ct", STORED)
     write_series(tmp_path / "other", STORED[:, :, :1], edit=every(SOPClassUID="1.2.840.10008.1.3.10"))
-    os.replace(tmp_path / "other" / "IM0000.dcm", folder / "DICOMDIR")
+    (tmp_path / "other" / "IM0000.dcm").replace(folder / "DICOMDIR")
     assert read_dicom(folder).grid.shape == SHAPE
 
 

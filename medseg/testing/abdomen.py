@@ -160,7 +160,7 @@ def _placement(rng: np.random.Generator, patient: Patient) -> Placement:
 def _paint(canvas: Canvas, patient: Patient, rng: np.random.Generator, tumours: int) -> Field:
     """Paint everything front to back; returns the body's fraction of each voxel."""
     grain = wave_field(canvas.grid, waves(rng, 14, 0.62, (14.0, 46.0)))
-    chances = [np.random.default_rng(child) for child in rng.bit_generator.seed_seq.spawn(8)]  # type: ignore[attr-defined]  # PCG64 has it
+    chances = rng.spawn(8)  # one each, so that a change to one organ leaves the others as they are
     torso.paint_spine(canvas, patient, grain)
     torso.paint_ribs(canvas, patient)
     organs.paint_vessels(canvas, patient, chances[0])

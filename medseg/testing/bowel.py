@@ -22,7 +22,7 @@ def _paint_hollow(
     gas: Field,
     values: tuple[float | Field, float, float],
 ) -> None:
-    """Paint gas, content and wall of a hollow organ, in this order; `values` are the HU of content, gas, wall."""
+    """Paint gas, content and wall of a hollow organ, in this order; `values`: HU of content, gas, wall."""
     p = region.points
     shape = np.maximum(shape, np.maximum(cavity(p, -2.0), below_diaphragm(p) + 3.0))
     content, air, wall = values
@@ -68,8 +68,11 @@ def paint_colon(canvas: Canvas, patient: Patient, rng: np.random.Generator, grai
         [-66, 50, -26, 17], [-100, 6, 14, 17], [-106, -22, 6, 15],
     ])  # fmt: skip
     down = np.array([[-106, -22, 6, 15], [-108, -30, -40, 13], [-106, -24, -110, 13], [-100, -16, -190, 14]])
-    parts = ((ascending, 1.0, (40, -70, -250), (150, 60, -5)), (across, 1.0, (-150, -60, -130), (130, 95, 60)),
-             (down, 0.9, (-150, -75, -250), (-60, 30, 40)))  # fmt: skip
+    parts = (
+        (ascending, 1.0, (40, -70, -250), (150, 60, -5)),
+        (across, 1.0, (-150, -60, -130), (130, 95, 60)),
+        (down, 0.9, (-150, -75, -250), (-60, 30, 40)),
+    )
     hu = patient.hu
     for path, share, low, high in parts:
         region = canvas.region(low, high)

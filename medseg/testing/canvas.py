@@ -103,12 +103,10 @@ class Canvas:
 
     def _count(self, region: Region, share: Field, kind: Kind) -> None:
         """Add to the volumes what lies on the grid itself, not on its rim."""
+        ends = [part.indices(n)[:2] for part, n in zip(region.window, self.grid.shape, strict=True)]
         inner = tuple(
-            slice(
-                1 - part.indices(n)[0] if part.indices(n)[0] < 1 else 0,
-                -1 if part.indices(n)[1] == n else None,
-            )
-            for part, n in zip(region.window, self.grid.shape, strict=True)
+            slice(max(1 - first, 0), max(min(last, n - 1) - first, 0))
+            for (first, last), n in zip(ends, self.grid.shape, strict=True)
         )
         filled = float(share[inner].sum(dtype=np.float64)) * self.grid.voxel_ml
         for name in {kind.organ, kind.tissue} - {None}:

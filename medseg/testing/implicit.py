@@ -50,11 +50,15 @@ def ellipsoid(p: Points, centre: Sequence[float], radii: Sequence[float]) -> Fie
     return distance
 
 
-def superellipse(x: Field, y: Field, half_x: Any, half_y: Any) -> Field:
-    """About the distance from |x/a|^2.5 + |y/b|^2.5 = 1, an ellipse with flattened sides."""
-    u, v = np.abs(x / half_x), np.abs(y / half_y)
+def superellipse(x: Field, y: Field, half_x: Any, half_y: tuple[float, float] | float) -> Field:
+    """About the distance from |x/a|^2.5 + |y/b|^2.5 = 1, an ellipse with flattened sides.
+
+    `half_y` may differ between back (y < 0) and front.
+    """
+    back, front = half_y if isinstance(half_y, tuple) else (half_y, half_y)
+    u, v = np.abs(x / half_x), np.maximum(y / front, y / -back)
     level = u * u * np.sqrt(u) + v * v * np.sqrt(v)
-    distance: Field = (level - 1.0) * (0.4 * float(np.min(half_y)))
+    distance: Field = (level - 1.0) * (0.4 * min(back, front))
     return distance
 
 
@@ -102,8 +106,8 @@ def _window(p: Points, start: Sequence[float], end: Sequence[float]) -> tuple[sl
     """The part of the array that holds all points within FAR of the piece, or None."""
     reach = max(start[3], end[3]) + FAR
     near = np.ones(p.x.shape, bool)
-    for axis, a, b in zip((p.x, p.y, p.z), start, end, strict=False):
-        near &= (axis > min(a, b) - reach) & (axis < max(a, b) + reach)
+    for place, a, b in zip(p, start, end, strict=False):
+        near &= (place > min(a, b) - reach) & (place < max(a, b) + reach)
     window = []
     for axis in range(near.ndim):
         others = tuple(other for other in range(near.ndim) if other != axis)

@@ -119,14 +119,15 @@ def paint_kidneys(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
 def _liver(p: Points, rng_shape: NDArray[np.float64]) -> Field:
     """Right and left lobe under the diaphragm, hollowed from below where kidney, bowel and stomach lie."""
     a, b, c, d = (float(v) for v in rng_shape)
-    right = ellipsoid(p, (78, 2, 42 + 4 * a), (68 + 3 * b, 92, 96 + 5 * c))
+    right = ellipsoid(p, (78, 2, 42 + 4 * a), (66 + 3 * b, 88, 92 + 5 * c))
     left = ellipsoid(p.moved(z=0.25 * p.x), (0 - 8 * d, 40, 76), (78 + 8 * d, 46, 36))
     lobes = smooth_union(right, left, 22.0)
     under = ellipsoid(p, (-2, -18, -18), (62, 66, 62))
     flank = ellipsoid(p, (44, 62, -62), (62, 60, 66))
     hollow = minus(minus(lobes, under, 14.0), flank, 14.0)
     limits = np.maximum(cavity(p, -3.0), below_diaphragm(p) + 3.0)
-    return np.maximum(hollow, limits)
+    liver: Field = np.maximum(hollow, limits)
+    return liver
 
 
 def paint_liver(
@@ -163,7 +164,7 @@ def _gallbladder(rng: np.random.Generator) -> NDArray[np.float64]:
 def _tumour_places(
     rng: np.random.Generator, count: int, form: NDArray[np.float64], bladder: NDArray[np.float64]
 ) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:
-    """Ellipsoids with at least 4 mm of liver around them, apart from each other, the cava and the gallbladder."""
+    """Ellipsoids with 4 mm of liver around them, apart from each other, the cava and the gallbladder."""
     directions = rng.standard_normal((128, 3))
     directions /= np.sqrt((directions * directions).sum(axis=1, keepdims=True))
     places: list[tuple[tuple[float, float, float], tuple[float, float, float]]] = []
@@ -195,9 +196,9 @@ def paint_spleen(canvas: Canvas, patient: Patient, rng: np.random.Generator, gra
     """Spleen under the left diaphragm: convex to the wall, hollow towards stomach and kidney."""
     region = canvas.region((-150, -100, -40), (-30, 50, 130))
     p = region.points
-    z, long = 55.0 + between(rng, -5, 5), between(rng, 56, 66)
+    z, long = 55.0 + between(rng, -5, 5), between(rng, 59, 70)
     leaning = p.moved(x=0.2 * (p.z - z), y=0.35 * (p.z - z) * -1.0)
-    whole = ellipsoid(leaning, (-94, -34, z), (42, 56, long))
+    whole = ellipsoid(leaning, (-94, -34, z), (43, 58, long))
     hollow = ellipsoid(leaning, (-54, -4, z), (36, 44, long * 1.1))
     limits = np.maximum(cavity(p, -3.0), below_diaphragm(p) + 3.0)
     spleen = np.maximum(minus(whole, hollow, 8.0), limits)

@@ -1,7 +1,7 @@
 """The trunk around the organs: skin, fat, muscles, spine, ribs, diaphragm, lungs, heart, table.
 
 Reference body: x right, y front, z head, in mm; the first lumbar vertebra lies at z = 0, the middle of the
-trunk at x = y = 0. Painted front to back, so bones come before muscles and muscles before the fat around them.
+trunk at x = y = 0. Painted front to back: bones before muscles, muscles before the fat around them.
 """
 
 import numpy as np
@@ -51,17 +51,16 @@ RIB_FALL = 78.0  # mm that a rib comes down from back to front
 def cavity(p: Points, grow: float = 0.0) -> Field:
     """Distance from the inside of the abdominal and chest wall, widened by `grow` mm."""
     half_x = 137.0 * _waist(p.z) + grow
-    half_y = np.where(p.y > 0, np.float32(92.0 + grow), np.float32(82.0 + grow))
-    return superellipse(p.x, p.y, half_x, half_y)
+    return superellipse(p.x, p.y, half_x, (82.0 + grow, 92.0 + grow))
 
 
 def torso(p: Points, patient: Patient, deep: float = 0.0) -> Field:
     """Distance from the skin's surface, or from `deep` mm under it."""
     half_x = 137.0 * _waist(p.z) + (patient.wall + patient.fat_side - deep)
-    front = np.float32(92.0 + patient.wall * 0.75 + patient.fat_front - deep)
-    back = np.float32(82.0 + patient.wall + patient.fat_back - deep)
-    groove = 5.0 * smooth_step(-np.abs(p.x), -26.0, 0.0)  # over the spinous processes
-    return superellipse(p.x, p.y, half_x, np.where(p.y > 0, front, back - groove))
+    front = 92.0 + patient.wall * 0.75 + patient.fat_front - deep
+    back = 82.0 + patient.wall + patient.fat_back - deep
+    groove = smooth_step(-np.abs(p.x), -26.0, 0.0) * smooth_step(-p.y, 0.0, back)
+    return superellipse(p.x, p.y * (1.0 + 0.05 * groove), half_x, (back, front))  # 5 mm over the spine
 
 
 def _waist(z: Field) -> Field:
@@ -72,7 +71,7 @@ def _waist(z: Field) -> Field:
 
 def dome(p: Points) -> Field:
     """Height of the diaphragm over each place: two domes, the right one higher, falling towards the wall."""
-    edge = superellipse(p.x, p.y - 14.0, 135.0, np.float32(87.0)) / 34.8 + 1.0
+    edge = superellipse(p.x, p.y - 14.0, 135.0, 87.0) / 34.8 + 1.0
     edge = np.clip(edge, 0.0, 1.06)  # behind and beside, the recess ends at the first lumbar vertebra
     middle = np.clip(1.0 - (p.x + 8.0) * (p.x + 8.0) / 3600.0, 0.0, 1.0)
     left = smooth_step(-p.x, 0.0, 80.0)
@@ -102,7 +101,7 @@ def paint_spine(canvas: Canvas, patient: Patient, grain: Field) -> None:
     hu, texture = patient.hu, grain[region.window]
     level = _from_vertebra(p.z)
     waist = np.minimum(0.9 + 0.1 * (level * level) / 144.0, 1.0)
-    body = np.maximum(superellipse(p.x, p.y, 23.5 * waist, np.float32(16.5)), np.abs(level) - 12.5)
+    body = np.maximum(superellipse(p.x, p.y, 23.5 * waist, 16.5), np.abs(level) - 12.5)
     canal = ellipsoid(p.moved(y=-26.0), (0, 0, 0), (10, 8.5, 1e4))
     canvas.paint(region, canal, hu["canal"], Kind("spine"))
     arch = np.maximum(
@@ -120,7 +119,7 @@ def paint_spine(canvas: Canvas, patient: Patient, grain: Field) -> None:
     inside = smooth_step(-bone, 1.0, 3.4)
     values = hu["compacta"] + (hu["marrow"] * (1.0 + 0.08 * texture) - hu["compacta"]) * inside
     canvas.paint(region, bone, values, SPINE)
-    disc = np.maximum(superellipse(p.x, p.y, 24.5, np.float32(17.5)), np.abs(level) - 18.0)
+    disc = np.maximum(superellipse(p.x, p.y, 24.5, 17.5), np.abs(level) - 18.0)
     canvas.paint(region, disc, hu["disc"], Kind("spine"))
 
 
@@ -153,8 +152,8 @@ def paint_deep_muscles(canvas: Canvas, patient: Patient, grain: Field) -> None:
         psoas = ellipsoid(
             p.moved(x=side * (25.0 + 12.0 * down), y=-40.0 + 6.0 * down), (0, 0, -130), (19, 21, 150)
         )
-        erector = superellipse(p.x - side * 33.0, p.y + 74.0, 25.0, np.float32(15.5))
-        multifidus = superellipse(p.x - side * 14.0, p.y + 76.0, 11.0, np.float32(15.0))
+        erector = superellipse(p.x - side * 33.0, p.y + 74.0, 25.0, 15.5)
+        multifidus = superellipse(p.x - side * 14.0, p.y + 76.0, 11.0, 15.0)
         quadratus = ellipsoid(p.moved(y=0.25 * (side * p.x - 62.0)), (side * 62, -66, -60), (21, 8, 75))
         cleft = 5.0 * np.clip(grain[region.window] - 1.1, 0.0, 1.0)  # streaks of fat between the bundles
         hu = patient.hu["muscle"] * (1.0 + 0.06 * grain[region.window]) - 14.0 * cleft
@@ -214,7 +213,7 @@ def paint_wall(canvas: Canvas, patient: Patient, grain: Field) -> None:
     region = canvas.everywhere()
     p, hu = region.points, patient.hu
     canvas.paint(region, cavity(p), hu["visceral fat"] + 4.0 * grain, VISCERAL)
-    outer = np.where(p.y > 0, np.float32(92.0 + patient.wall * 0.75), np.float32(82.0 + patient.wall))
+    outer = (82.0 + patient.wall, 92.0 + patient.wall * 0.75)
     wall = superellipse(p.x, p.y, 137.0 * _waist(p.z) + patient.wall, outer)
     _paint_layers(canvas, region, patient, wall, grain)
     canvas.paint(
@@ -252,4 +251,4 @@ def paint_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
     plate = np.maximum(np.abs(top + 12.0) - 12.0, np.abs(p.x) - half)
     foam = np.maximum(np.abs(top + 12.0) - 9.0, np.abs(p.x) - (half - 3.0))
     canvas.paint(region, foam, -880.0, OTHER)
-    canvas.paint(region, plate, 60.0, OTHER)
+    canvas.paint(region, plate, -200.0, OTHER)

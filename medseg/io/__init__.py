@@ -182,8 +182,9 @@ def _by_content(start: bytes) -> str:
         if start[offset : offset + len(magic)] == magic:
             return kind
     try:
-        # a peek may end within a character, so a few bytes fewer will do
-        text = start[: max(1, len(start) - 3)].decode("utf-8")
+        # MetaImage: text up to ElementDataFile, then voxels; a peek may end within a character
+        head = start.partition(b"\nElementDataFile")[0]
+        text = head[: max(1, len(head) - 3)].decode("utf-8")
     except UnicodeDecodeError:
         return "unknown data"
     if any(not c.isprintable() and not c.isspace() for c in text):

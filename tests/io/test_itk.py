@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.errors import InputError
+from medseg.io import read
 from medseg.io.itk import describe_itk, read_itk
 
 SHAPE = (7, 6, 5)
@@ -148,6 +149,13 @@ def test_byte_order_is_honoured(tmp_path: Path, *, big: bool) -> None:
         volume = read_itk(path)
         np.testing.assert_array_equal(volume.array[0], VALUES)
         assert volume.array.dtype.isnative
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_it_is_recognised_by_its_content(tmp_path: Path, name: str, *, compressed: bool) -> None:
+    path = write(tmp_path / name, compressed=compressed)
+    np.testing.assert_array_equal(read(path).array[0], VALUES)
 
 
 REFUSED_NRRD: dict[str, tuple[dict[str, str | None], str]] = {

@@ -5,37 +5,37 @@ from numpy.typing import NDArray
 
 from medseg_ct.morphology import Mask, Spacing, components, dilated, eroded, in_plane, opened
 
-__all__ = ["find_body", "outside_air"]
+__all__ = ["find_body"]
 
-THIN_MM = 8.0  # half the thickness under which a structure outside the patient is a sheet: table top, blanket, tube
-SHEET_WIDTH_MM = 80.0  # a removed piece wider than this is a sheet; narrower ones are ears, fingers, skin folds
+THIN_MM = (
+    8.0  # half the thickness under which a structure outside the patient is a sheet: table top, blanket, tube
+)
+SHEET_WIDTH_MM = (
+    80.0  # a removed piece wider than this is a sheet; narrower ones are ears, fingers, skin folds
+)
 LIMB_ML = 60.0  # smaller separate pieces are not limbs
 LIMB_TISSUE = 0.5  # share of a limb that lies in the range of fat, muscle and marrow
 WIDE_MM = 6.0  # a gap twice this wide leads to the outside: between arm and chest, between legs
 AIR_HU = -940.0  # the inside of a gas-filled space is darker than this, aerated lung brighter
 
 
-def find_body(hu: NDArray[np.float32], spacing: Spacing, *, surface_hu: float) -> Mask:
-    """Body mask [i, j, k] (RAS axis order) of block means `hu`: table removed, lungs and bowel gas filled in.
+def find_body(hu: NDArray[np.float32], spacing: Spacing, *, surface_hu: float) -> tuple[Mask, Mask]:
+    """Body [i, j, k] (RAS axis order) from block means, with lungs and bowel gas; and the table beside it.
 
-    The half-way value between air and skin finds the surface. An opening in each axial slice takes away what is
-    thin; narrow pieces that touch the body are given back. Of what is left the largest piece is the torso, others
-    stay if they are as large as a limb, have its tissue and do not lie below the torso.
+    The half-way value between air and skin finds the surface. An opening in each axial slice takes away
+    what is thin; narrow pieces that touch the body are given back. Of what is left the largest piece is the
+    torso, others stay if they are as large as a limb, have its tissue and do not lie below the torso.
     """
     dense = hu > surface_hu
     flat = in_plane(spacing)
     core = opened(dense, THIN_MM, flat)
     core = _torso_and_limbs(core, hu, spacing)
     sheets = _sheets(dense & ~core, spacing)
-    core &= ~_pressed_sheet(core, sheets)
+    sheets |= _pressed_sheet(core, sheets)
+    core &= ~sheets
     near = dilated(core, THIN_MM, flat) & dense & ~sheets
     body = _touching(near, core)
-    return _filled(body, hu, spacing)
-
-
-def outside_air(body: Mask, hu: NDArray[np.float32]) -> Mask:
-    """Where there is really air around the body, as against tissue cut off by the field of view."""
-    return ~body & (hu < AIR_HU)
+    return _filled(body, hu, spacing) & ~sheets, sheets
 
 
 def _torso_and_limbs(mask: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
@@ -75,8 +75,9 @@ def _boxes(found: NDArray[np.integer]) -> list[tuple[slice, slice, slice]]:
 def _pressed_sheet(core: Mask, sheets: Mask) -> Mask:
     """What of the core is table top pressed flat against the back.
 
-    Where the body lies on the table, both are one solid piece to an opening. The table's lower surface is seen on
-    either side of the contact; in columns in between whose lower end is that surface, the table's thickness goes.
+    Where the body lies on the table, both are one solid piece to an opening. The table's lower surface is
+    seen on either side of the contact; in columns in between whose lower end is that surface, the table's
+    thickness goes.
     """
     pressed = np.zeros_like(core)
     for k in range(core.shape[2]):
@@ -106,7 +107,7 @@ def _touching(mask: Mask, seed: Mask) -> Mask:
 
 
 def _filled(body: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
-    """The body with its inner air: holes of each axial slice, without gaps that lead to the outside in 3-D."""
+    """The body with its inner air: holes of each slice, without gaps that lead to the outside in 3-D."""
     import fill_voids
 
     filled = np.empty_like(body)

@@ -14,21 +14,34 @@ GAP_MM = 4.0  # half the widest gap in a cortical shell that is bridged before m
 LARGEST_HOLE_ML = 150.0  # a larger enclosed space is not marrow but a cavity: skull, pelvis
 LARGEST_HOLE_CM2 = 20.0  # a femoral head has a section of 20 cm2
 MARROW_MM = 4.0  # half the widest space between two shells that trabecular bone is looked for in
-TRABECULAR_HU = 95.0  # muscle stays below about 80 HU with contrast agent; trabecular bone is mostly above 100
-CORD_HU, CANAL_CM2 = (-5.0, 70.0), 6.0  # mean and section of a hole that may be the vertebral canal or a foramen
+TRABECULAR_HU = (
+    95.0  # muscle stays below about 80 HU with contrast agent; trabecular bone is mostly above 100
+)
+CORD_HU, CANAL_CM2 = (
+    (-5.0, 70.0),
+    6.0,
+)  # mean and section of a hole that may be the vertebral canal or a foramen
 CORD_ML, VERTEBRA_CM, CANAL_CM = 2.0, 4.0, 2.4
-VESSEL_CORE_MM, VESSEL_CORE_ML = 5.0, 0.5  # what lies so deep inside a bright piece is its core, if this large
+VESSEL_CORE_MM, VESSEL_CORE_ML = (
+    5.0,
+    0.5,
+)  # what lies so deep inside a bright piece is its core, if this large
 WINDOW_MM = 2.0  # in which it must be even: spread less than this share of the mean
 EVEN = 0.15
-SHELL_REACH_MM, SHELL = 8.0, 1.35  # cortical bone within this reach is at least this much brighter than marrow
+SHELL_REACH_MM, SHELL = (
+    8.0,
+    1.35,
+)  # cortical bone within this reach is at least this much brighter than marrow
 RIM = 1.15  # around the core of contrast agent, what is brighter than this is bone
 
 
-def find_bone(hu: NDArray[np.float32], body: Mask, spacing: Spacing, *, lowest_hu: float, cortical_hu: float) -> Mask:
-    """Bone with marrow [i, j, k] from block means: above `lowest_hu`, joined to something above `cortical_hu`.
+def find_bone(
+    hu: NDArray[np.float32], body: Mask, spacing: Spacing, *, lowest_hu: float, cortical_hu: float
+) -> Mask:
+    """Bone with marrow [i, j, k]: above `lowest_hu` and joined to something above `cortical_hu`.
 
-    Contrast agent is as bright as bone: thick, even pieces without a brighter shell are taken for contrast-filled
-    vessels, bladder or bowel and left out. Thin ones that touch bone cannot be told apart and stay.
+    Contrast agent is as bright as bone: thick, even pieces without a brighter shell are taken for contrast-
+    filled vessels, bladder or bowel and left out. Thin ones that touch bone cannot be told apart and stay.
     """
     bright = body & (hu > lowest_hu)
     bright &= ~_contrast_agent(hu, bright, spacing)
@@ -40,7 +53,7 @@ def find_bone(hu: NDArray[np.float32], body: Mask, spacing: Spacing, *, lowest_h
 
 
 def _contrast_agent(hu: NDArray[np.float32], bright: Mask, spacing: Spacing) -> Mask:
-    """Contrast-filled vessels, heart, kidneys, bladder and bowel: thick, even, and with no brighter shell near.
+    """Contrast-filled vessels, heart, kidneys, bladder, bowel: thick, even, with no brighter shell near.
 
     The middle of a large vertebral body can look so too; its shell stays and the hole is filled in as marrow.
     """
@@ -65,8 +78,9 @@ def _contrast_agent(hu: NDArray[np.float32], bright: Mask, spacing: Spacing) -> 
 def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
     """The shell with its marrow, the vertebral canal left free.
 
-    Trabecular bone is what lies between shells and is denser than muscle. Fatty marrow and the rest are holes of the
-    shell in any of the three planes; a hole of the density of nerve or muscle is filled only if closed in 3-D.
+    Trabecular bone is what lies between shells and is denser than muscle. Fatty marrow and the rest are
+    holes of the shell in any of the three planes; a hole of the density of nerve or muscle is filled only
+    if closed in 3-D.
     """
     from scipy import ndimage
 
@@ -78,7 +92,7 @@ def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask
 
 
 def _plane_holes(bone: Mask, hu: NDArray[np.float32], axis: int, spacing: Spacing) -> Mask:
-    """Holes of the slices across `axis` that are small enough for marrow and not as dense as the spinal cord."""
+    """Holes of slices across `axis` that are small enough for marrow and not like the spinal cord."""
     import cc3d
     import fill_voids
 

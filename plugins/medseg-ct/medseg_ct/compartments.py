@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg_ct.morphology import Mask, Spacing, components, depth, dilated, eroded, in_plane, opened, slice_components
+from medseg_ct.morphology import (
+    Mask,
+    Spacing,
+    components,
+    depth,
+    dilated,
+    eroded,
+    in_plane,
+    opened,
+    slice_components,
+)
 from medseg_ct.spine import THICK_BONE_MM, Spine
 
 __all__ = ["BORDER", "CAVITY", "SUBCUTANEOUS", "WALL", "Anatomy", "find_compartments"]
@@ -17,13 +27,16 @@ SUBCUTANEOUS, WALL, CAVITY, BORDER = 1, 2, 3, 4
 SKIN_MM = 4.0
 LOOSE_HU = -200.0  # clothes, blankets and the mattress cover are lighter than fat
 LOOSE_MM = 12.0
-BALL_MM = 5.0  # fat that a ball of this radius reaches from the skin is subcutaneous; gaps between muscles are narrower
+BALL_MM = 5.0  # fat that such a ball reaches from the skin is subcutaneous; gaps between muscles are narrower
 WIDE_BALL_MM, NOOK_MM = 11.0, 14.0
 THIN_LAYER_MM = 10.0  # fat so near to the surface is subcutaneous even where a ball does not fit
 STEADY_MM = 21.0  # a leak through the wall in fewer slices than half of this is not anatomy
 ISLAND_MM, ISLAND_ML = 12.0, 3.0  # muscle lies deeper than skin and is larger than vessels in the fat
 RIM_MM = 8.0  # muscle this near to the subcutaneous fat belongs to the wall
-DEEP_MM, CLEAR_MM = 45.0, 30.0  # soft tissue this far inside the wall and this far from bone belongs to the cavity
+DEEP_MM, CLEAR_MM = (
+    45.0,
+    30.0,
+)  # soft tissue this far inside the wall and this far from bone belongs to the cavity
 FRONT_DEEP_MM, FRONT_CLEAR_MM = 22.0, 25.0  # the same in front of the spine, where the wall is thin
 FAT_DEPTH_MM = 16.0
 FAT_THICK_MM = 4.0  # half-thickness of mesenteric and perirenal fat; fat between muscles is thinner
@@ -38,7 +51,7 @@ CLIP_HU = (-200.0, 250.0)  # gas and cortical bone must not outweigh the edges b
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What is known before compartments are told apart; block means in HU and masks [i, j, k] in RAS order."""
+    """What is known before compartments are told apart: block means and masks [i, j, k] in RAS order."""
 
     hu: NDArray[np.float32]
     body: Mask
@@ -66,10 +79,10 @@ class Anatomy:
 def find_compartments(anatomy: Anatomy) -> NDArray[np.uint8]:
     """SUBCUTANEOUS, WALL, CAVITY or BORDER for each block of the body, 0 elsewhere.
 
-    Subcutaneous is what a ball rolling in from the skin reaches through fat. Inside, seeds of wall (bone, muscle
-    next to the subcutaneous fat, muscle beside the spine) and of cavity (lungs, gas, deep fat, deep soft tissue)
-    grow towards each other and meet where the image changes most: a watershed on the gradient magnitude (Beucher
-    and Meyer 1993). BORDER blocks hold both subcutaneous fat and wall.
+    Subcutaneous is what a ball rolling in from the skin reaches through fat. Inside, seeds of wall (bone,
+    muscle next to the subcutaneous fat, muscle beside the spine) and of cavity (lungs, gas, deep fat, deep
+    soft tissue) grow towards each other and meet where the image changes most: a watershed on the gradient
+    magnitude (Beucher and Meyer 1993). BORDER blocks hold both subcutaneous fat and wall.
     """
     from scipy import ndimage
     from skimage.segmentation import watershed
@@ -94,8 +107,8 @@ def find_compartments(anatomy: Anatomy) -> NDArray[np.uint8]:
 def _subcutaneous(anatomy: Anatomy, skin: NDArray[np.float32]) -> Mask:
     """Body blocks that a ball of `BALL_MM` rolling in from the air reaches through skin and fat.
 
-    It rolls within its axial slice: in 3-D it would find its way into the pelvis from below. A wider ball, which
-    passes no hernia and no gap in the midline, bounds how far it gets.
+    It rolls within its axial slice: in 3-D it would find its way into the pelvis from below. A wider ball,
+    which passes no hernia and no gap in the midline, bounds how far it gets.
     """
     body, spacing = anatomy.body, anatomy.spacing
     if body.all():
@@ -199,19 +212,19 @@ def _beside(anatomy: Anatomy) -> Mask:
 
 
 def _viscera(anatomy: Anatomy, spine: Spine, inside: NDArray[np.float32]) -> Mask:
-    """Soft tissue far enough from wall and bone, or inside the ribs, to be an organ, away from psoas and pelvis."""
+    """Soft tissue that must be an organ: far from wall and bone or inside the ribs, and not psoas."""
     to_bone = depth(~anatomy.bone, anatomy.spacing)
     across, forward = spine.across(), spine.forward()
     psoas = (across > 15) & (across < 80) & (forward < 40)
     thick_aside = (depth(anatomy.bone, anatomy.spacing) > THICK_BONE_MM) & (across > ASIDE_MM)
-    pelvis = dilated(thick_aside.any(axis=(0, 1))[None, None, :], 20.0, anatomy.spacing)
+    pelvis = dilated(np.any(thick_aside, axis=(0, 1))[None, None, :], 20.0, anatomy.spacing)
     deep = (inside > DEEP_MM) & (to_bone > CLEAR_MM) & ~pelvis
     front = (inside > FRONT_DEEP_MM) & (to_bone > FRONT_CLEAR_MM) & (forward > 15) & (~pelvis | (across < 40))
     return np.asarray((deep | front | _cage(anatomy, pelvis)) & ~psoas)
 
 
 def _cage(anatomy: Anatomy, pelvis: Mask) -> Mask:
-    """The inside of ribs and spine: in slices without pelvis or arms, the convex hull of bone less the chest wall."""
+    """The inside of the ribs: in slices without pelvis or arms, the hull of bone less the chest wall."""
     from skimage.morphology import convex_hull_image
 
     cage = np.zeros_like(anatomy.bone)

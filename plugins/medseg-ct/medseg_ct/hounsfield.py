@@ -8,7 +8,9 @@ from medseg.errors import InputError
 __all__ = ["check_hounsfield"]
 
 LEAST_RANGE_HU = 200.0
-FAT_OR_AIR_HU = -30.0  # every CT shows air or fat; magnitude MR, PET and unscaled pixels show nothing negative
+FAT_OR_AIR_HU = (
+    -30.0
+)  # every CT shows air or fat; magnitude MR, PET and unscaled pixels show nothing negative
 SOFT_HU = (-200.0, 300.0)
 HIGHEST_HU = 40000.0
 
@@ -16,17 +18,19 @@ HIGHEST_HU = 40000.0
 def check_hounsfield(hu: NDArray[np.float32]) -> None:
     """Raise InputError unless block means look like CT numbers with a patient in them.
 
-    There must be air or fat (below -30 HU) and soft tissue (-200 to 300 HU) in more than half a per cent of the
-    image each, a range of 200 HU or more, and no clipping that has turned air into something denser.
+    There must be air or fat (below -30 HU) and soft tissue (-200 to 300 HU) in more than half a per cent of
+    the image each, a range of 200 HU or more, and no clipping that has turned air into something denser.
     """
     lowest, highest = float(hu.min()), float(hu.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError("the image does not look like CT in Hounsfield units: it holds values that are not finite")
+        raise InputError(
+            "the image does not look like CT in Hounsfield units: it holds values that are not finite"
+        )
     why = _doubt(hu, lowest, highest)
     if why is not None:
         raise InputError(
-            f"the image does not look like CT in Hounsfield units: {why}; give a CT with its rescale slope and "
-            "intercept applied"
+            f"the image does not look like CT in Hounsfield units: {why}; give a CT with its rescale "
+            "slope and intercept applied"
         )
 
 
@@ -38,5 +42,7 @@ def _doubt(hu: NDArray[np.float32], lowest: float, highest: float) -> str | None
     if float(((hu > SOFT_HU[0]) & (hu < SOFT_HU[1])).mean()) < 0.005:
         return f"hardly any value is between {SOFT_HU[0]:g} and {SOFT_HU[1]:g} HU, where soft tissue is"
     if lowest > -500 and float((hu <= lowest + 0.5).mean()) > 0.02:
-        return f"its darkest {float((hu <= lowest + 0.5).mean()):.0%} all have {lowest:g} HU, as after clipping"
+        return (
+            f"its darkest {float((hu <= lowest + 0.5).mean()):.0%} all have {lowest:g} HU, as after clipping"
+        )
     return None

@@ -8,7 +8,9 @@ from medseg_ct.morphology import Mask, Spacing, closed, components, depth, dilat
 __all__ = ["LEFT", "RIGHT", "find_lungs"]
 
 LEFT, RIGHT = 1, 2
-GAS_HU = -940.0  # an emphysema threshold (-950, Gevenois 1996) softened for blocks: gas in bowel and windpipe is below
+GAS_HU = (
+    -940.0
+)  # an emphysema threshold (-950, Gevenois 1996) softened for blocks: gas in bowel and windpipe is below
 CORE_MM = 4.0  # away from walls, where block means are free of partial volume
 CUT_ML = 5.0  # a lung base cut by the upper face of the image may be this small
 WHOLE_ML = 100.0  # a lung not cut by it is larger
@@ -20,10 +22,11 @@ BOTH_SIDES = 0.12  # a piece with more than this share on each side of the middl
 def find_lungs(
     hu: NDArray[np.float32], body: Mask, spacing: Spacing, *, highest_hu: float, middle: float
 ) -> NDArray[np.uint8]:
-    """0, LEFT or RIGHT for each block [i, j, k] (RAS order); `middle` is the patient's midline in blocks along i.
+    """0, LEFT or RIGHT for each block [i, j, k] in RAS order; `middle` is the midline in blocks along i.
 
-    Pieces of air inside the body are lung when their core is brighter than gas (median above -940 HU) and darker
-    than collapsed lung, and when they are large or cut by the upper face. A scan without lungs gives none.
+    Pieces of air inside the body are lung when their core is brighter than gas (median above -940 HU) and
+    darker than collapsed lung, and when they are large or cut by the upper face. A scan without lungs gives
+    none.
     """
     air = body & (hu < highest_hu)
     air &= ~_airway(air, hu, spacing)
@@ -68,7 +71,9 @@ def _airway(air: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
     airway = np.zeros_like(air)
     above = np.zeros(air.shape[:2], bool)
     for k in range(air.shape[2] - 1, -1, -1):
-        spots, n = cc3d.connected_components(np.ascontiguousarray(air[:, :, k]), connectivity=8, return_N=True)
+        spots, n = cc3d.connected_components(
+            np.ascontiguousarray(air[:, :, k]), connectivity=8, return_N=True
+        )
         sizes = np.bincount(spots.ravel(), minlength=n + 1) * area_cm2
         now = np.zeros_like(above)
         for spot in range(1, n + 1):

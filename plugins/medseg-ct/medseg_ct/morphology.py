@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mask", "Spacing", "closed", "components", "depth", "dilated", "eroded", "in_plane", "opened", "slice_components"]
+__all__ = [
+    "Mask",
+    "Spacing",
+    "closed",
+    "components",
+    "depth",
+    "dilated",
+    "eroded",
+    "in_plane",
+    "opened",
+    "slice_components",
+]
 
 Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -22,12 +33,14 @@ def in_plane(spacing: Spacing) -> Spacing:
 
 
 def depth(mask: Mask, spacing: Spacing) -> NDArray[np.float32]:
-    """Distance in mm from each voxel of `mask` [i, j, k] to the nearest voxel centre outside it; 0 outside."""
+    """Distance in mm from each voxel of `mask` [i, j, k] to the nearest centre outside it; 0 outside."""
     import edt
 
     if mask.all():
         return np.full(mask.shape, np.inf, np.float32)
-    found: NDArray[np.float32] = edt.edt(np.ascontiguousarray(mask), anisotropy=spacing, black_border=False, parallel=1)
+    found: NDArray[np.float32] = edt.edt(
+        np.ascontiguousarray(mask), anisotropy=spacing, black_border=False, parallel=1
+    )
     return found
 
 
@@ -54,7 +67,7 @@ def closed(mask: Mask, mm: float, spacing: Spacing) -> Mask:
 
 
 def components(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Face-, edge- and corner-connected components, numbered from 1, and the voxel count of each (index 0: none)."""
+    """26-connected components, numbered from 1, and the voxel count of each (0 at index 0)."""
     import cc3d
 
     found, n = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26, return_N=True)
@@ -70,7 +83,9 @@ def slice_components(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
     found = np.zeros(mask.shape, np.uint32)
     last = 0
     for k in range(mask.shape[2]):
-        here, n = cc3d.connected_components(np.ascontiguousarray(mask[:, :, k]), connectivity=8, return_N=True)
+        here, n = cc3d.connected_components(
+            np.ascontiguousarray(mask[:, :, k]), connectivity=8, return_N=True
+        )
         found[:, :, k] = np.where(here > 0, here + np.uint32(last), 0)
         last += n
     counts = np.bincount(found.ravel(), minlength=last + 1)

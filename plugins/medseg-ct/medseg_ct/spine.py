@@ -19,7 +19,7 @@ LEAST_SHARE = 0.1  # of the slices must show it
 
 @dataclass(frozen=True)
 class Spine:
-    """Centre of the vertebral bodies in each axial slice: `centres[k]` in blocks along i and j (RAS order)."""
+    """Centre of the vertebral bodies in each axial slice: `centres[k]` in blocks along i and j."""
 
     centres: NDArray[np.float64]
     shape: tuple[int, int, int]
@@ -44,8 +44,8 @@ class Spine:
 def find_spine(body: Mask, bone: Mask, spacing: Spacing) -> Spine | None:
     """The spine from thick bone near the middle of the body; None where too little of it is seen.
 
-    Followed up and down from the slice that shows most of it, so that pubic bone and sternum, which also lie near
-    the midline, are not taken for it. Where it is out of sight its last place holds.
+    Followed up and down from the slice that shows most of it, so that pubic bone and sternum, which also
+    lie near the midline, are not taken for it. Where it is out of sight its last place holds.
     """
     columns = np.nonzero(body.any(axis=(1, 2)))[0]
     if not len(columns):
@@ -67,7 +67,7 @@ def find_spine(body: Mask, bone: Mask, spacing: Spacing) -> Spine | None:
 
 
 def _followed(thick: Mask, last: NDArray[np.float64], spacing: Spacing) -> NDArray[np.float64]:
-    """The centre in the next slice: the thick bone within `STEP_MM` of the last centre, or the last centre itself."""
+    """The centre in the next slice: of thick bone within `STEP_MM` of the last centre, else that one."""
     points = np.argwhere(thick)
     if len(points):
         points = points[np.linalg.norm((points - last) * spacing[:2], axis=1) < STEP_MM]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import GeometryError, InputError
+from medseg.errors import InputError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps.segmenter import Predictor, Segmenter
@@ -34,25 +35,27 @@ LABELS = LabelTable(
     )
 )
 SURE, RIM = 1, 2
-SMOOTH_MM = 0.8  # of the slab in which fat and muscle are told apart: noise of thin slices exceeds their distance
+SMOOTH_MM = (
+    0.8  # of the slab in which fat and muscle are told apart: noise of thin slices exceeds their distance
+)
 SLAB = 16  # slices held at once while voxels are told apart
 
 
 class TissueRules(Segmenter):
     """Body, lungs, bone, subcutaneous and visceral fat and skeletal muscle of a torso CT, by rules alone.
 
-    Shapes are decided on means of small blocks (about 2.5 mm) and voxels told apart by their own value. Made for
-    the trunk; see the model card for what goes wrong elsewhere.
+    Shapes are decided on means of small blocks (about 2 mm) and voxels told apart by their own value. Made
+    for the trunk; see the model card for what goes wrong elsewhere.
     """
 
     surface_hu: float = -400.0
     """HU above which a voxel is body: half-way between air (-1000) and skin is -500; clothes reach -400."""
 
     lung_highest_hu: float = -500.0
-    """HU under which a voxel is aerated lung; -500 to -400 is usual (Hu, Hoffman and Reinhardt, IEEE TMI 2001)."""
+    """HU under which a voxel is aerated lung; -500 to -400 is usual (Hu et al., IEEE TMI 2001)."""
 
     lung_border_hu: float = -400.0
-    """HU under which a voxel at the lung's border is lung: half-way between lung (-850) and chest wall (50)."""
+    """HU under which a voxel at the lung's border is lung: half-way from lung (-850) to chest wall (50)."""
 
     bone_lowest_hu: float = 150.0
     """HU above which a voxel may be bone (150 to 200 is usual; hysteresis with `bone_cortical_hu`)."""
@@ -61,7 +64,7 @@ class TissueRules(Segmenter):
     """HU that a piece of bone reaches somewhere: cortical bone starts at about 300."""
 
     fat_lowest_hu: float = -190.0
-    """Lower HU bound of adipose tissue (Mitsiopoulos et al., J Appl Physiol 1998; Aubrey et al., Acta Physiol 2014)."""
+    """Lower HU bound of adipose tissue (Mitsiopoulos, J Appl Physiol 1998; Aubrey, Acta Physiol 2014)."""
 
     fat_highest_hu: float = -30.0
     """Upper HU bound of adipose tissue (Mitsiopoulos 1998; Aubrey 2014)."""
@@ -94,13 +97,17 @@ class TissuePredictor(Predictor):
         voxels = int(np.prod(grid.shape, dtype=np.int64))
         placed = int(np.prod(onto.shape, dtype=np.int64))
         blocks = int(np.prod(Blocks.of(grid.shape, grid.spacing).count, dtype=np.int64))
-        return Plan(device="cpu", peak_bytes=voxels * 6 + placed * 2 + blocks * 60, strategy="rules on blocks")
+        return Plan(
+            device="cpu", peak_bytes=voxels * 6 + placed * 2 + blocks * 60, strategy="rules on blocks"
+        )
 
     def __call__(self, volume: Volume, *, onto: Grid, wanted: Wanted) -> Prediction:
         """Segment a CT of one channel in HU; raises InputError for what does not look like one."""
         volume.grid.require_mm("tissue-rules")
         if len(volume.channels) != 1:
-            raise InputError(f"tissue-rules reads one CT; this volume has channels {', '.join(volume.channels)}")
+            raise InputError(
+                f"tissue-rules reads one CT; this volume has channels {', '.join(volume.channels)}"
+            )
         upright = volume.reorient("RAS")
         segmentation = self._segment(upright)
         return Prediction(
@@ -117,22 +124,29 @@ class TissuePredictor(Predictor):
         for start in range(0, blocks.shape[2], SLAB):
             stop = min(start + SLAB, blocks.shape[2])
             slab = {name: blocks.spread(mask, start, stop) for name, mask in shapes.items()}
-            array[:, :, :, start:stop] = self._paint(image[:, :, start:stop], slab, spacing=volume.grid.spacing)
+            array[:, :, :, start:stop] = self._paint(
+                image[:, :, start:stop], slab, spacing=volume.grid.spacing
+            )
             self.resources.progress("tissue-rules", stop, blocks.shape[2])
         return Segmentation(array, volume.grid, LABELS)
 
     def _shapes(self, hu: NDArray[np.float32], spacing: Spacing) -> dict[str, NDArray[np.uint8]]:
         """Decisions on blocks: what surely belongs to each structure, and its rim where voxels decide."""
         rules = self.rules
-        body = find_body(hu, spacing, surface_hu=rules.surface_hu)
-        bone = find_bone(hu, body, spacing, lowest_hu=rules.bone_lowest_hu, cortical_hu=rules.bone_cortical_hu)
+        body, table = find_body(hu, spacing, surface_hu=rules.surface_hu)
+        bone = find_bone(
+            hu, body, spacing, lowest_hu=rules.bone_lowest_hu, cortical_hu=rules.bone_cortical_hu
+        )
         spine = find_spine(body, bone, spacing)
         middle = spine.middle if spine is not None else _middle(body)
         lungs = find_lungs(hu, body, spacing, highest_hu=rules.lung_highest_hu, middle=middle)
-        fat, muscle = (rules.fat_lowest_hu, rules.fat_highest_hu), (rules.muscle_lowest_hu, rules.muscle_highest_hu)
+        fat, muscle = (
+            (rules.fat_lowest_hu, rules.fat_highest_hu),
+            (rules.muscle_lowest_hu, rules.muscle_highest_hu),
+        )
         anatomy = Anatomy(hu, body, lungs > 0, bone, spine, spacing, fat, muscle)
         return {
-            "body": _sure_and_rim(body, spacing),
+            "body": np.where(table, 0, _sure_and_rim(body, spacing)).astype(np.uint8),
             "bone": np.where(bone, SURE, _sure_and_rim(bone, spacing)).astype(np.uint8),
             "left lung": _sure_and_rim(lungs == LEFT, spacing),
             "right lung": _sure_and_rim(lungs == RIGHT, spacing),
@@ -140,9 +154,9 @@ class TissuePredictor(Predictor):
         }
 
     def _paint(
-        self, image: NDArray[np.generic], shapes: dict[str, NDArray[np.uint8]], *, spacing: Spacing
+        self, image: NDArray[Any], shapes: dict[str, NDArray[np.uint8]], *, spacing: Spacing
     ) -> NDArray[np.uint8]:
-        """Both layers of a slab: fat and muscle by compartment, then bone, then lungs over them; the body below."""
+        """Both layers of a slab: fat and muscle by compartment, bone and lungs over them; then the body."""
         rules, parts = self.rules, shapes["parts"]
         soft = _denoised(image, spacing)
         fat = (soft >= rules.fat_lowest_hu) & (soft <= rules.fat_highest_hu)
@@ -164,7 +178,7 @@ class TissuePredictor(Predictor):
         return layers
 
 
-def _denoised(image: NDArray[np.generic], spacing: Spacing) -> NDArray[np.float32]:
+def _denoised(image: NDArray[Any], spacing: Spacing) -> NDArray[np.float32]:
     """The slab with noise smoothed in the axial plane (`SMOOTH_MM`); coarse voxels stay as they are."""
     from scipy import ndimage
 

@@ -7,6 +7,9 @@ the file is assembled.
 from __future__ import annotations
 
 import re
+import typing
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +41,8 @@ __all__ = [
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_SHOWN = 80  # characters of a wrong value that a message repeats
+MAX_LABEL = 65535  # masks are uint8 or uint16
 INPUT_NAME = r"^[a-z][a-z0-9_-]*$"
 
 
@@ -50,7 +55,7 @@ class Strict(BaseModel):
 class StepCall(Strict):
     """A component's name and its parameters: `name` or `name: {parameters}` in the file."""
 
-    name: str
+    name: str = Field(min_length=1, max_length=200)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -61,14 +66,31 @@ def _step_call(value: Any) -> Any:
     if isinstance(value, dict) and len(value) == 1:
         ((name, parameters),) = value.items()
         if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
+            odd = [key for key in parameters or {} if not isinstance(key, str)]
+            if odd:
+                raise ValueError(f"{_shown(name)} has no parameter {_shown(odd[0])}; they have names")
             return {"name": name, "parameters": parameters or {}}
         if isinstance(name, str):
-            raise ValueError(f"the parameters of {name!r} are {parameters!r}, not `key: value` pairs")
+            raise ValueError(
+                f"the parameters of {_shown(name)} are {_shown(parameters)}, not `key: value` pairs"
+            )
     if isinstance(value, StepCall):
         return value
     raise ValueError(
         "a step is a name, or one name with its parameters, as in `resample: {spacing: [1, 1, 1]}`"
     )
+
+
+def _label_value(value: Any) -> Any:
+    """Refuse `yes:` and the like, which YAML reads as true and Python as 1."""
+    if isinstance(value, bool):
+        raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
+            f"a label's value is a whole number from 1 to {MAX_LABEL}, not {value}"
+        )
+    return value
+
+
+LabelValue = Annotated[int, Field(le=MAX_LABEL), BeforeValidator(_label_value)]
 
 
 def _as_written(call: StepCall) -> Any:
@@ -104,7 +126,7 @@ class InputSpec(Strict):
 class LabelSpec(Strict):
     """One label: what its value in the mask means."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
     """Plain name, as in "left kidney"."""
 
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+:\S+$")
@@ -126,7 +148,7 @@ class PipelineFile(Strict):
     inputs: tuple[InputSpec, ...] = Field(default=(InputSpec(),), min_length=1)
     """Images the pipeline takes; several become channels of one volume."""
 
-    labels: dict[int, LabelSpec] = Field(default_factory=dict)
+    labels: dict[LabelValue, LabelSpec] = Field(default_factory=dict)
     """What the values in the mask mean; may be left out where the segmenter says so itself."""
 
     preprocess: tuple[Call, ...] = ()
@@ -186,11 +208,15 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise PipelineError(f"line {node.start_mark.line + 1}: {key!r} is written twice")
-        return super().construct_mapping(node, deep)
+        mapping = super().construct_mapping(node, deep)
+        written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        # Two ways to write one key, as 1 and 0x1: the constructed key is the same (repr, as 1 equals true).
+        meant = [repr(self.construct_object(key)) for key, _ in node.value if key.value != "<<"]
+        for keys in (written, meant):
+            key, count = next(iter(Counter(keys).most_common(1)), ("", 0))
+            if count > 1:
+                raise PipelineError(f"line {node.start_mark.line + 1}: {_shown(key)} is written twice")
+        return mapping
 
 
 def load_yaml(path: Path) -> Any:
@@ -208,15 +234,22 @@ def load_yaml(path: Path) -> Any:
         raise PipelineError(f"{path}: cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
         raise PipelineError(f"{path}: is not a text file in UTF-8") from problem
+    except ValueError as problem:  # a null character
+        raise PipelineError(f"{str(path)!r}: is no possible file name") from problem
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
     except PipelineError as problem:
         raise PipelineError(f"{path}: {problem}") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
-        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+        what = getattr(problem, "problem", None) or str(problem)
         place = f"line {mark.line + 1}: " if mark else ""
-        raise PipelineError(f"{path}: {place}not valid YAML: {what}") from problem
+        raise PipelineError(f"{path}: {place}not valid YAML: {_line(what)}") from problem
+    # A value that is not of the form its tag promises: PyYAML lets what comes of it pass.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise PipelineError(
+            f"{path}: not valid YAML: a number, date or tag in it cannot be read"
+        ) from problem
 
 
 def read_pipeline(path: Path) -> PipelineFile:
@@ -241,32 +274,58 @@ def describe(problem: ValidationError, model: type[BaseModel]) -> str:
 def _place(fault: ErrorDetails) -> str:
     path = ""
     for part in fault["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        if part != "[key]":  # pydantic's word for "the key, not its value"
+            path += f"[{part}]" if isinstance(part, int) else f".{_line(part)}" if path else _line(part)
     return f"{path}: " if path else ""
+
+
+def _line(text: str) -> str:
+    """One printable line of limited length, whatever the text."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return line if len(line) <= MAX_SHOWN * 3 else f"{line[: MAX_SHOWN * 3]}…"
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as a message repeats it: on one line, shortened."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+PLAIN_WORDS = {
+    "tuple_type": "is not a list",
+    "list_type": "is not a list",
+    "dict_type": "is not `key: value` pairs",
+}
 
 
 def _reason(fault: ErrorDetails, model: type[BaseModel]) -> str:
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
         known = _fields_at(model, fault["loc"][:-1])
-        return f"there is no {name!r} here{did_you_mean(name, known)}"
+        return f"there is no {_shown(name)} here{did_you_mean(name, known)}"
     if fault["type"] == "missing":
         return "is missing"
-    message = re.sub(r"^(Value|Assertion) error, ", "", fault["msg"])
+    if fault["type"] in PLAIN_WORDS:
+        return PLAIN_WORDS[fault["type"]]
+    message = _line(re.sub(r"^(Value|Assertion) error, ", "", fault["msg"])) or "is wrong"
     given = fault.get("input")
-    shown = (
-        f", not {given!r}"
-        if isinstance(given, str | int | float | bool) and repr(given) not in message
-        else ""
-    )
-    return f"{message[0].lower()}{message[1:]}{shown}"
+    simple = isinstance(given, str | int | float | bool) and _shown(given) not in message
+    return f"{message[0].lower()}{message[1:]}{f', not {_shown(given)}' if simple else ''}"
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Names allowed where an unknown one was found; pipeline files nest models at most one level deep."""
-    if not loc:
-        return list(model.model_fields)
-    nested: dict[str, type[BaseModel]] = {"inputs": InputSpec, "labels": LabelSpec}
-    if model is not PipelineFile or str(loc[0]) not in nested:
-        return []
-    return list(nested[str(loc[0])].model_fields)
+    """Names allowed where an unknown one was found: follow the place through models within models."""
+    here = [model]
+    for part in loc:
+        fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
+        if fields:  # else the index, key or type by which a field's value is told from its siblings
+            here = [inner for field in fields for inner in _models_in(field.annotation)]
+    return [name for found in here for name in found.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a type names, as in `tuple[Window, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)

@@ -284,15 +284,6 @@ def _meta(name: str, file: IO[bytes]) -> _Header:
         raise InputError(
             f"{name}: its voxels are in another file (MHD), which is not followed; save it as one .mha"
         )
-    matrix = next(
-        (fields[key] for key in ("TransformMatrix", "Rotation", "Orientation") if key in fields), None
-    )
-    origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
-    spacing = fields.get("ElementSpacing")
-    if matrix is None or origin is None or spacing is None:
-        raise InputError(
-            f"{name}: no TransformMatrix, Offset or ElementSpacing in its header: where it lies is unknown"
-        )
     sizes = [int(size) for size in fields.get("DimSize", "").split()]
     if int(fields.get("NDims", "0")) != 3 or len(sizes) != 3 or min(sizes) < 1:
         raise InputError(
@@ -306,20 +297,34 @@ def _meta(name: str, file: IO[bytes]) -> _Header:
     channels = int(fields.get("ElementNumberOfChannels", "1"))
     if channels < 1:
         raise InputError(f"{name}: a MetaImage with {channels} channels")
-    affine = np.eye(4)
-    # each row of TransformMatrix is the direction of one axis, so it is transposed into columns
-    affine[:3, :3] = np.array([float(n) for n in matrix.split()]).reshape(3, 3).T
-    affine[:3, :3] *= np.array([float(n) for n in spacing.split()]).reshape(1, 3)
-    affine[:3, 3] = np.array([float(n) for n in origin.split()]).reshape(3)
     return _Header(
         format="MetaImage",
         shape=(sizes[0], sizes[1], sizes[2]),
         channels=channels,
         dtype=dtype,
-        affine=affine,
+        affine=_meta_affine(name, fields),
         packing="zlib" if _true(fields.get("CompressedData", "False")) else "raw",
         start=start,
     )
+
+
+def _meta_affine(name: str, fields: dict[str, str]) -> NDArray[np.float64]:
+    """Index to LPS mm; a header that leaves any part of it to a default is refused."""
+    matrix = next(
+        (fields[key] for key in ("TransformMatrix", "Rotation", "Orientation") if key in fields), None
+    )
+    origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
+    spacing = fields.get("ElementSpacing")
+    if matrix is None or origin is None or spacing is None:
+        raise InputError(
+            f"{name}: no TransformMatrix, Offset or ElementSpacing in its header: where it lies is unknown"
+        )
+    affine = np.eye(4)
+    # each row of TransformMatrix is the direction of one axis, so it is transposed into columns
+    affine[:3, :3] = np.array([float(n) for n in matrix.split()]).reshape(3, 3).T
+    affine[:3, :3] *= np.array([float(n) for n in spacing.split()]).reshape(1, 3)
+    affine[:3, 3] = np.array([float(n) for n in origin.split()]).reshape(3)
+    return affine
 
 
 def _true(word: str) -> bool:

@@ -10,10 +10,13 @@ from medseg.testing.torso import OTHER, VISCERAL, below_diaphragm, cavity
 
 __all__ = ["paint_kidneys", "paint_liver", "paint_pancreas", "paint_spleen", "paint_vessels"]
 
+Triple = tuple[float, float, float]
+
 AORTA = Kind("aorta")
 LIVER = Kind("liver")
 TUMOUR = Kind("liver tumour")
-ATTEMPTS = 400  # places tried for a tumour before a smaller one is taken
+MARGIN = 6.0  # mm of liver around a tumour
+TRIES = 12  # places tried for a tumour before it is made a little smaller
 
 CAVA = np.array(
     [
@@ -163,33 +166,42 @@ def _gallbladder(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _tumour_places(
     rng: np.random.Generator, count: int, form: NDArray[np.float64], bladder: NDArray[np.float64]
-) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:
-    """Ellipsoids with 4 mm of liver around them, apart from each other, the cava and the gallbladder."""
+) -> list[tuple[Triple, Triple]]:
+    """Centres and radii of ellipsoids that lie in the liver, MARGIN away from its surface and each other."""
     directions = rng.standard_normal((128, 3))
     directions /= np.sqrt((directions * directions).sum(axis=1, keepdims=True))
-    places: list[tuple[tuple[float, float, float], tuple[float, float, float]]] = []
+    places: list[tuple[Triple, Triple]] = []
     for number in range(count):
-        size = between(rng, 5, 22) if number else between(rng, 12, 24)
-        for attempt in range(ATTEMPTS):
+        size, tries = between(rng, 5, 22) if number else between(rng, 12, 24), 0
+        while len(places) <= number:
+            tries += 1
+            size = max(size * 0.97, 4.0) if tries % TRIES == 0 else size
             x, y, z = between(rng, -40, 125), between(rng, -70, 75), between(rng, -40, 112)
-            size *= 0.97 if attempt % 10 == 9 else 1.0
             radii = (
                 size * between(rng, 0.8, 1.1),
                 size * between(rng, 0.8, 1.1),
                 size * between(rng, 0.8, 1.1),
             )
-            shell = np.array([x, y, z]) + directions * (np.array(radii) + 4.0)
-            p = Points(*np.vstack([shell, [x, y, z]]).T.astype(np.float32))
-            clear = _liver(p, form) < 0
-            for path in (bladder, CAVA):
-                clear &= tube(p, path) > 1.0
-            apart = all(
-                np.hypot(np.hypot(x - c[0], y - c[1]), z - c[2]) > size + max(r) + 6 for c, r in places
+            shell = np.array([x, y, z]) + directions * (np.array(radii) + MARGIN)
+            clear = _only_liver(Points(*np.vstack([shell, [x, y, z]]).T.astype(np.float32)), form, bladder)
+            apart = (
+                np.sqrt((x - c[0]) ** 2 + (y - c[1]) ** 2 + (z - c[2]) ** 2) > max(radii) + max(r) + MARGIN
+                for c, r in places
             )
-            if apart and bool(clear.all()):
+            if clear and all(apart):
                 places.append(((x, y, z), radii))
-                break
     return places
+
+
+def _only_liver(p: Points, form: NDArray[np.float64], bladder: NDArray[np.float64]) -> bool:
+    """Whether all points lie in the liver and clear of whatever is painted before it."""
+    kidney = ellipsoid(p.moved(x=-0.18 * (p.z + 9.0)), (66, -40, -9), (44, 42, 78))
+    hilum = ellipsoid(p, (44, -26, -9), (34, 22, 32))
+    back = np.maximum(np.abs(p.x) - 32.0, p.y + 10.0)  # spine, crura, psoas
+    clear = (_liver(p, form) < 0) & (kidney > 0) & (hilum > 0) & (back > 0)
+    for path in (bladder, CAVA, PORTAL):
+        clear &= tube(p, path) > 1.0
+    return bool(clear.all())
 
 
 def paint_spleen(canvas: Canvas, patient: Patient, rng: np.random.Generator, grain: Field) -> None:

@@ -118,6 +118,7 @@ def paint_spine(canvas: Canvas, patient: Patient, grain: Field) -> None:
     bone = smooth_union(smooth_union(body, arch, 4.0), smooth_union(spinous, across, 3.0), 3.0)
     inside = smooth_step(-bone, 1.0, 3.4)
     values = hu["compacta"] + (hu["marrow"] * (1.0 + 0.08 * texture) - hu["compacta"]) * inside
+    bone = np.maximum(bone, torso(region.points, patient, 5.0))  # no process reaches the skin
     canvas.paint(region, bone, values, SPINE)
     disc = np.maximum(superellipse(p.x, p.y, 24.5, 17.5), np.abs(level) - 18.0)
     canvas.paint(region, disc, hu["disc"], Kind("spine"))

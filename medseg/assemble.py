@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from medseg.config import Call, PipelineFile, StepCall, describe
-from medseg.errors import PipelineError, PluginError, did_you_mean
-from medseg.pipeline import Input, Pipeline, Stage
+from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean
+from medseg.pipeline import Input, Pipeline, Stage, blamed
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
 from medseg.steps import Measurement, Postprocessor, Preprocessor, Segmenter, Step, Writer
@@ -52,12 +53,16 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
     )
     for stage in (*pipeline.postprocess, *pipeline.measure):
         _labels_exist(stage, pipeline.labels)
+    writers = [(stage.distribution, stage.name) for stage in pipeline.write]  # however they are spelt
+    for index, stage in enumerate(pipeline.write):
+        if writers.index((stage.distribution, stage.name)) < index:
+            raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
     return pipeline
 
 
 def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
     """The labels of the file, or of the segmenter; where both name them, the file renames the segmenter's."""
-    said, found = file.label_table(), segment.step.labels()
+    said, found = file.label_table(), _announced(segment)
     if said is None and found is None:
         raise PipelineError(f"labels: is missing, and segmenter {segment.name!r} does not name its labels")
     if said is None or found is None:
@@ -69,12 +74,33 @@ def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:
                 f"labels: segmenter {segment.name!r} gives {label.value} ({label.name}) "
                 f"in layer {label.layer}; name it too"
             )
+    for label in said:
+        if label.layer >= found.layers:
+            raise PipelineError(
+                f"labels[{label.value}].layer: segmenter {segment.name!r} gives no layer {label.layer}, "
+                f"its last is {found.layers - 1}"
+            )
     return said
 
 
+def _announced(segment: Stage[Segmenter]) -> LabelTable | None:
+    """The labels a segmenter says it gives; raises PluginError that blames it where it cannot say."""
+    try:
+        with blamed(segment):
+            found: object = segment.step.labels()
+    except UsageError as problem:
+        raise PluginError(f"{segment}: labels(): {problem}") from problem
+    if found is None or isinstance(found, LabelTable):
+        return found
+    raise PluginError(f"{segment}: labels() returned {type(found).__name__}, not a LabelTable")
+
+
 def _labels_exist(stage: Stage[Step], table: LabelTable) -> None:
-    """Refuse a label the pipeline does not have, in a step's parameter `labels` (a tuple of names, or None)."""
-    for name in getattr(stage.step, "labels", None) or ():
+    """Refuse a label the pipeline does not have, in a parameter `labels` that is a tuple of names."""
+    names = getattr(stage.step, "labels", None)
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        return
+    for name in names:
         if name not in table:
             known = [label.name for label in table]
             raise PipelineError(
@@ -125,8 +151,16 @@ def _build(base: type[S], place: str, call: StepCall, catalog: Catalog) -> tuple
         fault = describe(problem, kind)
         joint = "." if problem.errors()[0]["loc"] else ": "
         raise PipelineError(f"{here}{joint}{fault}") from problem
+    except (Exception, SystemExit) as problem:  # a validator of the plugin's
+        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
+        raise PluginError(f"{here}: {entry.origin} failed on its parameters: {reason}") from problem
     assert isinstance(step, base)  # component_class has seen to it
-    full = {**step.model_dump(mode="json", exclude=set(nested)), **nested}
+    default = {  # steps that are the plugin's default have no name that could be written
+        name
+        for name, field in kind.model_fields.items()
+        if name not in nested and _holds_steps(field.annotation) and getattr(step, name)
+    }
+    full = {**step.model_dump(mode="json", exclude={*nested, *default}), **nested}
     return step, entry, {entry.qualified: full}
 
 
@@ -136,25 +170,34 @@ def _resolve(annotation: Any, value: Any, place: str, catalog: Catalog) -> tuple
     Anything that is not typed as a kind of step comes back as the very same object.
     """
     if annotation in _KIND_OF:
-        try:
-            call = _CALL.validate_python(value)
-        except ValidationError as problem:
-            raise PipelineError(f"{place}: {describe(problem, StepCall)}") from problem
-        step, _, written = _build(annotation, place, call, catalog)
+        step, _, written = _build(annotation, place, _call(value, place), catalog)
         return step, written
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if not _holds_steps(annotation):
         return value, value
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _resolve(arguments[0], value, place, catalog)
     if origin in (typing.Union, types.UnionType):
         inner = next(argument for argument in arguments if _holds_steps(argument))
         return (value, value) if value is None else _resolve(inner, value, place, catalog)
-    if origin in (tuple, list) and isinstance(value, list):
-        pairs = [_resolve(arguments[0], item, f"{place}[{n}]", catalog) for n, item in enumerate(value)]
+    if isinstance(value, list) and issubclass(origin, Sequence):
+        one_each = origin is tuple and arguments[-1] is not Ellipsis
+        pairs = [
+            _resolve(arguments[min(n, len(arguments) - 1) if one_each else 0], item, f"{place}[{n}]", catalog)
+            for n, item in enumerate(value)
+        ]
         return [step for step, _ in pairs], [written for _, written in pairs]
-    if origin is dict and isinstance(value, dict):
+    if isinstance(value, dict) and issubclass(origin, Mapping):
         named = {key: _resolve(arguments[1], item, f"{place}.{key}", catalog) for key, item in value.items()}
         return {k: step for k, (step, _) in named.items()}, {k: written for k, (_, written) in named.items()}
     return value, value
+
+
+def _call(value: Any, place: str) -> StepCall:
+    try:
+        return _CALL.validate_python(value)
+    except ValidationError as problem:
+        raise PipelineError(f"{place}: {describe(problem, StepCall)}") from problem
 
 
 def _holds_steps(annotation: Any) -> bool:
@@ -163,7 +206,10 @@ def _holds_steps(annotation: Any) -> bool:
 
 def component_schema(kind: type[Step]) -> dict[str, Any]:
     """JSON Schema of a component's parameters."""
-    schema = kind.model_json_schema()
+    try:
+        schema = kind.model_json_schema()
+    except PydanticUserError as problem:
+        raise PluginError(f"{kind.__name__}: a parameter cannot be written to a file: {problem}") from problem
     schema.pop("title", None)
     return schema
 
@@ -182,13 +228,19 @@ def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
                 parameters = component_schema(component_class(entry))
             except PluginError:
                 continue
-            definitions.update(parameters.pop("$defs", {}))
+            prefix = f"{entry.kind}.{entry.distribution}.{entry.component.name}"
+            inner, parameters = _apart(parameters, prefix)
+            definitions.update(inner)
+            required = bool(parameters.get("required"))
             for name in (entry.component.name, entry.qualified):
-                choices.append({"const": name, "description": entry.component.summary})
+                if not required:
+                    choices.append({"const": name, "description": entry.component.summary})
                 choices.append(
                     {
                         "type": "object",
-                        "properties": {name: parameters},
+                        "properties": {
+                            name: parameters if required else {"anyOf": [parameters, {"type": "null"}]}
+                        },
                         "required": [name],
                         "additionalProperties": False,
                     }
@@ -205,3 +257,26 @@ def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
     description = properties["segment"].get("description", "")
     properties["segment"] = {"$ref": "#/$defs/segmenter", "description": description}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "medseg pipeline"}
+
+
+def _apart(schema: dict[str, Any], prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A component's `$defs` and the rest, so named that two components' models of one name stay apart.
+
+    A parameter typed as a kind of step becomes a reference to all components of that kind.
+    """
+    kinds = {base.__name__: kind for base, kind in _KIND_OF.items()}
+
+    def moved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [moved(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        target = part.get("$ref")
+        if isinstance(target, str):
+            name = target.removeprefix("#/$defs/")
+            return {**part, "$ref": f"#/$defs/{kinds.get(name, f'{prefix}.{name}')}"}
+        return {key: moved(item) for key, item in part.items()}
+
+    own = {name: part for name, part in schema.get("$defs", {}).items() if name not in kinds}
+    rest = {key: part for key, part in schema.items() if key != "$defs"}
+    return {f"{prefix}.{name}": moved(part) for name, part in own.items()}, moved(rest)

@@ -160,10 +160,12 @@ class PipelineFile(Strict):
     postprocess: tuple[Call, ...] = ()
     """Steps that improve the labels on the native grid, in order."""
 
-    measure: tuple[Call, ...] = (StepCall(name="volumes"),)
+    measure: tuple[Call, ...] = (StepCall(name="medseg/volumes"),)
     """Measurements to take."""
 
-    write: tuple[Call, ...] = tuple(StepCall(name=name) for name in ("nifti", "csv", "json", "preview"))
+    write: tuple[Call, ...] = tuple(
+        StepCall(name=f"medseg/{name}") for name in ("nifti", "csv", "json", "preview")
+    )
     """Files to write."""
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
 from medseg.volume import Volume
 
-__all__ = ["Input", "Pipeline", "Stage", "Watch", "walk", "write"]
+__all__ = ["Input", "Pipeline", "Stage", "Watch", "blamed", "lack", "walk", "write"]
 
 S_co = TypeVar("S_co", bound=Step, covariant=True)
 
@@ -70,8 +70,15 @@ class Pipeline:
     @property
     def wanted(self) -> Wanted:
         """What must be kept of the prediction: the union of what measurements and writers declare."""
-        declared = [measure.step.wants for measure in self.measure] + [write.step.wants for write in self.write]
-        return reduce(Wanted.__or__, declared, Wanted())
+        return reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), Wanted())
+
+
+def _wants(stage: Stage[Any]) -> Wanted:
+    with blamed(stage):
+        declared: object = stage.step.wants
+        if not isinstance(declared, Wanted):
+            raise PluginError(f"wants {type(declared).__name__}, not a Wanted")
+        return declared
 
 
 Watch = Callable[[Stage[Step]], AbstractContextManager[None]]
@@ -91,11 +98,12 @@ def walk(
         with watch(stage), blamed(stage):
             prepared = Preprocessor.check(stage.step(prepared))
 
+    wanted = pipeline.wanted
     with watch(pipeline.segment), blamed(pipeline.segment):
-        returned = predictor(prepared, onto=volume.grid, wanted=pipeline.wanted)
-        prediction = Predictor.check(returned, onto=volume.grid)
+        returned = predictor(prepared, onto=volume.grid, wanted=wanted)
+        prediction = Predictor.check(returned, onto=volume.grid, labels=pipeline.labels)
 
-    segmentation = prediction.segmentation.replace(labels=pipeline.labels)
+    segmentation = prediction.segmentation
     for improve in pipeline.postprocess:
         with watch(improve), blamed(improve):
             segmentation = Postprocessor.check(improve.step(segmentation, volume), onto=volume.grid)
@@ -112,10 +120,16 @@ def write(pipeline: Pipeline, result: Result, folder: Path, *, watch: Watch = un
     """Let every writer of the pipeline that can write this result do so; return the files."""
     paths: list[Path] = []
     for stage in pipeline.write:
-        if stage.step.needs(result.volume) is None:
+        if lack(stage, result.volume) is None:
             with watch(stage), blamed(stage):
-                paths.extend(Writer.check(stage.step(result, folder), folder=folder))
+                paths.extend(Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths)))
     return tuple(paths)
+
+
+def lack(stage: Stage[Writer], volume: Volume) -> str | None:
+    """What this volume lacks for a writer; None where nothing lacks."""
+    with blamed(stage):
+        return stage.step.needs(volume)
 
 
 @contextmanager
@@ -130,9 +144,9 @@ def blamed(stage: Stage[Step]) -> Iterator[None]:
     except (MedsegError, MemoryError) as problem:
         problem.add_note(str(stage))
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         if stage.distribution == "medseg":
             problem.add_note(str(stage))
             raise
-        reason = " ".join(str(problem).split())
-        raise PluginError(f"{stage} failed: {type(problem).__name__}: {reason}") from problem
+        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
+        raise PluginError(f"{stage} failed: {reason}") from problem

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError
-from medseg.segmentation import Segmentation
+from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid, Volume, read_only
 
 __all__ = [
@@ -114,6 +114,18 @@ class Prediction:
     soft_ml: Mapping[str, float] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
+
+    def renamed(self, labels: LabelTable) -> Prediction:
+        """The same under the names of another table; raises UsageError where that lacks a label."""
+        found = self.segmentation.renamed(labels)
+        names = {(label.value, label.layer): label.name for label in labels}
+        soft = {names[old.value, old.layer]: self.soft_ml.get(old.name) for old in self.segmentation.labels}
+        return replace(
+            self,
+            segmentation=found,
+            members=tuple(member.renamed(labels) for member in self.members),
+            soft_ml={name: ml for name, ml in soft.items() if ml is not None},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,6 +158,17 @@ class Segmentation:
         layer[inside] = wanted.value
         return replace(self, array=array)
 
+    def renamed(self, labels: LabelTable) -> Segmentation:
+        """The same array under the names of another table, which must know every value of this one."""
+        names = {(label.value, label.layer): label.name for label in labels}
+        new: dict[str, str] = {}
+        for old in self.labels:
+            if (old.value, old.layer) not in names:
+                raise UsageError(f"no label is named for {old.value} ({old.name!r}) in layer {old.layer}")
+            new[old.name] = names[old.value, old.layer]
+        objects = tuple(replace(thing, label=new.get(thing.label, thing.label)) for thing in self.objects)
+        return replace(self, labels=labels, objects=objects)
+
     def onto(self, grid: Grid) -> Segmentation:
         """The same labels at the voxels of another grid: nearest; outside this grid is background."""
         if grid.same_as(self.grid):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from medseg.assemble import assemble
-from medseg.errors import MedsegError, PipelineError, ResourceError
+from medseg.errors import PipelineError, PluginError, ResourceError
 from medseg.io.atomic import staged_folder
 from medseg.model import Model, find_model
-from medseg.pipeline import Pipeline, Stage, walk, write
+from medseg.pipeline import Pipeline, Stage, blamed, lack, walk, write
 from medseg.plugin.catalog import Catalog, discover
-from medseg.prediction import Resources, Result
+from medseg.prediction import Plan, Resources, Result
 from medseg.run.inputs import Image, case_id, join, match, read_inputs
 from medseg.run.provenance import Journal, Listener, describe_input, provenance, sha256_of, write_run_json
 from medseg.steps import Predictor, Step
@@ -120,7 +120,9 @@ class _Case:
     def _publish(self, result: Result, record: dict[str, Any], folder: Path) -> Result:
         """Write every file, `run.json` last."""
         record["left_out"] = {
-            stage.name: lack for stage in self.pipeline.write if (lack := stage.step.needs(result.volume))
+            stage.name: missing
+            for stage in self.pipeline.write
+            if (missing := lack(stage, result.volume)) is not None
         }
         paths = write(self.pipeline, result, folder, watch=self._watch)
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
@@ -136,18 +138,20 @@ class _Case:
     @contextmanager
     def _opened(self) -> Iterator[Predictor]:
         """Open the segmenter, once; a failure to do so names its plugin."""
-        stage = self.pipeline.segment
-        try:
-            opened = stage.step.open(self.resources)
-        except MedsegError as problem:
-            problem.add_note(str(stage))
-            raise
-        with opened as predictor:
+        with ExitStack() as stack:
+            with blamed(self.pipeline.segment):
+                predictor = stack.enter_context(self.pipeline.segment.step.open(self.resources))
+                if not isinstance(predictor, Predictor):
+                    raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
             yield predictor
 
     def _afford(self, predictor: Predictor, volume: Volume) -> None:
         """Refuse before the work begins what the machine's or the user's memory cannot hold."""
-        plan = predictor.plan(volume.grid, onto=volume.grid, wanted=self.pipeline.wanted)
+        wanted = self.pipeline.wanted
+        with blamed(self.pipeline.segment):
+            plan = predictor.plan(volume.grid, onto=volume.grid, wanted=wanted)
+            if not isinstance(plan, Plan):
+                raise PluginError(f"plan() returned {type(plan).__name__}, not a Plan")
         limit = self.resources.max_memory_bytes or _available_bytes()
         if limit is not None and plan.peak_bytes > limit:
             raise ResourceError(

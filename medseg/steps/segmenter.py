@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import PluginError
+from medseg.errors import PluginError, UsageError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps.step import Step
@@ -30,8 +30,11 @@ class Predictor(ABC):
         """Segment `volume` (as preprocessed) and return labels on the native grid `onto`."""
 
     @staticmethod
-    def check(returned: object, *, onto: Grid) -> Prediction:
-        """Hold what came back against the contract; raises PluginError with what is wrong."""
+    def check(returned: object, *, onto: Grid, labels: LabelTable | None = None) -> Prediction:
+        """Hold what came back against the contract; raises PluginError with what is wrong.
+
+        With `labels`, give it back under the names of that table, which must know all of its labels.
+        """
         if not isinstance(returned, Prediction):
             raise PluginError(f"returned {type(returned).__name__}, not a Prediction")
         for segmentation in (returned.segmentation, *returned.members):
@@ -45,7 +48,10 @@ class Predictor(ABC):
                 raise PluginError(
                     f"returned a soft volume of {ml} mL for {label!r}; name a label and a finite volume"
                 )
-        return returned
+        try:
+            return returned if labels is None else returned.renamed(labels)
+        except UsageError as problem:
+            raise PluginError(f"returned labels that were not announced: {problem}") from problem
 
 
 class Segmenter(Step, ABC):

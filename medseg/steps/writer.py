@@ -1,7 +1,7 @@
 """Files from a finished case."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from medseg.errors import PluginError
@@ -33,8 +33,11 @@ class Writer(Step, ABC):
         """Write plainly into `folder` and yield the paths written."""
 
     @staticmethod
-    def check(returned: object, *, folder: Path) -> tuple[Path, ...]:
-        """Hold what came back against the contract; raises PluginError with what is wrong."""
+    def check(returned: object, *, folder: Path, taken: Collection[Path] = ()) -> tuple[Path, ...]:
+        """Hold what came back against the contract; raises PluginError with what is wrong.
+
+        `taken` are the files of writers before this one, which it must leave alone.
+        """
         if not isinstance(returned, Iterable):
             raise PluginError(f"returned {type(returned).__name__}, not paths")
         paths = tuple(returned)
@@ -45,4 +48,6 @@ class Writer(Step, ABC):
                 raise PluginError(f"reported {path.name!r}, which it did not write")
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise PluginError(f"reported {str(path)!r}, which is not in the folder it was given")
+            if path in taken:
+                raise PluginError(f"reported {path.name!r}, which another writer wrote before it")
         return paths

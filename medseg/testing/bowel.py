@@ -1,5 +1,7 @@
 """Stomach and bowel: walled tubes with fluid, stool and gas that rises to the front."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,22 +15,23 @@ __all__ = ["paint_colon", "paint_small_bowel", "paint_stomach"]
 Path = NDArray[np.float64]
 
 
-def _paint_hollow(
-    canvas: Canvas,
-    region: Region,
-    shape: Field,
-    *,
-    wall_mm: float,
-    gas: Field,
-    values: tuple[float | Field, float, float],
-) -> None:
-    """Paint gas, content and wall of a hollow organ, in this order; `values`: HU of content, gas, wall."""
-    p = region.points
-    shape = np.maximum(shape, np.maximum(cavity(p, -2.0), below_diaphragm(p) + 3.0))
-    content, air, wall = values
-    canvas.paint(region, np.maximum(shape + wall_mm, gas), air, OTHER)
-    canvas.paint(region, shape + wall_mm, content, OTHER)
-    canvas.paint(region, shape, wall, OTHER)
+class Hollow(NamedTuple):
+    """A hollow organ: its outside, where gas is, the HU of what else it holds, and how thick its wall is."""
+
+    outside: Field
+    gas: Field
+    content: float | Field
+    wall_mm: float
+
+
+def _paint_hollow(canvas: Canvas, region: Region, organ: Hollow, patient: Patient) -> None:
+    """Paint gas, content and wall, in this order, as far as they lie in the abdomen."""
+    p, hu = region.points, patient.hu
+    outside = np.maximum(organ.outside, np.maximum(cavity(p, -2.0), below_diaphragm(p) + 3.0))
+    lumen = outside + organ.wall_mm
+    canvas.paint(region, np.maximum(lumen, organ.gas), hu["gas"], OTHER)
+    canvas.paint(region, lumen, organ.content, OTHER)
+    canvas.paint(region, outside, hu["bowel wall"], OTHER)
 
 
 def paint_stomach(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
@@ -41,8 +44,7 @@ def paint_stomach(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
     region = canvas.region((-125, -60, -45), (60, 95, 130))
     hu = patient.hu
     level = between(rng, 22, 42) - region.points.y  # fluid lies behind, gas in front: the patient is supine
-    values = (hu["chyme"], hu["gas"], hu["bowel wall"])
-    _paint_hollow(canvas, region, tube(region.points, path), wall_mm=4.0, gas=level, values=values)
+    _paint_hollow(canvas, region, Hollow(tube(region.points, path), level, hu["chyme"], 4.0), patient)
     duodenum = np.array(
         [
             [22, 46, 6, 11],
@@ -53,9 +55,8 @@ def paint_stomach(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
             [-24, 14, -30, 10],
         ]
     )
-    _paint_hollow(
-        canvas, region, tube(region.points, duodenum), wall_mm=2.6, gas=50.0 - region.points.y, values=values
-    )
+    bubble = 50.0 - region.points.y
+    _paint_hollow(canvas, region, Hollow(tube(region.points, duodenum), bubble, hu["chyme"], 2.6), patient)
 
 
 def paint_colon(canvas: Canvas, patient: Patient, rng: np.random.Generator, grain: Field) -> None:
@@ -84,9 +85,7 @@ def paint_colon(canvas: Canvas, patient: Patient, rng: np.random.Generator, grai
         gas = middle + 6.0 * grain[region.window] - p.y
         shape = tube(p, scaled)
         shape = shape + haustra * smooth_step(-shape, -8.0, 0.0)
-        _paint_hollow(
-            canvas, region, shape, wall_mm=2.4, gas=gas, values=(stool, hu["gas"], hu["bowel wall"])
-        )
+        _paint_hollow(canvas, region, Hollow(shape, gas, stool, 2.4), patient)
 
 
 def paint_small_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
@@ -98,8 +97,8 @@ def paint_small_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generator
         high = path[:, :3].max(axis=0) + 26
         region = canvas.region((*low.tolist(),), (*high.tolist(),))
         gas = between(rng, 48, 80) - region.points.y
-        values = (hu["chyme"] + between(rng, -8, 20), hu["gas"], hu["bowel wall"])
-        _paint_hollow(canvas, region, tube(region.points, path), wall_mm=2.4, gas=gas, values=values)
+        chyme = hu["chyme"] + between(rng, -8, 20)
+        _paint_hollow(canvas, region, Hollow(tube(region.points, path), gas, chyme, 2.4), patient)
 
 
 def _loop(rng: np.random.Generator, x: float, z: float) -> Path:

@@ -27,6 +27,40 @@ __all__ = ["main", "sample_phantom", "write_sample_data"]
 SEED = 3
 INTERCEPT = -1024
 DATE, TIME = "20200102", "120000"
+SHARED: dict[str, Any] = {  # what all slices say of patient, study, series and pixels
+    "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+    "PatientName": "PHANTOM^ABDOMEN",
+    "PatientID": "MEDSEG-PHANTOM-1",
+    "PatientBirthDate": "",
+    "PatientSex": "O",
+    "PositionReferenceIndicator": "",
+    "StudyID": "1",
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "SeriesNumber": 1,
+    "AcquisitionNumber": 1,
+    "StudyDescription": "Synthetic phantom",
+    "SeriesDescription": "Abdomen portal venous 5 mm",
+    "BodyPartExamined": "ABDOMEN",
+    "Modality": "CT",
+    "Manufacturer": "medseg",
+    "ManufacturerModelName": "analytic phantom",
+    "PatientPosition": "HFS",
+    "KVP": "120",
+    "ContrastBolusAgent": "simulated iodine",
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 12,
+    "HighBit": 11,
+    "PixelRepresentation": 0,
+    "RescaleIntercept": str(INTERCEPT),
+    "RescaleSlope": "1",
+    "RescaleType": "HU",
+    "WindowCenter": "50",
+    "WindowWidth": "400",
+    "LossyImageCompression": "00",
+}
 
 
 @cache
@@ -126,46 +160,11 @@ def _study() -> "Dataset":
     """What all slices share."""
     from pydicom.dataset import Dataset
 
-    shared = {
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "PatientName": "PHANTOM^ABDOMEN",
-        "PatientID": "MEDSEG-PHANTOM-1",
-        "PatientBirthDate": "",
-        "PatientSex": "O",
-        "StudyInstanceUID": _uid("study"),
-        "SeriesInstanceUID": _uid("series"),
-        "FrameOfReferenceUID": _uid("frame of reference"),
-        "PositionReferenceIndicator": "",
-        "StudyID": "1",
-        "AccessionNumber": "",
-        "ReferringPhysicianName": "",
-        "SeriesNumber": 1,
-        "AcquisitionNumber": 1,
-        "StudyDescription": "Synthetic phantom",
-        "SeriesDescription": "Abdomen portal venous 5 mm",
-        "BodyPartExamined": "ABDOMEN",
-        "Modality": "CT",
-        "Manufacturer": "medseg",
-        "ManufacturerModelName": "analytic phantom",
-        "PatientPosition": "HFS",
-        "KVP": "120",
-        "ContrastBolusAgent": "simulated iodine",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 12,
-        "HighBit": 11,
-        "PixelRepresentation": 0,
-        "RescaleIntercept": str(INTERCEPT),
-        "RescaleSlope": "1",
-        "RescaleType": "HU",
-        "WindowCenter": "50",
-        "WindowWidth": "400",
-        "LossyImageCompression": "00",
-    }
     dataset = Dataset()
-    for keyword, value in shared.items():
+    for keyword, value in SHARED.items():
         setattr(dataset, keyword, value)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(dataset, keyword, _uid(keyword))
     for event in ("InstanceCreation", "Study", "Series", "Acquisition", "Content"):
         setattr(dataset, f"{event}Date", DATE)
         setattr(dataset, f"{event}Time", TIME)

@@ -233,9 +233,9 @@ def _paint_layers(canvas: Canvas, region: Region, patient: Patient, wall: Field,
     flank = (
         smooth_step(np.abs(p.x), 62.0, 90.0) * smooth_step(p.y, -60.0, -30.0) * smooth_step(-p.z, -60.0, 0.0)
     )
-    midline = smooth_step(-np.abs(p.x), -7.0, -2.0) * smooth_step(p.y, 0.0, 20.0)
+    midline = smooth_step(-np.abs(p.x), -6.0, -1.5) * smooth_step(p.y, 0.0, 20.0)
     beside = smooth_step(-np.abs(np.abs(p.x) - 68.0), -8.0, -2.0) * smooth_step(p.y, 0.0, 20.0)
-    fatty = np.clip(seam * flank * 0.75 + midline * 0.9 + beside * 0.4, 0.0, 1.0)
+    fatty = np.clip(seam * flank * 0.75 + midline * 0.5 + beside * 0.4, 0.0, 1.0)
     inside = fraction_inside(wall)
     hu = patient.hu["muscle"] * (1.0 + 0.06 * grain)
     canvas.fill(region, inside * (1.0 - fatty), hu, MUSCLE)

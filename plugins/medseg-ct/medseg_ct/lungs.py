@@ -14,7 +14,8 @@ GAS_HU = (
 CORE_MM = 4.0  # away from walls, where block means are free of partial volume
 CUT_ML = 5.0  # a lung base cut by the upper face of the image may be this small
 WHOLE_ML = 100.0  # a lung not cut by it is larger
-AIRWAY_CM2 = 8.0  # a windpipe's section is 1 to 5 cm2
+AIRWAY_CM2 = (0.3, 8.0)  # sections of main bronchus and windpipe are 1 to 5 cm2
+AIRWAY_ASIDE_MM = 40.0
 VESSEL_MM = 6.0  # vessels inside the lung are closed over up to this half-width
 BOTH_SIDES = 0.12  # a piece with more than this share on each side of the middle is two lungs touching
 
@@ -29,7 +30,8 @@ def find_lungs(
     none.
     """
     air = body & (hu < highest_hu)
-    air &= ~_airway(air, hu, spacing)
+    airway = _airway(air, hu, spacing, middle)
+    air &= ~airway
     found, counts = components(_separated(air, spacing))
     voxel_ml = float(np.prod(spacing)) / 1000
     top = np.unique(found[:, :, -1])
@@ -44,7 +46,7 @@ def find_lungs(
         return np.zeros(hu.shape, np.uint8)
     lung = dilated(lung, 1.8 * max(spacing), spacing) & air  # what the separation took from the rim
     sides = _sides(lung, spacing, middle)
-    return _with_vessels(sides, body, spacing)
+    return _with_vessels(sides, body & ~airway, spacing)
 
 
 def _separated(air: Mask, spacing: Spacing) -> Mask:
@@ -59,32 +61,43 @@ def _aerated(hu: NDArray[np.float32], piece: Mask, core: Mask) -> bool:
     return GAS_HU < median < -550 and float((inside < GAS_HU).mean()) < 0.4
 
 
-def _airway(air: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
-    """The windpipe and main bronchi: a gas-dark spot followed downwards until it opens into lung.
+def _airway(air: Mask, hu: NDArray[np.float32], spacing: Spacing, middle: float) -> Mask:
+    """The windpipe and main bronchi: a gas-dark spot near the midline, followed down while it stays small.
 
-    Works slice by slice from the top; a spot belongs to the airway when it is small, dark at its centre and
-    overlaps the airway above, or, where the airway is not yet found, lies between other tissue by itself.
+    It starts where the spot lies in other tissue by itself and not in lung, as a bulla would.
     """
     import cc3d
 
     area_cm2 = spacing[0] * spacing[1] / 100
+    flat = in_plane(spacing)
+    gas = air & (hu < GAS_HU + 10)
     airway = np.zeros_like(air)
     above = np.zeros(air.shape[:2], bool)
-    for k in range(air.shape[2] - 1, -1, -1):
+    for k in np.flatnonzero(gas.any(axis=(0, 1)))[::-1]:
         spots, n = cc3d.connected_components(
-            np.ascontiguousarray(air[:, :, k]), connectivity=8, return_N=True
+            np.ascontiguousarray(gas[:, :, k]), connectivity=8, return_N=True
         )
         sizes = np.bincount(spots.ravel(), minlength=n + 1) * area_cm2
+        sizes[0] = 0
         now = np.zeros_like(above)
-        for spot in range(1, n + 1):
+        for spot in np.flatnonzero((sizes > AIRWAY_CM2[0]) & (sizes < AIRWAY_CM2[1])):
             where = spots == spot
-            dark = float(hu[:, :, k][where].min()) < GAS_HU + 40
-            follows = not above.any() or bool((where & above).any())
-            if sizes[spot] < AIRWAY_CM2 and dark and follows:
+            follows = bool((where & above).any())
+            if follows or (not above.any() and _alone(where, air[:, :, k], flat, middle)):
                 now |= where
         airway[:, :, k] = now
-        above = now if now.any() else above & False
-    return airway
+        above = now
+    return dilated(airway, 1.5 * max(spacing[:2]), flat) & air
+
+
+def _alone(spot: Mask, air: Mask, spacing: Spacing, middle: float) -> bool:
+    """Whether a spot of one slice lies near the midline with tissue, not lung, around it."""
+    if abs(float(np.nonzero(spot)[0].mean()) - middle) * spacing[0] > AIRWAY_ASIDE_MM:
+        return False
+    near = (
+        dilated(spot[:, :, None], 10.0, spacing)[:, :, 0] & ~dilated(spot[:, :, None], 4.0, spacing)[:, :, 0]
+    )
+    return float(air[near].mean()) < 0.4 if near.any() else False
 
 
 def _sides(lung: Mask, spacing: Spacing, middle: float) -> NDArray[np.uint8]:

@@ -38,6 +38,7 @@ SURE, RIM = 1, 2
 SMOOTH_MM = (
     0.8  # of the slab in which fat and muscle are told apart: noise of thin slices exceeds their distance
 )
+BLOCK_BYTES, SLAB_BYTES = 80, 30  # measured, per block and per voxel of a slab
 SLAB = 16  # slices held at once while voxels are told apart
 
 
@@ -93,12 +94,16 @@ class TissuePredictor(Predictor):
         self.resources = resources
 
     def plan(self, grid: Grid, *, onto: Grid, wanted: Wanted) -> Plan:
-        """Memory for the labels on both grids, the image turned to RAS, and the work on blocks."""
+        """Memory beyond the volume itself: its copy in RAS order, labels on both grids, blocks and a slab."""
         voxels = int(np.prod(grid.shape, dtype=np.int64))
         placed = int(np.prod(onto.shape, dtype=np.int64))
-        blocks = int(np.prod(Blocks.of(grid.shape, grid.spacing).count, dtype=np.int64))
+        upright = grid.reoriented("RAS")
+        blocks = int(np.prod(Blocks.of(upright.shape, upright.spacing).count, dtype=np.int64))
+        slab = min(SLAB, upright.shape[2]) * upright.shape[0] * upright.shape[1]
+        layers = LABELS.layers
+        peak = voxels * (4 + layers) + placed * layers + blocks * BLOCK_BYTES + slab * SLAB_BYTES
         return Plan(
-            device="cpu", peak_bytes=voxels * 6 + placed * 2 + blocks * 60, strategy="rules on blocks"
+            device="cpu", peak_bytes=peak, strategy=f"rules on {blocks} blocks, {SLAB} slices at once"
         )
 
     def __call__(self, volume: Volume, *, onto: Grid, wanted: Wanted) -> Prediction:

@@ -42,6 +42,10 @@ def ellipse(points: NDArray[np.float64], centre: tuple[float, ...], radii: tuple
     return np.asarray((((points[..., :axes] - centre) / radii) ** 2).sum(-1) <= 1)
 
 
+def world_points(grid: Grid) -> NDArray[np.float64]:
+    return grid.to_world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+
+
 def torso(spacing: tuple[float, float, float], *, lungs: bool = True) -> tuple[Volume, dict[str, Mask]]:
     """Nested elliptic cylinders along z, lungs as ellipsoids, a spine with cortex, a table behind."""
     size = (400.0, 320.0, 180.0)
@@ -49,7 +53,7 @@ def torso(spacing: tuple[float, float, float], *, lungs: bool = True) -> tuple[V
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * s for n, s in zip(shape, spacing, strict=True)]
     grid = Grid((shape[0], shape[1], shape[2]), affine)
-    points = grid.to_world(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1))
+    points = world_points(grid)
     body = ellipse(points, (0, 0), (160, 115))
     inner = ellipse(points, (0, 0), (140, 95))
     cavity = ellipse(points, (0, 0), (122, 77))
@@ -92,12 +96,42 @@ def test_the_right_lung_is_on_the_side_towards_which_x_grows() -> None:
     assert np.nonzero(found.mask("left lung"))[0].max() < middle
 
 
+def test_touching_lungs_are_parted_and_the_windpipe_is_left_out() -> None:
+    volume, truth = torso((2.0, 2.0, 3.0), lungs=False)
+    points = world_points(volume.grid)
+    right = ellipse(points, (60, 8, -20), (63, 45, 90)) & ~truth["bone"]
+    left = ellipse(points, (-62, 8, -20), (63, 45, 90)) & ~truth["bone"]
+    bronchi = ellipse(points[..., 1:], (20, 10), (7, 7)) & (np.abs(points[..., 0]) < 40)
+    airway = ellipse(points, (0, 20), (9, 9)) & (points[..., 2] > 10) | bronchi
+    hu = volume.array.astype(np.float32)
+    hu[0][ellipse(points, (0, 10), (28, 50)) & truth["visceral fat"]] = 40
+    hu[0][right | left] = -860
+    hu[0][airway] = -1000
+    hu += np.random.default_rng(0).normal(0, 20, hu.shape).astype(np.float32)
+    found = segment(volume.replace(array=hu))
+    assert (right & left).any()  # they touch
+    assert dice(found.mask("right lung"), right & ~airway) > 0.985
+    assert dice(found.mask("left lung"), left & ~airway) > 0.985
+    lungs = found.mask("left lung") | found.mask("right lung")
+    assert lungs[airway & ~right & ~left].mean() < 0.15
+
+
+def test_a_table_pressed_flat_against_the_back_is_taken_off() -> None:
+    volume, truth = torso((2.0, 2.0, 3.0))
+    points = world_points(volume.grid)
+    body = truth["body"] & (points[..., 1] >= -100)
+    hu = volume.array.copy()
+    hu[0][points[..., 1] < -100] = -1000
+    hu[0][(points[..., 1] < -100) & (points[..., 1] > -107) & (np.abs(points[..., 0]) < 180)] = -100
+    found = segment(volume.replace(array=hu)).mask("body")
+    assert (found & ~body).sum() < 0.002 * body.sum()
+    assert dice(found, body) > 0.998
+
+
 def test_a_torso_without_lungs_has_none_even_with_gas_in_the_bowel() -> None:
     volume, _ = torso((3.0, 3.0, 3.0), lungs=False)
     hu = volume.array.copy()
-    points = volume.grid.to_world(
-        np.stack(np.meshgrid(*map(np.arange, volume.grid.shape), indexing="ij"), axis=-1)
-    )
+    points = world_points(volume.grid)
     hu[0][ellipse(points, (40, 20, 60), (30, 30, 60))] = -990  # more than 200 mL, cut by the upper face
     found = segment(volume.replace(array=hu))
     assert not found.mask("left lung").any()
@@ -201,7 +235,9 @@ def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(real_data: Pat
     assert scores["right lung"] > 0.93
     muscle = found.mask("muscle")
     assert muscle[np.isin(silver, (80, 81, 82, 83, 84, 85, 86, 87, 88, 89))].mean() > 0.9
-    assert muscle[np.isin(silver, (1, 2, 3, 5, 6, 18, 21, 52, 63))].mean() < 0.05
+    assert (
+        muscle[np.isin(silver, (1, 2, 3, 5, 6, 18, 21, 52, 63))].mean() < 0.05
+    )  # liver, kidneys, spleen, stomach, bowel, bladder, aorta, vena cava
 
 
 def test_body_composition_of_a_real_ct_agrees_with_a_trained_network(real_data: Path) -> None:

@@ -175,9 +175,7 @@ def _resolve(annotation: Any, value: Any, place: str, catalog: Catalog) -> tuple
     if not _holds_steps(annotation):
         return value, value
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return _resolve(arguments[0], value, place, catalog)
-    if origin in (typing.Union, types.UnionType):
+    if origin in (typing.Union, types.UnionType, Annotated):
         inner = next(argument for argument in arguments if _holds_steps(argument))
         return (value, value) if value is None else _resolve(inner, value, place, catalog)
     if isinstance(value, list) and issubclass(origin, Sequence):

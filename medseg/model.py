@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medseg.config import PipelineFile, describe, load_yaml, read_pipeline
 from medseg.errors import ModelError, PipelineError, did_you_mean
-from medseg.plugin.catalog import Catalog, Entry
+from medseg.plugin.catalog import Catalog, Entry, normalised
 
 __all__ = ["Card", "Model", "find_model", "installed_models"]
 
@@ -86,14 +86,16 @@ def find_model(name: str | Path, catalog: Catalog) -> Model:
     there is no such model, PipelineError where its pipeline is wrong.
     """
     text = str(name)
-    entries = [entry for entry in catalog.of_kind("model") if text in (entry.component.name, entry.qualified)]
-    if entries:
+    if any(entry.answers_to(text) for entry in catalog.of_kind("model")):
         return _installed(catalog.find("model", text))
     path = Path(name)
-    if path.is_dir():
-        return _folder(path, path.resolve().name)
-    if path.is_file():
-        return _lone(path)
+    try:
+        if path.is_dir():
+            return _folder(path, path.resolve().name)
+        if path.is_file():
+            return _lone(path)
+    except OSError as problem:  # no permission, or a name that no file system takes
+        raise ModelError(f"{text[:200]}: cannot be read: {problem.strerror}") from problem
     if path.suffix in (".yaml", ".yml") or (len(path.parts) > 1 and not _looks_qualified(text, catalog)):
         raise ModelError(f"{text}: no such file or folder")
     try:
@@ -118,7 +120,7 @@ def installed_models(catalog: Catalog) -> tuple[Model | tuple[Entry, str], ...]:
 
 def _looks_qualified(text: str, catalog: Catalog) -> bool:
     """Whether the text before a slash is a distribution that is installed here."""
-    return text.partition("/")[0] in {entry.distribution for entry in catalog.entries}
+    return normalised(text.partition("/")[0]) in {normalised(entry.distribution) for entry in catalog.entries}
 
 
 def _installed(entry: Entry) -> Model:

@@ -25,8 +25,8 @@ from medseg.assemble import assemble, component_class, component_schema
 from medseg.config import describe
 from medseg.errors import InputError, MedsegError, PipelineError, PluginError
 from medseg.model import find_model
-from medseg.plugin.catalog import Catalog, Entry, Fault, discover
-from medseg.prediction import Prediction, Resources, Result, Wanted
+from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
+from medseg.prediction import Plan, Prediction, Resources, Result, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
 from medseg.volume import Grid, Volume
@@ -63,11 +63,15 @@ def check_plugins(catalog: Catalog, distribution: str | None = None) -> tuple[Fi
 
     Raises PipelineError where the distribution offers nothing.
     """
-    faults = [fault for fault in catalog.faults if distribution in (None, fault.distribution)]
-    entries = [entry for entry in catalog.entries if distribution in (None, entry.distribution)]
+    faults = [fault for fault in catalog.faults if _is(fault, distribution)]
+    entries = [entry for entry in catalog.entries if _is(entry, distribution)]
     if not faults and not entries:
         raise PipelineError(f"no installed distribution called {distribution!r} offers medseg plugins")
     return (*map(_faulty, faults), *(_checked(entry, catalog) for entry in entries))
+
+
+def _is(found: Fault | Entry, distribution: str | None) -> bool:
+    return distribution is None or normalised(found.distribution) == normalised(distribution)
 
 
 def _faulty(fault: Fault) -> Finding:
@@ -83,8 +87,8 @@ def _checked(entry: Entry, catalog: Catalog) -> Finding:
         cause = problem.__cause__
         trace = "" if cause is None else "".join(traceback.format_exception(cause))
         return Finding(what, " ".join(str(problem).split()), trace)
-    except Exception as problem:  # noqa: BLE001 - foreign code runs here
-        reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 - foreign code runs here
+        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
         return Finding(what, f"raised {reason}", "".join(traceback.format_exception(problem)))
     return Finding(what, note=note)
 
@@ -103,6 +107,8 @@ def _check_component(entry: Entry) -> str:
     bare = [name for name, field in kind.model_fields.items() if not field.description]
     if bare:
         raise PluginError(f"parameters without a docstring under them: {', '.join(bare)}")
+    if not kind.model_config.get("frozen") or kind.model_config.get("extra") != "forbid":
+        raise PluginError("its model_config lets parameters change, or takes unknown ones without a word")
     component_schema(kind)
     needed = [name for name, field in kind.model_fields.items() if field.is_required()]
     if needed:
@@ -140,6 +146,11 @@ def _twice(call: Callable[[], Any], *arrays: np.ndarray[Any, Any]) -> tuple[Any,
     return results
 
 
+def _check_wants(declared: object) -> None:
+    if not isinstance(declared, Wanted):
+        raise PluginError(f"wants {type(declared).__name__}, not a Wanted")
+
+
 def _run_preprocessor(step: Step) -> str:
     assert isinstance(step, Preprocessor)
     volume, _ = _image()
@@ -159,8 +170,15 @@ def _run_segmenter(step: Step) -> str:
         with step.open(Resources()) as predictor:
             if not isinstance(predictor, Predictor):
                 raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
-            predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted())
-            Predictor.check(predictor(volume, onto=volume.grid, wanted=Wanted()), onto=volume.grid)
+            plan: object = predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted())
+            if not isinstance(plan, Plan):
+                raise PluginError(f"plan() returned {type(plan).__name__}, not a Plan")
+            _twice(
+                lambda: Predictor.check(
+                    predictor(volume, onto=volume.grid, wanted=Wanted()), onto=volume.grid, labels=labels
+                ),
+                volume.array,
+            )
     except InputError as refusal:
         return f"refused the test image: {refusal}"
     return ""
@@ -181,6 +199,7 @@ def _run_postprocessor(step: Step) -> str:
 
 def _run_measurement(step: Step) -> str:
     assert isinstance(step, Measurement)
+    _check_wants(step.wants)
     volume, segmentation = _image()
     prediction = Prediction(segmentation=segmentation)
     first, second = _twice(
@@ -195,6 +214,7 @@ def _run_measurement(step: Step) -> str:
 
 def _run_writer(step: Step) -> str:
     assert isinstance(step, Writer)
+    _check_wants(step.wants)
     volume, segmentation = _image()
     lack = step.needs(volume)
     if lack is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def cli() -> str:
     """Every command with its help text."""
-    parts = ["# Command line", "Results go to stdout, progress and errors to stderr. What can go wrong: [Errors](errors.md)."]
+    parts = [
+        "# Command line",
+        "Results go to stdout, progress and errors to stderr. What can go wrong: [Errors](errors.md).",
+    ]
     for path, command in _commands(command_line, "medseg"):
         context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
         parts += [f"## `{path}`", f"```text\n{command.get_help(context).strip()}\n```"]
@@ -61,7 +65,8 @@ def pipeline_file() -> str:
     definitions = schema.get("$defs", {})
     parts = [
         "# Pipeline file",
-        "YAML, data only: no expressions, no Python names, no aliases. A step is `name` or `name: {parameters}`. "
+        "YAML, data only: no expressions, no Python names, no aliases. "
+        "A step is `name` or `name: {parameters}`. "
         "`medseg pipelines check FILE` finds every wrong name and parameter without reading an image; "
         "`medseg pipelines schema` prints a JSON Schema for editors.",
         _table(schema),
@@ -73,7 +78,11 @@ def pipeline_file() -> str:
 
 def components() -> str:
     """Every installed component with its parameters."""
-    parts = ["# Components", "What the built-in plugins and those in `plugins/` offer. `medseg plugins show NAME` prints the same."]
+    parts = [
+        "# Components",
+        "What the built-in plugins and those in `plugins/` offer. "
+        "`medseg plugins show NAME` prints the same.",
+    ]
     catalog = discover()
     for kind in KINDS.values():
         parts.append(f"## {kind.capitalize()}s")
@@ -96,7 +105,8 @@ def hooks() -> str:
     parts = [
         "# Hooks",
         "A plugin is a distribution with an entry point in the group `medseg` that names a module of hooks; "
-        "see [Write a plugin](../how-to/write-a-plugin.md). A hook takes no arguments and yields `Component` records.",
+        "see [Write a plugin](../how-to/write-a-plugin.md). "
+        "A hook takes no arguments and yields `Component` records.",
     ]
     for name in KINDS:
         text = inspect.getdoc(getattr(hookspecs, name)) or ""
@@ -121,11 +131,15 @@ def _members(kind: type[Any]) -> Iterator[str]:
     """Public methods and properties defined by the class itself."""
     for name, member in vars(kind).items():
         plain = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-        if name.startswith("_") and name != "__call__" or not inspect.isfunction(plain):
+        if (name.startswith("_") and name != "__call__") or not inspect.isfunction(plain):
             continue
         if plain.__module__ != kind.__module__ or not plain.__doc__:
             continue
-        signature = "" if isinstance(member, property) else str(inspect.signature(plain)).replace("(self, ", "(").replace("(self)", "()")
+        signature = (
+            ""
+            if isinstance(member, property)
+            else str(inspect.signature(plain)).replace("(self, ", "(").replace("(self)", "()")
+        )
         text = " ".join((inspect.getdoc(plain) or "").split())
         yield f"- `{name}{signature}`: {text}"
 
@@ -141,6 +155,7 @@ def _signature(name: str, thing: Any) -> str:
         signature = str(inspect.signature(thing))
     except (TypeError, ValueError):
         return ""
+    signature = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", signature)
     return f"```python\n{name}{signature}\n```"
 
 
@@ -167,7 +182,9 @@ def _table(schema: dict[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = ["| name | type | default | meaning |", "|---|---|---|---|"]
     for name, field in properties.items():
-        default = "required" if name in required else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
+        default = (
+            "required" if name in required else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
+        )
         meaning = " ".join(str(field.get("description", "")).split())
         rows.append(f"| `{name}` | {_type(field)} | {_cell(default)} | {_cell(meaning)} |")
     return "\n".join(rows)

@@ -1,7 +1,7 @@
 """What can go wrong, and the exit code each kind ends the command line with.
 
     MedsegError            1   the base: catch it to catch all that medseg raises on purpose
-    ├── InputError         2   an input is missing, unreadable, inconsistent, dangerous or not what was asked for
+    ├── InputError         2   an input is missing, unreadable, inconsistent, dangerous or not what was asked
     │   └── GeometryError  2   its geometry is doubtful: gap, tilt, duplicates, mixed phases, singular affine
     ├── PipelineError      4   a pipeline file, a name in it or a parameter is wrong
     │   ├── PluginError    4   a plugin could not be loaded or broke its contract
@@ -83,4 +83,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}" if choices else "; there are none"
+    if not choices:
+        return "; there are none"
+    return f"; there are {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}"

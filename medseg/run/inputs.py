@@ -65,7 +65,8 @@ def _taken_for(modality: str, volume: Volume) -> Volume:
     """The volume with the modality the pipeline asks for, where its source names none."""
     if volume.source is None:
         return volume
-    policies = (*volume.source.policies, f"modality not stated by {volume.source.format}: taken for {modality}")
+    note = f"modality not stated by {volume.source.format}: taken for {modality}"
+    policies = (*volume.source.policies, note)
     return volume.replace(source=replace(volume.source, modality=modality, policies=policies))
 
 

@@ -125,13 +125,12 @@ def test_several_inputs_by_position_and_by_name(medseg: Medseg, ball: Path, tmp_
     pipeline.write_text(
         "inputs: [{name: t1}, {name: flair}]\nsegment: {threshold: {above: 150, channel: 1}}\n"
     )
-    for number, arguments in enumerate(
-        (
-            [ball, other],
-            [ball, "--input", f"flair={other}"],
-            ["--input", f"flair={other}", "--input", f"t1={ball}"],
-        )
-    ):
+    ways: list[list[Any]] = [
+        [ball, other],
+        [ball, "--input", f"flair={other}"],
+        ["--input", f"flair={other}", "--input", f"t1={ball}"],
+    ]
+    for number, arguments in enumerate(ways):
         out = tmp_path / f"out{number}"
         assert medseg("segment", *arguments, "-o", out, "--model", pipeline, "-q").code == 0
         mask = np.asarray(nib.load(out / "segmentation.nii.gz").dataobj)

@@ -46,7 +46,8 @@ def test_a_wrong_modality_is_refused_unless_forced() -> None:
 
 def test_a_file_that_does_not_say_what_it_is_is_taken_for_what_is_asked_and_says_so() -> None:
     read = read_inputs([T1], {"t1": volume(0)}, force_modality=False, pixel_size=None)["t1"].source
-    assert read == Source(GRID, "array", modality="MR", policies=("modality not stated by array: taken for MR",))
+    note = "modality not stated by array: taken for MR"
+    assert read == Source(GRID, "array", modality="MR", policies=(note,))
     anything = {"t1": volume(0)}
     assert read_inputs([Input("t1")], anything, force_modality=False, pixel_size=None) == anything
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medseg.builtin.otsu import otsu_threshold
 from medseg.errors import InputError
 from medseg.steps import Preprocessor
 from medseg.volume import Grid, Volume
@@ -40,25 +41,13 @@ class CropForeground(Preprocessor):
 
     def _foreground(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark what is above the threshold; raises InputError where nothing is."""
-        above = _otsu(values) if self.above is None else self.above
+        above = otsu_threshold(values) if self.above is None else self.above
         mask = np.asarray(values > above)
         if not mask.any():
             raise InputError(
                 f"no voxel is above {above:g}, the largest is {values.max():g}; lower the crop's `above`"
             )
         return mask
-
-
-def _otsu(values: NDArray[Any]) -> float:
-    """Otsu's threshold over 256 bins; the value itself where there is only one."""
-    from skimage.filters import threshold_otsu
-
-    if values.min() == values.max():
-        return float(values.min())
-    # the histogram is made here: scikit-image takes an array of three slices for a colour picture
-    counts, edges = np.histogram(values, bins=256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    return float(threshold_otsu(hist=(counts, centres)))  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _voxels(grid: Grid, margin_mm: float) -> NDArray[np.int64]:

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import model_validator
 
+from medseg.builtin.otsu import otsu_threshold
 from medseg.errors import InputError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
@@ -76,7 +76,7 @@ class _Thresholding(Predictor):
         low, high = self.threshold.above, self.threshold.below
         used: Mapping[str, Any] = {"device": "cpu", "above": low, "below": high}
         if low is None and high is None:
-            low = _otsu(image)
+            low = otsu_threshold(image)
             used = {**used, "above": low}
         mask = np.ones(image.shape, bool)
         if low is not None:
@@ -85,18 +85,3 @@ class _Thresholding(Predictor):
             mask &= image <= high
         found = Segmentation.from_masks({"foreground": mask}, volume.grid, LABELS)
         return Prediction(segmentation=found.onto(onto), used=used)
-
-
-def _otsu(image: NDArray[Any]) -> float:
-    """Otsu's threshold; raises InputError for an image of one value, which has none."""
-    from skimage.filters import threshold_otsu
-
-    if image.min() == image.max():
-        raise InputError(
-            f"the image has the one value {image.flat[0]:g}; Otsu's threshold needs two, give `above`"
-        )
-    bins = 256
-    # Flat, as a last axis of 3 or 4 would be taken for colours. scikit-image returns the centre of the darker
-    # side's last bin; that whole bin was counted as dark.
-    centre = float(threshold_otsu(image.ravel(), nbins=bins))
-    return centre + (float(image.max()) - float(image.min())) / bins / 2

@@ -18,7 +18,7 @@ from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
 from medseg.steps import Measurement, Postprocessor, Preprocessor, Segmenter, Step, Writer
 
-__all__ = ["BASES", "assemble", "component_class", "component_schema", "pipeline_schema"]
+__all__ = ["BASES", "assemble", "component_class", "component_schema", "holds_steps", "pipeline_schema"]
 
 BASES: dict[str, type[Step]] = {
     "preprocessor": Preprocessor,
@@ -158,7 +158,7 @@ def _build(base: type[S], place: str, call: StepCall, catalog: Catalog) -> tuple
     default = {  # steps that are the plugin's default have no name that could be written
         name
         for name, field in kind.model_fields.items()
-        if name not in nested and _holds_steps(field.annotation) and getattr(step, name)
+        if name not in nested and holds_steps(field.annotation) and getattr(step, name)
     }
     full = {**step.model_dump(mode="json", exclude={*nested, *default}), **nested}
     return step, entry, {entry.qualified: full}
@@ -172,11 +172,11 @@ def _resolve(annotation: Any, value: Any, place: str, catalog: Catalog) -> tuple
     if annotation in _KIND_OF:
         step, _, written = _build(annotation, place, _call(value, place), catalog)
         return step, written
-    if not _holds_steps(annotation):
+    if not holds_steps(annotation):
         return value, value
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType, Annotated):
-        inner = next(argument for argument in arguments if _holds_steps(argument))
+        inner = next(argument for argument in arguments if holds_steps(argument))
         return (value, value) if value is None else _resolve(inner, value, place, catalog)
     if isinstance(value, list) and issubclass(origin, Sequence):
         one_each = origin is tuple and arguments[-1] is not Ellipsis
@@ -198,8 +198,9 @@ def _call(value: Any, place: str) -> StepCall:
         raise PipelineError(f"{place}: {describe(problem, StepCall)}") from problem
 
 
-def _holds_steps(annotation: Any) -> bool:
-    return annotation in _KIND_OF or any(_holds_steps(argument) for argument in typing.get_args(annotation))
+def holds_steps(annotation: Any) -> bool:
+    """Whether a parameter's type names a kind of step, as in `tuple[Postprocessor, ...]`."""
+    return annotation in _KIND_OF or any(holds_steps(argument) for argument in typing.get_args(annotation))
 
 
 def component_schema(kind: type[Step]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ import medseg
 from medseg import errors
 from medseg.assemble import component_class, component_schema
 from medseg.cli import medseg as command_line
-from medseg.config import PipelineFile
+from medseg.config import PipelineFile, StepCall
 from medseg.plugin import hookspecs
 from medseg.plugin.catalog import KINDS, Entry, discover
 
@@ -44,7 +45,9 @@ def cli() -> str:
         "Results go to stdout, progress and errors to stderr. What can go wrong: [Errors](errors.md).",
     ]
     for path, command in _commands(command_line, "medseg"):
-        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        context = click.Context(
+            command, info_name=path, terminal_width=100, help_option_names=["-h", "--help"]
+        )
         parts += [f"## `{path}`", f"```text\n{command.get_help(context).strip()}\n```"]
     return "\n\n".join(parts)
 
@@ -69,11 +72,21 @@ def pipeline_file() -> str:
         "A step is `name` or `name: {parameters}`. "
         "`medseg pipelines check FILE` finds every wrong name and parameter without reading an image; "
         "`medseg pipelines schema` prints a JSON Schema for editors.",
-        _table(schema),
+        _table(schema, defaults=_pipeline_defaults()),
     ]
     for name, title in (("InputSpec", "An entry of `inputs`"), ("LabelSpec", "An entry of `labels`")):
         parts += [f"## {title}", _table(definitions[name])]
     return "\n\n".join(parts)
+
+
+def _pipeline_defaults() -> dict[str, Any]:
+    """Defaults of the pipeline file's keys as one would write them; nothing for an empty list."""
+    plain = PipelineFile(segment=StepCall(name="a")).model_dump(mode="json", exclude_none=True)
+    return {
+        key: [step.rpartition("/")[2] if isinstance(step, str) else step for step in value]
+        for key, value in plain.items()
+        if key != "segment"
+    }
 
 
 def components() -> str:
@@ -135,11 +148,9 @@ def _members(kind: type[Any]) -> Iterator[str]:
             continue
         if plain.__module__ != kind.__module__ or not plain.__doc__:
             continue
-        signature = (
-            ""
-            if isinstance(member, property)
-            else str(inspect.signature(plain)).replace("(self, ", "(").replace("(self)", "()")
-        )
+        if name in getattr(kind, "__dataclass_fields__", ()):  # a default that is a function
+            continue
+        signature = "" if isinstance(member, property) else _plain_signature(plain)
         text = " ".join((inspect.getdoc(plain) or "").split())
         yield f"- `{name}{signature}`: {text}"
 
@@ -150,12 +161,40 @@ def failures() -> str:
     return "# Errors\n\n" + _with_code(text)
 
 
+class _Bare(str):
+    """An annotation that shows without quotes and without the modules its names come from."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", self)
+
+
+def _plain_signature(thing: Callable[..., Any]) -> str:
+    """Parameters as one would read them: no `self`, bare annotations, functions by name."""
+    signature = inspect.signature(thing)
+    parameters = [
+        parameter.replace(annotation=_bare(parameter.annotation))
+        for name, parameter in signature.parameters.items()
+        if name not in ("self", "cls")
+    ]
+    shown = signature.replace(parameters=parameters, return_annotation=_bare(signature.return_annotation))
+    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(shown)).replace("<factory>", "{}")
+
+
+def _bare(annotation: Any) -> Any:
+    if annotation is inspect.Parameter.empty or annotation is None:
+        return annotation
+    return _Bare(annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
+
+
 def _signature(name: str, thing: Any) -> str:
     try:
-        signature = str(inspect.signature(thing))
+        signature = _plain_signature(thing)
     except (TypeError, ValueError):
         return ""
-    signature = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", signature)
+    if inspect.isclass(thing):
+        signature = signature.removesuffix(" -> None")
     return f"```python\n{name}{signature}\n```"
 
 
@@ -169,12 +208,18 @@ def _with_code(text: str) -> str:
                 blocks[-1] = blocks[-1].removesuffix("\n```") + f"\n\n{code}\n```"
             else:
                 blocks.append(f"```text\n{code}\n```" if "──" in code else f"```python\n{code}\n```")
+        elif block.startswith(("Args:\n", "Raises:\n")):
+            title, _, rest = block.partition(":\n")
+            lines = re.sub(r"\n {6,}", " ", textwrap.dedent(rest)).splitlines()
+            blocks.append(
+                f"{title}:\n\n" + "\n".join(re.sub(r"^([\w, ]+):", r"- `\1`:", line) for line in lines)
+            )
         else:
             blocks.append(block)
     return "\n\n".join(blocks)
 
 
-def _table(schema: dict[str, Any]) -> str:
+def _table(schema: dict[str, Any], *, defaults: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Properties of a JSON Schema as a Markdown table."""
     properties = schema.get("properties", {})
     if not properties:
@@ -182,18 +227,22 @@ def _table(schema: dict[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = ["| name | type | default | meaning |", "|---|---|---|---|"]
     for name, field in properties.items():
-        default = (
-            "required" if name in required else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
-        )
+        value = defaults.get(name, field.get("default"))
+        shown = "none" if name in defaults and not value else f"`{json.dumps(value, ensure_ascii=False)}`"
+        default = "required" if name in required else shown
         meaning = " ".join(str(field.get("description", "")).split())
         rows.append(f"| `{name}` | {_type(field)} | {_cell(default)} | {_cell(meaning)} |")
     return "\n".join(rows)
 
 
+STEP_WORDS = {"any": "step", "list of any": "list of steps", "list of InputSpec": "list of entries"}
+
+
 def _type(field: dict[str, Any]) -> str:
     from medseg.cli.plugins import parameter_type
 
-    return _cell(parameter_type(field))
+    words = parameter_type(field)
+    return _cell(STEP_WORDS.get(words, words))
 
 
 def _cell(text: str) -> str:

@@ -30,7 +30,7 @@ def find_body(hu: NDArray[np.float32], spacing: Spacing, *, surface_hu: float) -
     flat = in_plane(spacing)
     core = opened(dense, THIN_MM, flat)
     core = _torso_and_limbs(core, hu, spacing)
-    sheets = _sheets(dense & ~core, spacing)
+    sheets = _sheets(dense & ~_slices_filled(core), spacing)  # what is thin inside is bowel wall
     sheets |= _pressed_sheet(core, sheets)
     core &= ~sheets
     near = dilated(core, THIN_MM, flat) & dense & ~sheets
@@ -108,11 +108,7 @@ def _touching(mask: Mask, seed: Mask) -> Mask:
 
 def _filled(body: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
     """The body with its inner air: holes of each slice, without gaps that lead to the outside in 3-D."""
-    import fill_voids
-
-    filled = np.empty_like(body)
-    for k in range(body.shape[2]):
-        filled[:, :, k] = fill_voids.fill(np.ascontiguousarray(body[:, :, k]))
+    filled = _slices_filled(body)
     wide = eroded(~body, WIDE_MM, spacing)
     found, counts = components(wide)
     edge = np.zeros(body.shape, bool)
@@ -126,3 +122,13 @@ def _filled(body: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
     cut &= ~outside  # lung that reaches the edge of a small field of view: no darker than lung is
     cut_lung = dilated(np.asarray(cut[found]) & wide, WIDE_MM, spacing)
     return np.asarray((filled & ~(leads_out & ~body)) | cut_lung)
+
+
+def _slices_filled(mask: Mask) -> Mask:
+    """The mask with the holes of each axial slice."""
+    import fill_voids
+
+    filled = np.empty_like(mask)
+    for k in range(mask.shape[2]):
+        filled[:, :, k] = fill_voids.fill(np.ascontiguousarray(mask[:, :, k]))
+    return filled

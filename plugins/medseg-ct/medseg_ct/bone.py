@@ -21,6 +21,7 @@ CORD_HU, CANAL_CM2 = (
     (-5.0, 70.0),
     6.0,
 )  # mean and section of a hole that may be the vertebral canal or a foramen
+CANAL_ASIDE_MM, FAR_FROM_CORD = 40.0, 1e3  # mm; a value that is none of the cord's
 CORD_ML, VERTEBRA_CM, CANAL_CM = 2.0, 4.0, 2.4
 VESSEL_CORE_MM, VESSEL_CORE_ML = (
     5.0,
@@ -49,7 +50,9 @@ def find_bone(
     seeded = np.zeros(len(counts), bool)
     seeded[np.unique(found[bright & (hu > cortical_hu)])] = True
     seeded &= counts * float(np.prod(spacing)) / 1000 >= SMALLEST_ML
-    return _with_marrow(np.asarray(seeded[found]), hu, spacing) & body
+    columns = np.flatnonzero(body.any(axis=(1, 2)))
+    middle = (columns.min() + columns.max()) / 2 if len(columns) else 0.0
+    return _with_marrow(np.asarray(seeded[found]), hu, spacing, middle=middle) & body
 
 
 def _contrast_agent(hu: NDArray[np.float32], bright: Mask, spacing: Spacing) -> Mask:
@@ -75,7 +78,7 @@ def _contrast_agent(hu: NDArray[np.float32], bright: Mask, spacing: Spacing) -> 
     return np.asarray(near & bright & (hu < RIM * level))
 
 
-def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask:
+def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing, *, middle: float) -> Mask:
     """The shell with its marrow, the vertebral canal left free.
 
     Trabecular bone is what lies between shells and is denser than muscle. Fatty marrow and the rest are
@@ -86,8 +89,11 @@ def _with_marrow(shell: Mask, hu: NDArray[np.float32], spacing: Spacing) -> Mask
 
     smooth = ndimage.gaussian_filter(hu, [2.0 / s for s in spacing])
     bone = shell | (closed(shell, MARROW_MM, spacing) & (smooth > TRABECULAR_HU))
+    i = np.arange(bone.shape[0])[:, None, None]
+    aside = np.broadcast_to(np.abs(i - middle) * spacing[0] > CANAL_ASIDE_MM, bone.shape)
+    marrow = np.where(aside, FAR_FROM_CORD, hu)  # no spinal cord lies so far from the midline
     for axis in (0, 1, 2):
-        bone |= _plane_holes(bone, hu, axis, spacing)
+        bone |= _plane_holes(bone, marrow, axis, spacing)
     return np.asarray(bone | _enclosed(bone, hu, spacing))
 
 

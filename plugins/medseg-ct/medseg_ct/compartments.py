@@ -42,6 +42,7 @@ FAT_DEPTH_MM = 16.0
 FAT_THICK_MM = 4.0  # half-thickness of mesenteric and perirenal fat; fat between muscles is thinner
 CAGE_MM = 12.0  # chest wall and diaphragm inside the ribs
 SPINE_MM = 12.0  # muscle this near to the sides and back of a vertebral body is psoas or paraspinal
+ILIAC_MM, ILIAC_ASIDE_MM = 12.0, 40.0  # muscle this near to the pelvic bones, this far from the midline
 ASIDE_MM = 60.0  # thick bone this far from the midline is pelvis, thigh or shoulder
 GAS_HU = -300.0
 NOISE_HU = -15.0  # a speck of fat density in tissue that is denser than this on average is noise
@@ -179,7 +180,7 @@ def _seeds(anatomy: Anatomy, lean: Mask) -> NDArray[np.int32]:
     deep_fat = anatomy.fat() & lean & (inside > FAT_DEPTH_MM)
     if anatomy.spine is not None:
         behind, beside = _behind(anatomy.spine), _beside(anatomy)
-        wall |= soft & beside
+        wall |= soft & (beside | _iliac(anatomy, anatomy.spine))
         cavity |= soft & _viscera(anatomy, anatomy.spine, inside) & ~behind & ~beside
         deep_fat &= ~behind
     cavity |= _joined(opened(deep_fat, max(FAT_THICK_MM, *spacing), spacing), cavity)
@@ -211,13 +212,26 @@ def _beside(anatomy: Anatomy) -> Mask:
     return near & (forward < 8) & (across < 50) | ((forward < -12) & (across < 25))
 
 
+def _pelvic_slices(anatomy: Anatomy, spine: Spine) -> Mask:
+    """Slices `[1, 1, k]` with thick bone away from the midline: pelvis, thighs, shoulders."""
+    thick_aside = (depth(anatomy.bone, anatomy.spacing) > THICK_BONE_MM) & (spine.across() > ASIDE_MM)
+    return dilated(np.any(thick_aside, axis=(0, 1))[None, None, :], 20.0, anatomy.spacing)
+
+
+def _iliac(anatomy: Anatomy, spine: Spine) -> Mask:
+    """Muscle on the pelvic bones away from the midline: iliacus, obturator, gluteal muscles."""
+    near = depth(~anatomy.bone, anatomy.spacing) < ILIAC_MM
+    return near & (spine.across() > ILIAC_ASIDE_MM) & _pelvic_slices(anatomy, spine)
+
+
 def _viscera(anatomy: Anatomy, spine: Spine, inside: NDArray[np.float32]) -> Mask:
     """Soft tissue that must be an organ: far from wall and bone or inside the ribs, and not psoas."""
     to_bone = depth(~anatomy.bone, anatomy.spacing)
     across, forward = spine.across(), spine.forward()
-    psoas = (across > 15) & (across < 80) & (forward < 40)
-    thick_aside = (depth(anatomy.bone, anatomy.spacing) > THICK_BONE_MM) & (across > ASIDE_MM)
-    pelvis = dilated(np.any(thick_aside, axis=(0, 1))[None, None, :], 20.0, anatomy.spacing)
+    pelvis = _pelvic_slices(anatomy, spine)
+    psoas = (
+        (across > 15) & (across < 80) & (forward < np.where(pelvis, 70, 45))
+    )  # it comes forward in the pelvis
     deep = (inside > DEEP_MM) & (to_bone > CLEAR_MM) & ~pelvis
     front = (inside > FRONT_DEEP_MM) & (to_bone > FRONT_CLEAR_MM) & (forward > 15) & (~pelvis | (across < 40))
     return np.asarray((deep | front | _cage(anatomy, pelvis)) & ~psoas)

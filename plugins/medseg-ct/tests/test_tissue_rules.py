@@ -230,7 +230,7 @@ def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(real_data: Pat
         "right lung": dice(found.mask("right lung"), np.isin(silver, (12, 13, 14))),
     }
     print(scores)  # noqa: T201
-    assert scores["bone"] > 0.85
+    assert scores["bone"] > 0.88
     assert scores["left lung"] > 0.76  # 40 mL of lung base at 3 mm: nearly all of it is border
     assert scores["right lung"] > 0.93
     muscle = found.mask("muscle")

@@ -80,9 +80,10 @@ class UsageError(MedsegError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """End of a sentence that suggests the closest known name, or lists a few."""
     choices = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    plain = {choice.lower().replace("_", "-"): choice for choice in reversed(choices)}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), plain, n=1, cutoff=0.6)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {plain[close[0]]!r}?"
     if not choices:
         return "; there are none"
     return f"; there are {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}"

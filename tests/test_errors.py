@@ -40,3 +40,22 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     assert issubclass(errors.GeometryError, errors.InputError)
     assert issubclass(errors.PluginError, errors.PipelineError)
     assert issubclass(errors.ModelError, errors.PipelineError)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("keep-largst", ["fill-holes", "keep-largest"], "; did you mean 'keep-largest'?"),
+        ("Keep_Largest", ["keep-largest"], "; did you mean 'keep-largest'?"),
+        ("minimum-ml", ["minimum_ml", "maximum_ml"], "; did you mean 'minimum_ml'?"),
+        ("LIVER", ["liver", "Liver"], "; did you mean 'liver'?"),
+        ("x", ["clip", "pad", "clip"], "; there are clip, pad"),
+        ("", ["clip"], "; there are clip"),
+        ("x", [], "; there are none"),
+        ("?", [f"n{i}" for i in range(12)], "; there are " + ", ".join(f"n{i}" for i in range(12))),
+        ("?", [f"n{i}" for i in range(13)], "; there are " + ", ".join(f"n{i}" for i in range(12)) + ", …"),
+        ("x" * 1_000_000, ["clip"], "; there are clip"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_closest_or_with_some(name: str, known: list[str], said: str) -> None:
+    assert errors.did_you_mean(name, iter(known)) == said

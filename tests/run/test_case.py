@@ -1,11 +1,12 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import medseg
-from medseg import Grid, PipelineError, ResourceError, Resources, Volume
+from medseg import Grid, PipelineError, PluginError, ResourceError, Resources, Volume
 from medseg.run.case import prepare
 
 GRID = Grid((30, 30, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -72,3 +73,39 @@ def test_a_pipelines_fault_names_its_file(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"wrong\.yaml: segment\.threshold\.above") as fault:
         prepare(path)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "said"),
+    [("open-fails", "failed: KeyError: 'weights'"), ("no-predictor", "failed: TypeError: ")],
+)
+def test_a_segmenter_that_cannot_be_opened_is_blamed(
+    install: Callable[..., None], ball: Volume, tmp_path: Path, segmenter: str, said: str
+) -> None:
+    install("misbehaving")
+    (tmp_path / "p.yaml").write_text(f"segment: {segmenter}\n")
+    with pytest.raises(PluginError) as caught:
+        medseg.segment(ball, model=tmp_path / "p.yaml", out=tmp_path / "out")
+    assert str(caught.value).startswith(f"segment: {segmenter} (fake-misbehaving 1.2) {said}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ("preprocess: [exits]", "preprocess[0]: exits"),
+        ("measure: [wants-fails]", "measure[0]: wants-fails"),
+        ("write: [nifti, needs-fails]", "write[1]: needs-fails"),
+        ("write: [nifti, absent]", "write[1]: absent"),
+    ],
+)
+def test_a_plugin_that_fails_leaves_nothing_behind(
+    install: Callable[..., None], ball: Volume, tmp_path: Path, lines: str, name: str
+) -> None:
+    install("misbehaving")
+    (tmp_path / "p.yaml").write_text(f"segment: {{threshold: {{above: 50}}}}\n{lines}\n")
+    with pytest.raises(PluginError) as caught:
+        medseg.segment(ball, model=tmp_path / "p.yaml", out=tmp_path / "out")
+    whole = "; ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    assert f"{name} (fake-misbehaving 1.2)" in whole
+    assert [path.name for path in tmp_path.iterdir()] == ["p.yaml"]

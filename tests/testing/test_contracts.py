@@ -50,7 +50,7 @@ def test_what_is_not_installed_cannot_be_checked() -> None:
         ("none", "returned NoneType, not a Prediction"),
         ("unknown-label", "its table does not know"),
         ("open-fails", "raised KeyError: 'weights'"),
-        ("no-predictor", "raised TypeError: 'Empty' object does not support the context manager protocol"),
+        ("no-predictor", "context manager protocol"),
         ("labels-dict", "labels() returned dict, not a LabelTable"),
         ("labels-fail", "two labels share the name 'thing'"),
         ("more-labels", "not announced"),

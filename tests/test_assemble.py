@@ -186,16 +186,22 @@ def test_nested_steps_are_built_and_written_in_full(install: Install) -> None:
     }
 
 
-STEPS: st.SearchStrategy[Any] = st.deferred(
-    lambda: st.one_of(
-        st.just("smooth"),
-        st.just("both"),
-        st.floats(0, 9).map(lambda r: {"fake-good/smooth": {"radius": r}}),
-        st.integers(1, 5).map(lambda n: {"keep-largest": {"count": n, "labels": ["bright"]}}),
-        STEPS.map(lambda step: {"repeat": {"step": step}}),
-        STEPS.map(lambda step: {"both": {"step": step}}),
-    )
+LEAVES: st.SearchStrategy[Any] = st.one_of(
+    st.just("smooth"),
+    st.just("both"),
+    st.floats(0, 9).map(lambda r: {"fake-good/smooth": {"radius": r}}),
+    st.integers(1, 5).map(lambda n: {"keep-largest": {"count": n, "labels": ["bright"]}}),
 )
+
+
+def wrapped(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """These steps, or one of them within another."""
+    return steps | st.tuples(st.sampled_from(["repeat", "both"]), steps).map(
+        lambda pair: {pair[0]: {"step": pair[1]}}
+    )
+
+
+STEPS = wrapped(wrapped(wrapped(LEAVES)))  # what is written in full must stay within 32 levels
 ENSEMBLES = st.fixed_dictionaries(
     {"first": STEPS},
     optional={

@@ -82,11 +82,11 @@ class Model:
 def find_model(name: str | Path, catalog: Catalog) -> Model:
     """The model that `--model` means: an installed name, a folder, or a pipeline file.
 
-    An installed name wins over a file of the same name; write ./NAME for the file. Raises ModelError where
-    there is no such model, PipelineError where its pipeline is wrong.
+    Text is an installed name before it is a path: write ./NAME for a file of that name, or give a Path, which
+    is always one. Raises ModelError where there is no such model, PipelineError where its pipeline is wrong.
     """
     text = str(name)
-    if any(entry.answers_to(text) for entry in catalog.of_kind("model")):
+    if isinstance(name, str) and any(entry.answers_to(text) for entry in catalog.of_kind("model")):
         return _installed(catalog.find("model", text))
     path = Path(name)
     try:
@@ -96,14 +96,13 @@ def find_model(name: str | Path, catalog: Catalog) -> Model:
             return _lone(path)
     except OSError as problem:  # no permission, or a name that no file system takes
         raise ModelError(f"{text[:200]}: cannot be read: {problem.strerror}") from problem
-    if path.suffix in (".yaml", ".yml") or (len(path.parts) > 1 and not _looks_qualified(text, catalog)):
+    named_as_path = len(path.parts) > 1 and not _looks_qualified(text, catalog)
+    if isinstance(name, Path) or path.suffix in (".yaml", ".yml") or named_as_path:
         raise ModelError(f"{text}: no such file or folder")
     try:
         catalog.find("model", text)
     except PipelineError as problem:
-        raise ModelError(
-            f"{problem}; --model takes an installed name, a folder or a pipeline file"
-        ) from problem
+        raise ModelError(f"{problem} (--model takes an installed name, a folder or a file)") from problem
     raise ModelError(f"model {text!r} cannot be found")
 
 

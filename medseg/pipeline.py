@@ -1,7 +1,6 @@
 """The walk: preprocess, segment, postprocess, measure, write, in the order of the pipeline file.
 
-Reading comes before it and publishing after it (`medseg.run`). Here are the verbs only; every step's output
-is held against its contract, and whatever fails says which step of which plugin it was.
+Reading comes before it, publishing after it (`medseg.run`). Every step's output is held against its contract.
 """
 
 from __future__ import annotations
@@ -136,8 +135,7 @@ def lack(stage: Stage[Writer], volume: Volume) -> str | None:
 def blamed(stage: Stage[Step]) -> Iterator[None]:
     """Let a failure say which step of which plugin it was.
 
-    What medseg raises on purpose gets a note; whatever else leaves a third party's step becomes a PluginError
-    with the original as its cause. In a step of medseg's own it is our bug and stays what it is.
+    What medseg raises on purpose gets a note; whatever else a third party's step raises is a PluginError.
     """
     try:
         yield
@@ -145,7 +143,7 @@ def blamed(stage: Stage[Step]) -> Iterator[None]:
         problem.add_note(str(stage))
         raise
     except (Exception, SystemExit) as problem:
-        if stage.distribution == "medseg":
+        if stage.distribution == "medseg":  # our own bug: it stays what it is
             problem.add_note(str(stage))
             raise
         reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")

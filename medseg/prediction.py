@@ -51,7 +51,7 @@ class Resources:
 class Scores:
     """A slab or a box of a network's output: `array[C, i, j, k]` on its own grid; never promised whole."""
 
-    array: NDArray[Any]
+    array: NDArray[Any] = field(repr=False)
     grid: Grid
     kind: Literal["logits", "probabilities"]
 

@@ -98,7 +98,7 @@ class Segmentation:
     layers. Ask `mask(label)`; never compare values. Raises GeometryError where array and grid disagree.
     """
 
-    array: NDArray[Any]
+    array: NDArray[Any] = field(repr=False)
     grid: Grid
     labels: LabelTable
     kinds: tuple[LayerKind, ...] = ()

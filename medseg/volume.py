@@ -303,7 +303,7 @@ class Volume:
     A 2-D picture is `[C, x, y, 1]`. Raises GeometryError where array, grid and channel names disagree.
     """
 
-    array: NDArray[Any]
+    array: NDArray[Any] = field(repr=False)
     grid: Grid
     channels: tuple[str, ...] = ("image",)
     source: Source | None = field(default=None, repr=False)

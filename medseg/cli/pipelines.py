@@ -19,14 +19,12 @@ def command() -> None:
 @click.argument("file", metavar="FILE")
 def check(file: str) -> None:
     """Check every name and parameter in FILE (or in a model folder); reads no image and loads no weights."""
-    from medseg.errors import ModelError
     from medseg.run.case import prepare
 
-    if not Path(file).exists():
-        raise ModelError(f"{file}: no such file or folder")
-    _, pipeline = prepare(Path(file).resolve())
+    _, pipeline = prepare(Path(file))
     steps = ", ".join(f"{stage.name} ({stage.distribution} {stage.version})" for stage in pipeline.stages)
-    click.echo(f"{file}: ok: {len(pipeline.labels)} labels; {steps}")
+    count = len(pipeline.labels)
+    click.echo(f"{file}: ok: {count} label{'s' * (count != 1)}; {steps}")
 
 
 @command.command("schema")

@@ -37,7 +37,7 @@ __all__ = ["command"]
 )
 @click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
 @options.pixel_size
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads; by default all.")
+@click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
 @options.overwrite
 @options.quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -55,7 +56,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     chosen, pipeline = prepare(model)
     matched = match(pipeline.inputs, images, inputs or {})
     case = _Case(chosen, pipeline, matched, resources or Resources(), Journal(listener))
-    with _memory_as_resource():
+    with _memory_as_resource(), _processors((resources or Resources()).threads):
         staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
         with staged as folder:
             return case.run(folder, force_modality=force_modality, pixel_size=pixel_size)
@@ -158,6 +159,20 @@ class _Case:
                 f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, "
                 f"and {limit / 1e9:.1f} GB may be used; free memory or give a smaller field of view"
             )
+
+
+@contextmanager
+def _processors(threads: int | None) -> Iterator[None]:
+    """Keep this thread, and those it starts, to so many processors; where the system can (Linux)."""
+    if threads is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _available_bytes() -> int | None:

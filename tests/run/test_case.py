@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_work(
         medseg.segment(ball, model=pipeline, out=tmp_path / "out", resources=Resources(max_memory_bytes=1000))
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_walk_keeps_to_its_processors_and_gives_them_back(ball: Volume, pipeline: Path) -> None:
+    before, during = os.sched_getaffinity(0), set[int]()
+    medseg.segment(
+        ball,
+        model=pipeline,
+        resources=Resources(threads=1),
+        listener=lambda place, name, seconds: during.add(len(os.sched_getaffinity(0))),
+    )
+    assert during == {1}
+    assert os.sched_getaffinity(0) == before
 
 
 def test_the_listener_hears_the_walk_in_order(ball: Volume, pipeline: Path) -> None:

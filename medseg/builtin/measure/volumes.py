@@ -79,7 +79,7 @@ class Volumes(Measurement):
                 label=label.name,
                 quantity="truncated",
                 value="true" if faces else "false",
-                flag=", ".join(faces),
+                flag=f"truncated: {', '.join(faces)}" if faces else "",
             )
 
 

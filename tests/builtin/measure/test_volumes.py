@@ -149,7 +149,7 @@ def test_all_48_orientations_give_the_same_rows_of_the_body(codes: str) -> None:
     assert grid.axis_codes == "RAS"
     rows = measured(volume.onto(turned), segmentation.onto(turned))
     assert rows["thing", "truncated"].value == "true"
-    assert rows["thing", "truncated"].flag == "right, posterior"
+    assert rows["thing", "truncated"].flag == "truncated: right, posterior"
     assert rows["thing", "volume"].flag == "truncated: right, posterior"
     for key, row in measured(volume, segmentation).items():
         if not key[1].startswith("bbox_") or key[1][-1] in "xyz":
@@ -264,5 +264,5 @@ def test_real_ct_agrees_with_a_count_by_hand(real_data: Path) -> None:
     rows = measured(Volume(values[None], grid), Segmentation(found[None].astype(np.uint8), grid, labels))
     assert number(rows["structure 5", "volume"]) == pytest.approx(41692 * 27 / 1000, rel=1e-6)  # the liver
     assert number(rows["structure 5", "intensity_mean"]) == pytest.approx(values[found == 5].mean())
-    assert rows["structure 5", "truncated"].flag == "superior"
+    assert rows["structure 5", "truncated"].flag == "truncated: superior"
     assert rows["structure 21", "truncated"].value == "false"  # the bladder

@@ -1,0 +1,41 @@
+"""A pytest plugin for tests on real images, which no repository holds.
+
+    [tool.pytest.ini_options]
+    addopts = ["-p", "medseg.testing.real_data"]
+
+A test that takes the fixture `real_data` gets the folder that the variable `MEDSEG_TEST_DATA` names. Without it the test is skipped, and the run says at its end how many were: silence would look like success.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+__all__ = ["pytest_terminal_summary", "real_data"]
+
+VARIABLE = "MEDSEG_TEST_DATA"
+_not_run: list[str] = []
+
+
+@pytest.fixture
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of real images that `MEDSEG_TEST_DATA` names; a test that asks for it is skipped without."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        _not_run.append(request.node.nodeid)
+        pytest.skip(f"{VARIABLE} is not set")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"{VARIABLE} names {folder}, which is not a folder")
+    return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many real-data tests did not run."""
+    if _not_run:
+        terminalreporter.write_line(
+            f"{len(_not_run)} real-data tests did not run: set {VARIABLE} to a folder of real images",
+            yellow=True,
+        )

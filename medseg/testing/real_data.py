@@ -3,7 +3,8 @@
     [tool.pytest.ini_options]
     addopts = ["-p", "medseg.testing.real_data"]
 
-A test that takes the fixture `real_data` gets the folder that the variable `MEDSEG_TEST_DATA` names. Without it the test is skipped, and the run says at its end how many were: silence would look like success.
+A test that takes the fixture `real_data` gets the folder that the variable `MEDSEG_TEST_DATA` names. Without
+it the test is skipped, and the run says at its end how many were: silence would look like success.
 """
 
 from __future__ import annotations

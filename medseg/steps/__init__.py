@@ -5,10 +5,11 @@ what it does with them. Weights and devices live in what it opens or builds, nev
 """
 
 from medseg.steps.measurement import Measurement
+from medseg.steps.network import Network
 from medseg.steps.postprocessor import Postprocessor
 from medseg.steps.preprocessor import Preprocessor
 from medseg.steps.segmenter import Predictor, Segmenter
 from medseg.steps.step import Step
 from medseg.steps.writer import Writer
 
-__all__ = ["Measurement", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"]
+__all__ = ["Measurement", "Network", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"]

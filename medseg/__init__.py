@@ -24,10 +24,20 @@ if TYPE_CHECKING:
         UsageError,
     )
     from medseg.io import inspect, read
-    from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Wanted
+    from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Sink, Wanted
     from medseg.run import segment
     from medseg.segmentation import Label, LabelTable, Object, Segmentation
-    from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
+    from medseg.steps import (
+        Head,
+        Measurement,
+        Network,
+        Postprocessor,
+        Predictor,
+        Preprocessor,
+        Segmenter,
+        Step,
+        Writer,
+    )
     from medseg.volume import Grid, Planes, Source, Volume
 
 __version__ = "0.1.0"
@@ -38,17 +48,29 @@ HOMES = {
         "InputError",
         "MedsegError",
         "ModelError",
+        "Network",
         "PipelineError",
         "PluginError",
         "ResourceError",
         "UsageError",
     ),
     "medseg.io": ("inspect", "read"),
-    "medseg.prediction": ("Measured", "Plan", "Prediction", "Resources", "Result", "Scores", "Wanted"),
+    "medseg.prediction": (
+        "Measured",
+        "Plan",
+        "Prediction",
+        "Resources",
+        "Result",
+        "Scores",
+        "Sink",
+        "Wanted",
+    ),
     "medseg.run": ("segment",),
     "medseg.segmentation": ("Label", "LabelTable", "Object", "Segmentation"),
     "medseg.steps": (
+        "Head",
         "Measurement",
+        "Network",
         "Postprocessor",
         "Predictor",
         "Preprocessor",
@@ -63,6 +85,7 @@ _HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 __all__ = [
     "GeometryError",
     "Grid",
+    "Head",
     "InputError",
     "Label",
     "LabelTable",
@@ -70,6 +93,7 @@ __all__ = [
     "Measurement",
     "MedsegError",
     "ModelError",
+    "Network",
     "Object",
     "PipelineError",
     "Plan",
@@ -85,6 +109,7 @@ __all__ = [
     "Scores",
     "Segmentation",
     "Segmenter",
+    "Sink",
     "Source",
     "Step",
     "UsageError",

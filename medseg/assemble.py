@@ -6,6 +6,8 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,13 +18,15 @@ from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean
 from medseg.pipeline import Input, Pipeline, Stage, blamed
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
-from medseg.steps import Measurement, Postprocessor, Preprocessor, Segmenter, Step, Writer
+from medseg.steps import Head, Measurement, Network, Postprocessor, Preprocessor, Segmenter, Step, Writer
 
 __all__ = ["BASES", "assemble", "component_class", "component_schema", "holds_steps", "pipeline_schema"]
 
 BASES: dict[str, type[Step]] = {
     "preprocessor": Preprocessor,
     "segmenter": Segmenter,
+    "network": Network,
+    "head": Head,
     "postprocessor": Postprocessor,
     "measurement": Measurement,
     "writer": Writer,
@@ -32,19 +36,22 @@ _CALL: TypeAdapter[StepCall] = TypeAdapter(Call)
 S = TypeVar("S", bound=Step)
 
 
-def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
+def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None) -> Pipeline:
     """Resolve every name and check every parameter, nested components included.
 
-    Raises PipelineError with the place in the file; imports the named components only, and reads no volume.
+    `folder` is where the files that parameters name are: the model's. Raises PipelineError with the place in
+    the file; imports the named components only, and reads no volume.
     """
 
     def stages(kind: type[S], key: str, calls: tuple[StepCall, ...]) -> tuple[Stage[S], ...]:
         return tuple(_stage(kind, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
 
     segment = _stage(Segmenter, "segment", file.segment, catalog)
+    labels = _labels(file, segment)
+    segment = _bound(segment, labels, folder)
     pipeline = Pipeline(
         inputs=tuple(Input(spec.name, spec.modality) for spec in file.inputs),
-        labels=_labels(file, segment),
+        labels=labels,
         preprocess=stages(Preprocessor, "preprocess", file.preprocess),
         segment=segment,
         postprocess=stages(Postprocessor, "postprocess", file.postprocess),
@@ -58,6 +65,18 @@ def assemble(file: PipelineFile, catalog: Catalog) -> Pipeline:
         if writers.index((stage.distribution, stage.name)) < index:
             raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
     return pipeline
+
+
+def _bound(segment: Stage[Segmenter], labels: LabelTable, folder: Path | None) -> Stage[Segmenter]:
+    """The segmenter told of the labels and its files; what it refuses is a fault of the pipeline."""
+    try:
+        with blamed(segment):
+            bound: object = segment.step.bound(labels=labels, folder=folder)
+            if not isinstance(bound, Segmenter):
+                raise PluginError(f"bound() returned {type(bound).__name__}, not a Segmenter")
+            return replace(segment, step=bound)
+    except PipelineError as problem:
+        raise type(problem)(f"{segment.place}.{segment.name}: {problem}") from problem
 
 
 def _labels(file: PipelineFile, segment: Stage[Segmenter]) -> LabelTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,6 +20,7 @@ __all__ = [
     "Resources",
     "Result",
     "Scores",
+    "Sink",
     "Wanted",
 ]
 
@@ -62,6 +64,24 @@ class Scores:
                 f"scores are [C, i, j, k] on their grid {self.grid.shape}; this array is {array.shape}"
             )
         object.__setattr__(self, "array", array)
+
+
+class Sink(ABC):
+    """What the streaming engine feeds, slab by slab along one axis of the model grid, several at once.
+
+    `halo` is how many slices before a slab the sink must see again: each slab but the first begins with the
+    last `halo` slices of the one before.
+    """
+
+    halo: int = 0
+
+    @abstractmethod
+    def take(self, slab: Scores, start: int) -> None:
+        """Take the next slab; its first slice is slice `start` of the model grid along the streaming axis."""
+
+    @abstractmethod
+    def finish(self) -> Any:
+        """Say that no slab follows, and get what was made of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

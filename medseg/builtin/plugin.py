@@ -48,6 +48,21 @@ def medseg_segmenters() -> Iterable[Component]:
 
 
 @hookimpl
+def medseg_networks() -> Iterable[Component]:
+    """Offer the built-in networks."""
+    here = "medseg.builtin.network"
+    yield Component("unet", f"{here}.unet:Unet", "U-Net with strided convolutions, plain or residual.")
+    yield Component(
+        "attention-unet",
+        f"{here}.attention_unet:AttentionUnet",
+        "U-Net whose skip connections are gated by attention.",
+    )
+    yield Component(
+        "dynunet", f"{here}.dynunet:DynUnet", "The U-Net of nnU-Net, with kernels and strides for each axis."
+    )
+
+
+@hookimpl
 def medseg_postprocessors() -> Iterable[Component]:
     """Offer the built-in steps on labels."""
     here = "medseg.builtin.postprocess"

@@ -31,6 +31,8 @@ DISABLE = "MEDSEG_DISABLE_PLUGINS"
 KINDS: dict[str, str] = {  # hook -> kind, in the order of the walk
     "medseg_preprocessors": "preprocessor",
     "medseg_segmenters": "segmenter",
+    "medseg_networks": "network",
+    "medseg_heads": "head",
     "medseg_postprocessors": "postprocessor",
     "medseg_measurements": "measurement",
     "medseg_writers": "writer",

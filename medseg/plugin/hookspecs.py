@@ -12,8 +12,10 @@ from medseg.plugin.component import Component
 
 __all__ = [
     "hookimpl",
+    "medseg_heads",
     "medseg_measurements",
     "medseg_models",
+    "medseg_networks",
     "medseg_postprocessors",
     "medseg_preprocessors",
     "medseg_segmenters",
@@ -46,6 +48,32 @@ def medseg_segmenters() -> Iterable[Component]:
         @hookimpl
         def medseg_segmenters():
             yield Component("tissue-rules", "medseg_ct.tissue_rules:TissueRules", "CT tissues, by rules.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_networks() -> Iterable[Component]:
+    """Offer architectures for the segmenter `network`, in 2-D, 3-D or both.
+
+    The class at `target` subclasses `medseg.Network`; its `build` gives an untrained `torch.nn.Module`.
+
+        @hookimpl
+        def medseg_networks():
+            yield Component("vnet", "medseg_vnet.vnet:VNet", "V-Net with residual blocks.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_heads() -> Iterable[Component]:
+    """Offer heads: what the channels of a network mean, and how they are decoded.
+
+    The class at `target` subclasses `medseg.Head`; its `sink` gives a `medseg.Sink`.
+
+        @hookimpl
+        def medseg_heads():
+            yield Component("ordinal", "medseg_ordinal.head:Ordinal", "Grades that include one another.")
     """
     return ()
 

@@ -67,7 +67,7 @@ def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, P
     installed = catalog or discover()
     chosen = find_model(model, installed)
     try:
-        return chosen, assemble(chosen.file, installed)
+        return chosen, assemble(chosen.file, installed, folder=chosen.folder)
     except PipelineError as problem:
         raise type(problem)(f"{chosen.path}: {problem}") from problem
 

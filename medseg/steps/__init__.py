@@ -4,6 +4,7 @@ A component *is* its parameters: a frozen pydantic model whose fields have types
 what it does with them. Weights and devices live in what it opens or builds, never in it.
 """
 
+from medseg.steps.head import Head
 from medseg.steps.measurement import Measurement
 from medseg.steps.network import Network
 from medseg.steps.postprocessor import Postprocessor
@@ -12,4 +13,14 @@ from medseg.steps.segmenter import Predictor, Segmenter
 from medseg.steps.step import Step
 from medseg.steps.writer import Writer
 
-__all__ = ["Measurement", "Network", "Postprocessor", "Predictor", "Preprocessor", "Segmenter", "Step", "Writer"]
+__all__ = [
+    "Head",
+    "Measurement",
+    "Network",
+    "Postprocessor",
+    "Predictor",
+    "Preprocessor",
+    "Segmenter",
+    "Step",
+    "Writer",
+]

@@ -4,7 +4,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,14 @@ class Segmenter(Step, ABC):
     @abstractmethod
     def labels(self) -> LabelTable | None:
         """The labels it gives; None where the pipeline file's `labels:` says so."""
+
+    def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
+        """The segmenter that knows the pipeline's labels and the model's folder, where its files lie.
+
+        Called once when a pipeline is assembled, before anything is read: the place to refuse parameters that
+        do not fit the labels, or files that are not there. Most segmenters need neither.
+        """
+        return self
 
     @abstractmethod
     def open(self, resources: Resources) -> AbstractContextManager[Predictor]:

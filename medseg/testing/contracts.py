@@ -26,9 +26,19 @@ from medseg.config import describe
 from medseg.errors import InputError, MedsegError, PipelineError, PluginError
 from medseg.model import find_model
 from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
-from medseg.prediction import Plan, Prediction, Resources, Result, Wanted
+from medseg.prediction import Plan, Prediction, Resources, Result, Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
+from medseg.steps import (
+    Head,
+    Measurement,
+    Network,
+    Postprocessor,
+    Predictor,
+    Preprocessor,
+    Segmenter,
+    Step,
+    Writer,
+)
 from medseg.volume import Grid, Volume
 
 __all__ = ["Finding", "check_plugin", "check_plugins"]
@@ -95,7 +105,7 @@ def _checked(entry: Entry, catalog: Catalog) -> Finding:
 
 def _check_model(entry: Entry, catalog: Catalog) -> str:
     model = find_model(entry.qualified, catalog)
-    assemble(model.file, catalog)
+    assemble(model.file, catalog, folder=model.folder)
     return ""
 
 
@@ -235,9 +245,67 @@ def _run_writer(step: Step) -> str:
     return ""
 
 
+def _run_network(step: Step) -> str:
+    """Build it in every number of axes it has, and see what comes out of two patches of different sizes."""
+    assert isinstance(step, Network)
+    import torch
+
+    built = []
+    for dims in (2, 3):
+        try:
+            divisor = step.divisor(dims=dims)
+            module = step.build(dims=dims, inputs=2, outputs=3).eval()
+        except (ValueError, PipelineError) as refusal:
+            built.append(f"not in {dims}-D: {refusal}")
+            continue
+        if len(divisor) != dims or min(divisor) < 1:
+            raise PluginError(f"divisor() gave {divisor} for {dims} axes")
+        for times in (2, 3):
+            patch = [times * n for n in divisor]
+            with torch.inference_mode():
+                logits: object = module(torch.zeros(1, 2, *patch))
+            if not isinstance(logits, torch.Tensor) or list(logits.shape) != [1, 3, *patch]:
+                shape = list(getattr(logits, "shape", ()))
+                raise PluginError(
+                    f"gave {type(logits).__name__} {shape} for a patch of {patch} and 3 outputs"
+                )
+    if len(built) == 2:
+        raise PluginError(f"can be built neither in 2-D nor in 3-D: {'; '.join(built)}")
+    return "; ".join(built)
+
+
+def _run_head(step: Step) -> str:
+    """Decode the ideal output of a known segmentation: the same labels must come back."""
+    assert isinstance(step, Head)
+    _, segmentation = _image()
+    channels = step.channels(segmentation.labels)
+    target = step.target(segmentation)
+    if target.shape != (channels, *segmentation.grid.shape):
+        raise PluginError(
+            f"target() has shape {target.shape} for {channels} channels on {segmentation.grid!r}"
+        )
+    grid = segmentation.grid
+    sink = step.sink(segmentation.labels, grid=grid, axis=2, onto=grid)
+    for start in range(0, grid.shape[2], 7):
+        first = max(0, start - sink.halo) if start else 0
+        stop = min(grid.shape[2], start + 7)
+        part = grid.cropped((0, 0, first), (grid.shape[0], grid.shape[1], stop))
+        logits = 20.0 * (target[..., first:stop] - 0.5)
+        sink.take(Scores(logits.astype(np.float32), part, "logits"), first)
+    found: object = sink.finish()
+    if not isinstance(found, Segmentation):
+        raise PluginError(f"its sink gave {type(found).__name__}, not a Segmentation")
+    for label in segmentation.labels:
+        if not np.array_equal(found.mask(label.name), segmentation.mask(label.name)):
+            raise PluginError(f"does not give back label {label.name!r} from its own target")
+    return ""
+
+
 _RUNS: dict[str, Callable[[Step], str]] = {
     "preprocessor": _run_preprocessor,
     "segmenter": _run_segmenter,
+    "network": _run_network,
+    "head": _run_head,
     "postprocessor": _run_postprocessor,
     "measurement": _run_measurement,
     "writer": _run_writer,

@@ -20,8 +20,8 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 class AttentionUnet(Network):
     """U-Net whose skip connections are gated by attention (MONAI's AttentionUnet).
 
-    Coarse features decide which fine ones pass (Oktay et al., MIDL 2018): for organs that are small beside the
-    image, such as the pancreas.
+    Coarse features decide which fine ones pass (Oktay et al., MIDL 2018): for organs that are small beside
+    the image, such as the pancreas.
     """
 
     channels: Annotated[tuple[Width, ...], Field(min_length=2, max_length=8)] = (32, 64, 128, 256)
@@ -36,7 +36,7 @@ class AttentionUnet(Network):
 
     def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
         """MONAI's AttentionUnet."""
-        from monai.networks.nets import AttentionUnet as MonaiAttentionUnet
+        from monai.networks.nets.attentionunet import AttentionUnet as MonaiAttentionUnet
 
         return MonaiAttentionUnet(
             spatial_dims=dims,

@@ -28,7 +28,7 @@ class DynUnet(Network):
     """Features at each level, from the full resolution down."""
 
     strides: tuple[Stride, ...] | None = None
-    """Downsampling between levels, one fewer than levels: a number, or one per axis; 2 everywhere if left out."""
+    """Downsampling between levels, one fewer than levels: a number, or one per axis; 2 if left out."""
 
     kernels: tuple[Stride, ...] | None = None
     """Kernel of each level: a number, or one per axis; 3 everywhere if left out."""
@@ -51,7 +51,7 @@ class DynUnet(Network):
 
     def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
         """MONAI's DynUNet without deep supervision."""
-        from monai.networks.nets import DynUNet
+        from monai.networks.nets.dynunet import DynUNet
 
         between = per_axis(self._strides, dims)
         return DynUNet(

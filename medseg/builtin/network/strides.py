@@ -19,7 +19,9 @@ def per_axis(strides: Sequence[Stride], dims: int) -> list[tuple[int, ...]]:
     full = [stride if isinstance(stride, tuple) else (stride,) * dims for stride in strides]
     for stride in full:
         if len(stride) != dims:
-            raise ValueError(f"stride {list(stride)} has {len(stride)} numbers, and the network has {dims} axes")
+            raise ValueError(
+                f"stride {list(stride)} has {len(stride)} numbers, and the network has {dims} axes"
+            )
     return full
 
 

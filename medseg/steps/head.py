@@ -1,0 +1,54 @@
+"""What a network's channels mean."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from numpy.typing import NDArray
+
+from medseg.prediction import Sink
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps.step import Step
+from medseg.volume import Grid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Head"]
+
+
+class Head(Step, ABC):
+    """Says what the channels of a network's output mean: how many, how windows merge, how they are decoded.
+
+    `merge` is "average" where overlapping windows add up to one field of scores, "per-window" where each
+    window is decoded by itself. `decodes_on` is "native" where scores are interpolated onto the
+    native grid before they are decoded; "model" where they are in the model grid's voxels (flows, rays,
+    distances), and ids go back by nearest.
+    """
+
+    merge: ClassVar[Literal["average", "per-window"]] = "average"
+    decodes_on: ClassVar[Literal["native", "model"]] = "native"
+
+    @abstractmethod
+    def channels(self, labels: LabelTable) -> int:
+        """How many channels the network must give for these labels."""
+
+    @abstractmethod
+    def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
+        """The network's ideal output `[C, i, j, k]` for a reference segmentation, as probabilities."""
+
+    def unmirror(self, logits: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
+        """Turn logits `[C, i, j, k]` of an image that was mirrored along `axes` (0 to 2) back.
+
+        Channels that are vectors or directions must be turned too: override this where yours are.
+        """
+        return logits[(slice(None), *(slice(None, None, -1 if axis in axes else 1) for axis in range(3)))]
+
+    @abstractmethod
+    def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
+        """A sink that decodes slabs of scores on `grid`, coming along `axis`, into labels on `onto`.
+
+        What its `finish` returns is a Segmentation.
+        """

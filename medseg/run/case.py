@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from medseg.pipeline import Pipeline, Stage, blamed, lack, walk, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Resources, Result
 from medseg.run.inputs import Image, case_id, join, match, read_inputs
-from medseg.run.provenance import Journal, Listener, describe_input, provenance, sha256_of, write_run_json
+from medseg.run.provenance import (
+    Journal,
+    Listener,
+    describe_input,
+    identity,
+    provenance,
+    sha256_of,
+    write_run_json,
+)
 from medseg.steps import Predictor, Step
 from medseg.volume import Volume
 
-__all__ = ["prepare", "segment"]
+__all__ = ["Case", "Setup", "memory_as_resource", "prepare", "processors", "segment"]
 
 
 def segment(  # noqa: PLR0913 - the front door: all but the images are named
@@ -54,12 +63,21 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         InputError, PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is left in `out`.
     """
     chosen, pipeline = prepare(model)
-    matched = match(pipeline.inputs, images, inputs or {})
-    case = _Case(chosen, pipeline, matched, resources or Resources(), Journal(listener))
-    with _memory_as_resource(), _processors((resources or Resources()).threads):
+    setup = Setup(
+        model=chosen,
+        pipeline=pipeline,
+        resources=resources or Resources(),
+        force_modality=force_modality,
+        pixel_size=pixel_size,
+    )
+    case = Case(setup, match(pipeline.inputs, images, inputs or {}), Journal(listener))
+    with memory_as_resource(), processors(setup.resources.threads):
         staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
         with staged as folder:
-            return case.run(folder, force_modality=force_modality, pixel_size=pixel_size)
+            case.read()
+            with setup.opened() as predictor:
+                result = case.walk(predictor)
+            return result if folder is None else case.publish(result, folder)
 
 
 def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, Pipeline]:
@@ -72,60 +90,94 @@ def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, P
         raise type(problem)(f"{chosen.path}: {problem}") from problem
 
 
-class _Case:
-    """One case on its way through a pipeline."""
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What all cases of a run share: the assembled model, what it may use, and how images are read."""
+
+    model: Model
+    pipeline: Pipeline
+    resources: Resources
+    force_modality: bool = False
+    pixel_size: float | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[Predictor]:
+        """Open the segmenter; a failure to do so names its plugin."""
+        with ExitStack() as stack:
+            with blamed(self.pipeline.segment):
+                predictor = stack.enter_context(self.pipeline.segment.step.open(self.resources))
+                if not isinstance(predictor, Predictor):
+                    raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
+            yield predictor
+
+    def identity(self, inputs: Mapping[str, str]) -> str:
+        """A digest of all that decides the results of a case whose inputs have these SHA-256, by name."""
+        return identity(self.pipeline, inputs=inputs, seed=self.resources.seed, pixel_size=self.pixel_size)
+
+
+class Case:
+    """One case on its way through a pipeline: read, walked with an opened predictor, published.
+
+    Without a `name` the case is called after its first file.
+    """
 
     def __init__(
-        self,
-        model: Model,
-        pipeline: Pipeline,
-        images: Mapping[str, Image],
-        resources: Resources,
-        journal: Journal,
+        self, setup: Setup, images: Mapping[str, Image], journal: Journal, *, name: str | None = None
     ) -> None:
-        self.model = model
-        self.pipeline = pipeline
+        self.setup = setup
         self.images = images
-        self.resources = resources
         self.journal = journal
+        self.name = name
+        self._volume: Volume | None = None
+        self._record: dict[str, Any] = {}
 
-    def run(self, folder: Path | None, *, force_modality: bool, pixel_size: float | None) -> Result:
-        """Read, walk, and write into `folder` where one is given."""
+    def read(self) -> None:
+        """Read the images, check and join them, and note what came in."""
+        setup = self.setup
         with self.journal.step("read", ", ".join(self.images)):
             volumes = read_inputs(
-                self.pipeline.inputs, self.images, force_modality=force_modality, pixel_size=pixel_size
+                setup.pipeline.inputs,
+                self.images,
+                force_modality=setup.force_modality,
+                pixel_size=setup.pixel_size,
             )
-            volume = join(volumes)
-        record = provenance(
-            case=case_id(self.images, volumes),
-            model=self.model,
-            pipeline=self.pipeline,
-            inputs=[describe_input(name, part) for name, part in volumes.items()],
-            resources=self.resources,
+            self._volume = join(volumes)
+        inputs = [describe_input(name, part) for name, part in volumes.items()]
+        self._record = provenance(
+            case=self.name or case_id(self.images, volumes),
+            model=setup.model,
+            pipeline=setup.pipeline,
+            inputs=inputs,
+            resources=setup.resources,
         )
-        del volumes
-        with self._opened() as predictor:
-            self._afford(predictor, volume)
-            prediction, segmentation, measurements = walk(self.pipeline, volume, predictor, watch=self._watch)
-        record["used"] = dict(prediction.used)
-        result = Result(
-            case_id=record["case"],
+        self._record["identity"] = setup.identity({part["name"]: part["sha256"] for part in inputs})
+
+    def walk(self, predictor: Predictor) -> Result:
+        """Segment and measure what was read."""
+        assert self._volume is not None, "read() comes first"
+        volume, self._volume = self._volume, None
+        self._afford(predictor, volume)
+        found = walk(self.setup.pipeline, volume, predictor, watch=self._watch)
+        prediction, segmentation, measurements = found
+        self._record["used"] = dict(prediction.used)
+        return Result(
+            case_id=self._record["case"],
             volume=volume,
             prediction=prediction,
             segmentation=segmentation,
             measurements=measurements,
-            provenance=record,
+            provenance=self._record,
         )
-        return result if folder is None else self._publish(result, record, folder)
 
-    def _publish(self, result: Result, record: dict[str, Any], folder: Path) -> Result:
+    def publish(self, result: Result, folder: Path) -> Result:
         """Write every file, `run.json` last."""
+        record, pipeline = self._record, self.setup.pipeline
         record["left_out"] = {
             stage.name: missing
-            for stage in self.pipeline.write
+            for stage in pipeline.write
             if (missing := lack(stage, result.volume)) is not None
         }
-        paths = write(self.pipeline, result, folder, watch=self._watch)
+        paths = write(pipeline, result, folder, watch=self._watch)
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
         record["steps"] = self.journal.steps
         record["started"] = self.journal.started.isoformat(timespec="seconds")
@@ -136,24 +188,14 @@ class _Case:
     def _watch(self, stage: Stage[Step]) -> AbstractContextManager[None]:
         return self.journal.step(stage.place, stage.name)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Predictor]:
-        """Open the segmenter, once; a failure to do so names its plugin."""
-        with ExitStack() as stack:
-            with blamed(self.pipeline.segment):
-                predictor = stack.enter_context(self.pipeline.segment.step.open(self.resources))
-                if not isinstance(predictor, Predictor):
-                    raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
-            yield predictor
-
     def _afford(self, predictor: Predictor, volume: Volume) -> None:
         """Refuse before the work begins what the machine's or the user's memory cannot hold."""
-        wanted = self.pipeline.wanted
-        with blamed(self.pipeline.segment):
-            plan = predictor.plan(volume.grid, onto=volume.grid, wanted=wanted)
+        pipeline = self.setup.pipeline
+        with blamed(pipeline.segment):
+            plan = predictor.plan(volume.grid, onto=volume.grid, wanted=pipeline.wanted)
             if not isinstance(plan, Plan):
                 raise PluginError(f"plan() returned {type(plan).__name__}, not a Plan")
-        limit = self.resources.max_memory_bytes or _available_bytes()
+        limit = self.setup.resources.max_memory_bytes or _available_bytes()
         if limit is not None and plan.peak_bytes > limit:
             raise ResourceError(
                 f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, "
@@ -162,7 +204,7 @@ class _Case:
 
 
 @contextmanager
-def _processors(threads: int | None) -> Iterator[None]:
+def processors(threads: int | None) -> Iterator[None]:
     """Keep this thread, and those it starts, to so many processors; where the system can (Linux)."""
     if threads is None or not hasattr(os, "sched_setaffinity"):
         yield
@@ -185,7 +227,7 @@ def _available_bytes() -> int | None:
 
 
 @contextmanager
-def _memory_as_resource() -> Iterator[None]:
+def memory_as_resource() -> Iterator[None]:
     """Say "out of memory" in one line, with the step if it is known."""
     try:
         yield

@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,16 @@ from medseg.pipeline import Pipeline
 from medseg.prediction import Resources
 from medseg.volume import Grid, Volume
 
-__all__ = ["Journal", "describe_input", "describe_pipeline", "sha256_of", "write_run_json"]
+__all__ = [
+    "Journal",
+    "describe_input",
+    "describe_pipeline",
+    "identity",
+    "joined",
+    "provenance",
+    "sha256_of",
+    "write_run_json",
+]
 
 LIBRARIES = (
     "numpy",
@@ -68,9 +77,16 @@ class Journal:
         )
         self._listener(place, name, seconds)
 
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Leave out of `seconds` what passes while the case waits for its turn."""
+        start = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - start
+
     @property
     def seconds(self) -> float:
-        """Wall time since the journal was opened."""
+        """Wall time since the journal was opened, waiting left out."""
         return time.perf_counter() - self._clock
 
 
@@ -113,21 +129,36 @@ def describe_input(name: str, volume: Volume) -> dict[str, Any]:
     source = volume.source
     if source is None:
         return {**what, "format": "array", "sha256": hashlib.sha256(volume.array.tobytes()).hexdigest()}
-    joined = (
-        source.sha256[0]
-        if len(source.sha256) == 1
-        else hashlib.sha256("".join(source.sha256).encode()).hexdigest()
-    )
     return {
         **what,
         "format": source.format,
         "modality": source.modality,
         "files": len(source.files),
-        "sha256": joined,
+        "sha256": joined(source.sha256),
         "verdict": source.verdict,
         "policies": list(source.policies),
         "planes": not isinstance(source.native, Grid),
     }
+
+
+def joined(digests: Sequence[str]) -> str:
+    """The digest of an input of several files; that of its file where there is only one."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def identity(pipeline: Pipeline, *, inputs: Mapping[str, str], seed: int, pixel_size: float | None) -> str:
+    """A digest of what decides the results: the pipeline with its weights' checksums, versions, inputs, seed.
+
+    Two runs of one identity give the same files. `inputs` has the SHA-256 of each input by its name.
+    """
+    decisive = {
+        "pipeline": describe_pipeline(pipeline),
+        "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
+        "inputs": dict(inputs),
+        "seed": seed,
+        "pixel_size": pixel_size,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Drawing: previews of a finished case, without any global plotting state."""
+"""What people look at: previews of a finished case (no global plotting state) and lines of tables."""

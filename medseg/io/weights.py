@@ -57,13 +57,14 @@ def weights_file(folder: Path, name: str) -> Path:
 
     `name` is relative, with forward slashes and without `..`; links are followed and must end in the folder.
     """
-    parts = PurePosixPath(name).parts
-    if not name.isprintable() or "\\" in name or not parts or parts[0] == "/" or ".." in parts:
+    plain = PurePosixPath(name)
+    odd = not name.isprintable() or "\\" in name or plain.as_posix() != name
+    if odd or not plain.name or plain.is_absolute() or ".." in plain.parts:
         raise ModelError(
             f"{printable(folder)}: {name[:200]!r} "
             "is no path inside the model's folder; write one relative to it"
         )
-    if PurePosixPath(name).suffix != ".safetensors":
+    if plain.suffix != ".safetensors":
         raise ModelError(
             f"{printable(folder)}: {name[:200]!r} is not named *.safetensors; weights are only that"
         )
@@ -98,7 +99,7 @@ def check_weights(path: Path, sha256: str) -> None:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The checked header of a safetensors file: each tensor's dtype, shape and data_offsets, and `__metadata__`.
+    """The checked header of a safetensors file: each tensor's dtype, shape and data_offsets; `__metadata__`.
 
     Raises ModelError where the file is not as the format says.
     """

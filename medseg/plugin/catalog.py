@@ -24,10 +24,11 @@ from medseg.errors import PipelineError, PluginError, did_you_mean
 from medseg.plugin import hookspecs
 from medseg.plugin.component import Component
 
-__all__ = ["KEYS", "KINDS", "Catalog", "Entry", "Fault", "discover", "normalised"]
+__all__ = ["KEYS", "KINDS", "Catalog", "Entry", "Fault", "discover", "normalised", "user_model_folder"]
 
 GROUP = "medseg"
 DISABLE = "MEDSEG_DISABLE_PLUGINS"
+MODELS = "MEDSEG_MODELS"
 KINDS: dict[str, str] = {  # hook -> kind, in the order of the walk
     "medseg_preprocessors": "preprocessor",
     "medseg_segmenters": "segmenter",
@@ -55,6 +56,8 @@ class Entry:
     component: Component
     distribution: str
     version: str
+    place: Path | None = None
+    """The folder of a model that no package holds: one in the user's model folder."""
 
     @property
     def qualified(self) -> str:
@@ -86,6 +89,8 @@ class Entry:
 
     def folder(self) -> Path:
         """The folder a model's record points at; raises PluginError where there is none."""
+        if self.place is not None:
+            return self.place
         package, _, inside = self.component.target.partition(":")
         try:
             with _quiet():
@@ -116,11 +121,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All components of all plugins, what is wrong with some, and which were disabled."""
+    """All components of all plugins, what is wrong with some, and which were disabled.
+
+    `user_models` is the folder of the user's own models; nothing in it has been looked at.
+    """
 
     entries: tuple[Entry, ...]
     faults: tuple[Fault, ...] = ()
     disabled: tuple[str, ...] = ()
+    user_models: Path | None = None
 
     def of_kind(self, kind: str) -> tuple[Entry, ...]:
         """The components of one kind, built-in ones first, then by name."""
@@ -198,7 +207,24 @@ def discover(environment: Mapping[str, str] = os.environ) -> Catalog:
     entries.sort(
         key=lambda e: (order.index(e.kind), e.distribution != "medseg", e.component.name, e.distribution)
     )
-    return Catalog(tuple(entries), tuple(faults), tuple(dict.fromkeys(disabled)))
+    return Catalog(
+        tuple(entries), tuple(faults), tuple(dict.fromkeys(disabled)), user_model_folder(environment)
+    )
+
+
+def user_model_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where a user's own models are kept; None where there is no home folder to keep them in.
+
+    `MEDSEG_MODELS`, else `medseg/models` in the folder for a user's data, as the XDG base directory
+    specification has it.
+    """
+    try:
+        if environment.get(MODELS):
+            return Path(environment[MODELS]).expanduser().absolute()
+        data = Path(environment.get("XDG_DATA_HOME", ""))
+        return (data if data.is_absolute() else Path.home() / ".local" / "share") / "medseg" / "models"
+    except RuntimeError:  # no home folder is known
+        return None
 
 
 def normalised(distribution: str) -> str:

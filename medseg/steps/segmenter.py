@@ -70,6 +70,14 @@ class Segmenter(Step, ABC):
         """
         return self
 
+    def files(self) -> Mapping[str, str]:
+        """The files of the model's folder that it loads, as relative path to sha256; none for most.
+
+        What a model is checked against: every file named here must be there and unaltered, and weights in the
+        folder that are not named here are refused.
+        """
+        return {}
+
     @abstractmethod
     def open(self, resources: Resources) -> AbstractContextManager[Predictor]:
         """Load what is needed, once, and give a Predictor."""

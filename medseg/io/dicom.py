@@ -34,7 +34,7 @@ from medseg.io.stack import Stack, placed
 from medseg.io.verdict import OK, Candidate
 from medseg.volume import Source, Volume
 
-__all__ = ["describe_dicom", "read_dicom"]
+__all__ = ["describe_dicom", "dicom_files", "read_dicom"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,17 +88,13 @@ def read_dicom(path: Path) -> Volume:
     Pixel padding becomes -1024 HU in CT and the smallest real value elsewhere (0 stays 0 there). Raises
     GeometryError or InputError where there is no series, more than one, or one that is doubtful.
     """
-    series, left_out = _chosen(path, _indexed(path))
-    if series.fault is not None:
-        kind = GeometryError if series.fault.geometry else InputError
-        raise kind(series.fault.detail if path.is_file() else f"{path.name}: {series.fault.detail}")
-    assert series.stack is not None
-    headers = series.stack.headers
+    stack, left_out = _sound(path)
+    headers = stack.headers
     array, digests, padded = _Assembly(headers).decoded()
     modality = headers[0].text("Modality") or None
-    logger.debug("series ...%s: %d slices", _plain(series.uid[-8:]), len(headers))
+    logger.debug("series ...%s: %d slices", _plain(headers[0].text("SeriesInstanceUID")[-8:]), len(headers))
     source = Source(
-        native=series.stack.grid,
+        native=stack.grid,
         format="DICOM series",
         files=tuple(header.path for header in headers),
         sha256=digests,
@@ -108,7 +104,13 @@ def read_dicom(path: Path) -> Volume:
         policies=(*_repairs(headers), *left_out, *padded),
     )
     channel = re.sub(r"[^a-z0-9]+", "", (modality or "").lower()) or "image"
-    return Volume(array, series.stack.grid, (channel,), source)
+    return Volume(array, stack.grid, (channel,), source)
+
+
+def dicom_files(path: Path) -> tuple[Path, ...]:
+    """The files that `read_dicom` would read, in its order, from headers only; raises what it would raise."""
+    stack, _ = _sound(path)
+    return tuple(header.path for header in stack.headers)
 
 
 def describe_dicom(path: Path) -> tuple[Candidate, ...]:
@@ -215,6 +217,16 @@ def _chosen(path: Path, found: Sequence[Series]) -> tuple[Series, tuple[str, ...
     raise InputError(
         f"{path.name}: more than one series ({len(meant or found)}), give one folder only: {listed}"
     )
+
+
+def _sound(path: Path) -> tuple[Stack, tuple[str, ...]]:
+    """The one series that could be meant, with nothing that forbids reading it, and what was left out."""
+    series, left_out = _chosen(path, _indexed(path))
+    if series.fault is not None:
+        kind = GeometryError if series.fault.geometry else InputError
+        raise kind(series.fault.detail if path.is_file() else f"{path.name}: {series.fault.detail}")
+    assert series.stack is not None
+    return series.stack, left_out
 
 
 def _line(series: Series, *, described: bool = False) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.model import Model
-from medseg.pipeline import Pipeline
+from medseg.pipeline import Pipeline, blamed
 from medseg.prediction import Resources
 from medseg.volume import Grid, Volume
 
@@ -154,11 +154,17 @@ def identity(pipeline: Pipeline, *, inputs: Mapping[str, str], seed: int, pixel_
     decisive = {
         "pipeline": describe_pipeline(pipeline),
         "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
+        "weights": _weights(pipeline),
         "inputs": dict(inputs),
         "seed": seed,
         "pixel_size": pixel_size,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _weights(pipeline: Pipeline) -> dict[str, str]:
+    with blamed(pipeline.segment):
+        return dict(pipeline.segment.step.files())
 
 
 def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:

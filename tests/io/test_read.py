@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import InputError, UsageError
-from medseg.io import inspect, read
+from medseg.io import digests, inspect, read
 from medseg.io.nifti import write_volume
 from medseg.io.verdict import Candidate
 from medseg.volume import Grid, Volume
@@ -50,6 +50,28 @@ def test_inspect_tells_what_read_would_give(image: Path) -> None:
         "NIfTI-1", shape=(5, 4, 3), spacing=(2.0, 2.0, 3.0), axis_codes="RAS", dtype="int16"
     )
     assert candidate.readable
+
+
+def test_digests_are_those_of_reading(image: Path) -> None:
+    study = Path(__file__).parents[2] / "sample_data" / "abdomen_dicom"
+    for path in (image, study):
+        source = read(path).source
+        assert source is not None
+        assert digests(path) == source.sha256
+    assert len(digests(study)) == 50
+    with pytest.raises(InputError, match="does not exist"):
+        digests(image.with_name("absent.nii"))
+
+
+def test_digests_are_in_the_order_of_the_slices_whatever_the_files_are_called(tmp_path: Path) -> None:
+    study = Path(__file__).parents[2] / "sample_data" / "abdomen_dicom"
+    for number, path in enumerate(sorted(study.glob("*.dcm"), reverse=True)):
+        (tmp_path / f"{number:03d}.dcm").write_bytes(path.read_bytes())
+    assert digests(tmp_path) == digests(study)
+    last = tmp_path / "000.dcm"
+    last.write_bytes(last.read_bytes() + b"\0")
+    pairs = zip(digests(tmp_path), digests(study), strict=True)
+    assert [new == old for new, old in pairs].count(False) == 1
 
 
 def test_missing_paths_and_loops_of_links(tmp_path: Path, image: Path) -> None:

@@ -1,0 +1,1 @@
+"""Built-in heads: what the channels of a network mean."""

@@ -1,0 +1,35 @@
+"""The head `sigmoid`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.inference.sinks import ThresholdSink
+from medseg.prediction import Sink
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Head
+from medseg.volume import Grid
+
+__all__ = ["Sigmoid"]
+
+
+class Sigmoid(Head):
+    """Labels that may overlap: each channel says for itself whether its label is there.
+
+    Channels are the labels in order of value; a logit above 0, that is a probability above 0.5, is a yes.
+    Give labels that overlap different layers in `labels:`; of labels in one layer, the most likely wins.
+    """
+
+    def channels(self, labels: LabelTable) -> int:
+        """One for each label."""
+        return len(labels)
+
+    def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
+        """1 where a label is, in its channel."""
+        target = np.empty((len(segmentation.labels), *segmentation.grid.shape), np.float32)
+        for channel, label in enumerate(segmentation.labels):
+            target[channel] = segmentation.mask(label.name)
+        return target
+
+    def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
+        """A threshold on the native grid, a layer for labels that overlap."""
+        return ThresholdSink(labels, grid=grid, axis=axis, onto=onto)

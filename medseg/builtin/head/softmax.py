@@ -1,0 +1,43 @@
+"""The head `softmax`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import PipelineError
+from medseg.inference.sinks import ArgmaxSink
+from medseg.prediction import Sink
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Head
+from medseg.volume import Grid
+
+__all__ = ["Softmax"]
+
+
+class Softmax(Head):
+    """Labels that exclude each other: the channel with the highest logit wins.
+
+    Channel 0 is the background, the others are the labels in order of value. Logits are interpolated linearly
+    onto the native grid before they are compared.
+    """
+
+    def channels(self, labels: LabelTable) -> int:
+        """One for each label and one for the background; refuses labels that may overlap."""
+        apart = next((label for label in labels if label.layer > 0), None)
+        if apart is not None:
+            raise PipelineError(
+                f"softmax gives one label a voxel, and {apart.name!r} is in layer {apart.layer}; "
+                "use the head sigmoid for labels that overlap, or leave layer: out"
+            )
+        return 1 + len(labels)
+
+    def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
+        """1 in the channel of each voxel's label, 0 in the others."""
+        target = np.zeros((self.channels(segmentation.labels), *segmentation.grid.shape), np.float32)
+        for channel, label in enumerate(segmentation.labels, 1):
+            target[channel] = segmentation.mask(label.name)
+        target[0] = 1 - target[1:].sum(0)
+        return target
+
+    def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
+        """Arg-max on the native grid."""
+        return ArgmaxSink(labels, grid=grid, axis=axis, onto=onto)

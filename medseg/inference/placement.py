@@ -1,0 +1,190 @@
+"""Scores of a model grid, slab by slab, read at the voxels of another grid.
+
+Linear interpolation as `medseg.sampling` does it for whole images: the edge value is held for half a voxel
+beyond the outermost centres, and what lies further out is outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import GeometryError
+from medseg.sampling import turned, whole_voxel_map
+from medseg.volume import Grid
+
+__all__ = ["Piece", "Placement"]
+
+OUTSIDE = 0.5 + 1e-3  # voxels beyond the outermost centres; the tolerance of Grid.same_as
+STRAIGHT = 1e-6  # voxels by which an axis may drift aside over its whole length and count as parallel
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Spots:
+    """Positions along one axis of the model grid: between which two slices, and how far from the lower."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]  # the same slice as `low` where a position is on it
+    share: Floats
+    inside: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, position: NDArray[np.float64], size: int) -> _Spots:
+        """Positions in voxels along an axis of so many."""
+        inside = (position >= -OUTSIDE) & (position <= size - 1 + OUTSIDE)
+        held = np.clip(position, 0, size - 1)
+        low = np.floor(held)
+        share = (held - low).astype(np.float32)
+        below = low.astype(np.intp)
+        return cls(below, below + (share > 0), share, inside)
+
+    def at(self, where: Any, start: int = 0) -> _Spots:
+        """Some of the positions, counted from slice `start`."""
+        return _Spots(
+            self.low[where] - start, self.high[where] - start, self.share[where], self.inside[where]
+        )
+
+    def read(self, plane: Floats, axis: int) -> Floats:
+        """Interpolate `plane` along one of its two axes."""
+        low = plane.take(self.low, axis)
+        if not self.share.any():
+            return low
+        share = self.share[:, None] if axis == 0 else self.share
+        change = plane.take(self.high, axis)
+        change -= low
+        change *= share
+        low += change
+        return low
+
+
+_Line = tuple[slice, _Spots]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some voxels of the target whose scores are known now.
+
+    `where` indexes an array `[i, j, k]` of `Placement.view`; `scores(channel)` are the values there, in
+    float32, of the shape that `where` selects. They may share memory with the slab.
+    """
+
+    where: tuple[Any, ...]
+    scores: Callable[[int], Floats]
+
+
+class Placement:
+    """Where the voxels of `onto` lie on the model's `grid`, whose scores come in slabs along `axis`.
+
+    `halo` is what a sink that uses it needs: 1, or 0 where only whole voxels move and values are copied.
+    """
+
+    def __init__(self, grid: Grid, *, axis: int, onto: Grid) -> None:
+        if grid.unit != onto.unit:
+            raise GeometryError(f"scores in {grid.unit} cannot be placed on a grid in {onto.unit}")
+        self.grid = grid
+        self.axis = axis
+        self.onto = onto
+        # The target's axes in the order and direction of the model's: what comes out for a place then does
+        # not depend, to the bit, on how the native image is stored.
+        self._target = onto.reoriented(grid.axis_codes)
+        self._matrix = grid.index_map(self._target)
+        whole = whole_voxel_map(self._matrix, self._target.shape) is not None
+        if whole:
+            self._matrix = np.rint(self._matrix)
+        self.halo = 0 if whole else 1
+        linear = self._matrix[:3, :3]
+        drift = np.abs(linear - np.diag(np.diag(linear))) @ np.asarray(self._target.shape)
+        self._lines = self._axis_lines() if drift.max() < STRAIGHT else None  # None where axes are oblique
+        self._seen = 0  # slices of the model grid that were handed out
+
+    def view(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A view of `array[i, j, k]` on `onto` that a piece's `where` indexes."""
+        forth = whole_voxel_map(self.onto.index_map(self._target), self._target.shape)
+        assert forth is not None  # reorienting moves whole voxels
+        return turned(array[None], *forth[:2])[0]
+
+    def pieces(self, slab: Floats, start: int) -> Iterator[Piece]:
+        """The voxels that can be read now that `slab[C, i, j, k]` has come, each voxel once in all.
+
+        Slice 0 of the slab is slice `start` of the grid. Use every piece before asking for the next slab.
+        """
+        stop = start + slab.shape[1 + self.axis]
+        if self._lines is None:
+            yield from self._scattered(slab, start, stop)
+        else:
+            yield from self._straight(slab, start, stop, self._lines)
+        self._seen = stop
+
+    def _axis_lines(self) -> tuple[_Line, ...]:
+        """The planes of the target along each axis that lie inside, and their positions there."""
+        lines = []
+        for axis, size in enumerate(self._target.shape):
+            position = np.arange(size) * self._matrix[axis, axis] + self._matrix[axis, 3]
+            spots = _Spots.of(position, self.grid.shape[axis])
+            inside = np.flatnonzero(spots.inside)
+            within = slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+            lines.append((within, spots.at(within)))
+        return tuple(lines)
+
+    def _straight(self, slab: Floats, start: int, stop: int, lines: tuple[_Line, ...]) -> Iterator[Piece]:
+        """Parallel axes: planes of the target, one after the other, each axis interpolated by itself."""
+        within, along = lines[self.axis]
+        rows, columns = (spots for axis, (_, spots) in enumerate(lines) if axis != self.axis)
+        planes = np.moveaxis(slab, 1 + self.axis, 1)
+        for n in np.flatnonzero((along.high >= self._seen) & (along.high < stop)).tolist():
+            where: list[Any] = [line[0] for line in lines]
+            where[self.axis] = within.start + n
+            between = along.at(slice(n, n + 1), start)
+
+            def scores(channel: int, between: _Spots = between) -> Floats:
+                plane: Floats = planes[channel, between.low[0]]
+                if between.share[0]:
+                    plane = plane + between.share * (planes[channel, between.high[0]] - plane)
+                return columns.read(rows.read(plane, 0), 1)
+
+            yield Piece(tuple(where), scores)
+
+    def _scattered(self, slab: Floats, start: int, stop: int) -> Iterator[Piece]:
+        """Oblique axes: of each plane of the target, the voxels that lie in this slab."""
+        matrix, last = self._matrix, self.grid.shape[self.axis] - 1
+        row, column = (axis for axis in range(3) if axis != self.axis)
+        u, v = np.arange(self._target.shape[row])[:, None], np.arange(self._target.shape[column])[None, :]
+        plane = [matrix[a, row] * u + matrix[a, column] * v + matrix[a, 3] for a in range(3)]
+        ends = np.array([plane[self.axis].min(), plane[self.axis].max()])
+        for t in range(self._target.shape[self.axis]):
+            near, far = np.clip(ends + matrix[self.axis, self.axis] * t, 0, last)
+            if far < self._seen - 1 or near > stop:
+                continue
+            spots = [_Spots.of(plane[a] + matrix[a, self.axis] * t, self.grid.shape[a]) for a in range(3)]
+            along = spots[self.axis]
+            due = (along.high >= self._seen) & (along.high < stop)
+            due &= spots[0].inside & spots[1].inside & spots[2].inside
+            if due.any():
+                found = np.nonzero(due)
+                where: list[Any] = [t, t, t]
+                where[row], where[column] = found
+                corners = [spot.at(found, start * (a == self.axis)) for a, spot in enumerate(spots)]
+                yield Piece(tuple(where), partial(_trilinear, slab, corners))
+
+
+def _trilinear(slab: Floats, spots: Sequence[_Spots], channel: int) -> Floats:
+    """One channel of `slab[C, i, j, k]` at scattered positions, k first."""
+    values, (a, b, c) = slab[channel], spots
+
+    def along_k(i: NDArray[np.intp], j: NDArray[np.intp]) -> Floats:
+        low = values[i, j, c.low]
+        return low + c.share * (values[i, j, c.high] - low)
+
+    def along_j(i: NDArray[np.intp]) -> Floats:
+        low = along_k(i, b.low)
+        return low + b.share * (along_k(i, b.high) - low)
+
+    low = along_j(a.low)
+    return low + a.share * (along_j(a.high) - low)

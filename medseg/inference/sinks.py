@@ -1,0 +1,90 @@
+"""What turns slabs of scores into labels on the native grid, without ever holding the scores.
+
+Scores are interpolated, then decided: interpolating decisions would give stairs where the model's voxels are
+larger than the image's. Voxels outside the model's grid become background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import PluginError
+from medseg.inference.placement import Piece, Placement
+from medseg.prediction import Scores, Sink
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.volume import Grid
+
+__all__ = ["ArgmaxSink", "ThresholdSink"]
+
+
+class _Painting(Sink):
+    """A label array on the native grid that fills up as slabs come."""
+
+    def __init__(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> None:
+        self._labels = labels
+        self._placement = Placement(grid, axis=axis, onto=onto)
+        self.halo = self._placement.halo
+        highest = max((label.value for label in labels), default=0)
+        self._array = np.zeros((labels.layers, *onto.shape), np.min_scalar_type(highest))
+        self._layers = [self._placement.view(layer) for layer in self._array]
+
+    def _expect(self, slab: Scores, channels: int) -> None:
+        if slab.array.shape[0] != channels:
+            raise PluginError(
+                f"the network gives {slab.array.shape[0]} channels, and these labels are {channels}"
+            )
+
+    def finish(self) -> Segmentation:
+        """The labels on the native grid."""
+        return Segmentation(self._array, self._placement.onto, self._labels)
+
+
+class ArgmaxSink(_Painting):
+    """Labels that exclude each other: each voxel gets the channel with the highest score.
+
+    Channel 0 is the background, the others are the labels in order of value, all in one layer. The first of
+    equal scores wins.
+    """
+
+    def take(self, slab: Scores, start: int) -> None:
+        """Decide the native voxels that can be decided now."""
+        self._expect(slab, 1 + len(self._labels))
+        (layer,) = self._layers
+        for piece in self._placement.pieces(slab.array, start):
+            best = np.array(piece.scores(0))
+            layer[piece.where] = _winner(best, enumerate(self._labels, 1), piece, layer.dtype)
+
+
+class ThresholdSink(_Painting):
+    """Labels that may overlap: a voxel has every label that is more likely than not.
+
+    Channels are the labels in order of value. A logit above 0, or a probability above 0.5, is a yes. Labels
+    that overlap lie in different layers; of labels that share a layer, the most likely wins.
+    """
+
+    def take(self, slab: Scores, start: int) -> None:
+        """Decide the native voxels that can be decided now."""
+        self._expect(slab, len(self._labels))
+        threshold = np.float32(0.0 if slab.kind == "logits" else 0.5)
+        numbered = tuple(enumerate(self._labels))
+        for piece in self._placement.pieces(slab.array, start):
+            for number, layer in enumerate(self._layers):
+                best = np.full(layer[piece.where].shape, threshold)
+                here = [(channel, label) for channel, label in numbered if label.layer == number]
+                layer[piece.where] = _winner(best, here, piece, layer.dtype)
+
+
+def _winner(
+    best: NDArray[np.float32], labels: Iterable[tuple[int, Label]], piece: Piece, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The value of the label whose channel is highest and above `best`; 0 where none is. Uses `best` up."""
+    winner = np.zeros(best.shape, dtype)
+    for channel, label in labels:
+        score = piece.scores(channel)
+        np.putmask(winner, score > best, label.value)
+        np.maximum(best, score, out=best)
+    return winner

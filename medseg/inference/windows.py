@@ -1,0 +1,80 @@
+"""Where the windows of a sliding window lie, and how much each of their voxels counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import UsageError
+
+__all__ = ["Blend", "Windows"]
+
+Blend = Literal["gaussian", "constant"]
+SIGMA = (
+    0.125  # nnU-Net's width of the Gaussian, as a fraction of the patch (Nature Methods 18, 2021, 203-211)
+)
+FLOOR = 1e-6  # of the weight in the middle: so that far corners count where no other window reaches
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of `patch` voxels over an image of `shape`, both along i, j, k, overlapping by a fraction.
+
+    They are spread evenly, overlap by `overlap` or a little more, and reach from face to face. Along an axis
+    shorter than the patch there is one window, which stands out on both sides.
+
+        >>> Windows(shape=(10, 4, 3), patch=(4, 4, 5), overlap=0.5).starts(0)
+        (0, 2, 4, 6)
+    """
+
+    shape: tuple[int, int, int]
+    patch: tuple[int, int, int]
+    overlap: float = 0.5
+    blend: Blend = "gaussian"
+
+    def __post_init__(self) -> None:
+        if min(self.patch) < 1:
+            raise UsageError(f"a patch has at least one voxel along each axis, not {self.patch}")
+        if not 0 <= self.overlap < 1:
+            raise UsageError(f"windows overlap by 0 or more and less than 1 of the patch, not {self.overlap}")
+
+    def __len__(self) -> int:
+        return math.prod(len(self.starts(axis)) for axis in range(3))
+
+    def starts(self, axis: int) -> tuple[int, ...]:
+        """First voxel of each window along an axis, in order; negative where the window stands out."""
+        size, patch = self.shape[axis], self.patch[axis]
+        if size <= patch:
+            return (-((patch - size) // 2),)
+        steps = math.ceil((size - patch) / max(1, math.floor(patch * (1 - self.overlap))))
+        return tuple(round(n * (size - patch) / steps) for n in range(steps + 1))
+
+    def slab(self, axis: int) -> tuple[int, int, int]:
+        """Voxels that must be held at once where windows are visited in order along an axis."""
+        i, j, k = (min(p, n) if a == axis else n for a, (n, p) in enumerate(zip(self.shape, self.patch)))  # noqa: B905 - three each
+        return i, j, k
+
+    @property
+    def axis(self) -> int:
+        """The axis along which the slab is smallest; the first of those that are equal."""
+        return min(range(3), key=lambda axis: math.prod(self.slab(axis)))
+
+    def importance(self) -> NDArray[np.float32]:
+        """How much each voxel of a window counts, 1 in the middle, as an array of the patch's shape.
+
+        A network sees less around a voxel near its window's border, so with "gaussian" blending that voxel
+        counts less.
+        """
+        if self.blend == "constant":
+            return np.ones(self.patch, np.float32)
+        lines = []
+        for size in self.patch:
+            offset = (np.arange(size) - (size - 1) / 2) / (SIGMA * size)
+            lines.append(np.exp(-0.5 * offset**2))
+        full = reduce(np.multiply.outer, lines)
+        return np.maximum(full / full.max(), FLOOR).astype(np.float32)

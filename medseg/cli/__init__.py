@@ -23,6 +23,7 @@ __all__ = ["main", "run"]
 COMMANDS = {
     "segment": "Segment an image: masks, volumes, a picture.",
     "convert": "Read an image and write it as NIfTI.",
+    "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "models": "List and show installed models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",

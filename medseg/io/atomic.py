@@ -25,7 +25,7 @@ from pathlib import Path
 from medseg.errors import ResourceError, UsageError
 from medseg.io.regular_file import printable
 
-__all__ = ["staged_file", "staged_folder"]
+__all__ = ["clear_stale", "held_folder", "staged_file", "staged_folder"]
 
 RUN_RECORD = "run.json"
 MOST_RECORD_BYTES = 1 << 26
@@ -44,7 +44,7 @@ def staged_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     before anything is written, and ResourceError where the disk or a permission is in the way.
     """
     target = _resolved(target)
-    _clear_stale(target)
+    clear_stale(target)
     _require_free(target, overwrite=overwrite, folder=True)
     with _staging(target) as staging:
         content = staging / "new" / target.name
@@ -63,7 +63,7 @@ def staged_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     written, ResourceError where the disk or a permission is in the way.
     """
     path = _resolved(path)
-    _clear_stale(path)
+    clear_stale(path)
     _require_free(path, overwrite=overwrite, folder=False)
     with _staging(path) as staging:
         content = staging / "new" / path.name
@@ -73,6 +73,46 @@ def staged_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
             raise UsageError(f"{printable(path)}: nothing was written under this name")
         _require_free(path, overwrite=overwrite, folder=False)
         _publish(content, path, staging / "old")
+
+
+@contextmanager
+def held_folder(target: Path) -> Iterator[Path]:
+    """A folder, made where need be, that one run at a time can hold; gone again if nothing was put into it.
+
+    Raises UsageError where the target is something else, ResourceError where another run holds it or it
+    cannot be written into.
+    """
+    target = _resolved(target)
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{printable(target)} exists and is not a folder; choose another name")
+    with _disk_trouble(target, "made"):
+        made = _make_parents(target)
+    try:
+        with _disk_trouble(target, "opened"):
+            held = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _hold(target, held)
+            yield target
+        finally:
+            os.close(held)
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def _hold(target: Path, descriptor: int) -> None:
+    """Lock a folder until its descriptor is closed, by whatever end of the process."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ResourceError(
+            f"{printable(target)}: another run is writing into it; wait for its end or choose another folder"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise ResourceError(f"{printable(target)}: cannot be written into; choose another folder")
 
 
 def _resolved(target: Path) -> Path:
@@ -212,7 +252,7 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
     raise FileExistsError(errno.EEXIST, "no free name for the staging folder")
 
 
-def _clear_stale(target: Path) -> None:
+def clear_stale(target: Path) -> None:
     """Remove what killed runs with this target left behind; what a living run holds is left alone."""
     try:
         beside = list(target.parent.iterdir())

@@ -58,6 +58,7 @@ class Journal:
         self.steps: list[dict[str, Any]] = []
         self._listener = listener or (lambda place, name, seconds: None)
         self._clock = time.perf_counter()
+        self._paused: float | None = None
 
     @contextmanager
     def step(self, place: str, name: str) -> Iterator[None]:
@@ -77,12 +78,15 @@ class Journal:
         )
         self._listener(place, name, seconds)
 
-    @contextmanager
-    def idle(self) -> Iterator[None]:
-        """Leave out of `seconds` what passes while the case waits for its turn."""
-        start = time.perf_counter()
-        yield
-        self._clock += time.perf_counter() - start
+    def pause(self) -> None:
+        """Leave out of `seconds` what passes from here to `resume`: the case waits for its turn."""
+        self._paused = time.perf_counter()
+
+    def resume(self) -> None:
+        """Count again."""
+        if self._paused is not None:
+            self._clock += time.perf_counter() - self._paused
+        self._paused = None
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,335 @@
+"""Many cases with one opened model: each published by itself, the failed ones listed, tables over all."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import InputError, MedsegError, UsageError
+from medseg.io import digests
+from medseg.io.atomic import clear_stale, held_folder, staged_folder
+from medseg.io.regular_file import open_regular, printable
+from medseg.pipeline import Pipeline, Stage
+from medseg.plugin.catalog import Catalog, discover
+from medseg.prediction import Plan, Prediction, Resources, Wanted
+from medseg.run.case import Case, Setup, memory_as_resource, prepare, processors
+from medseg.run.cases import TABLES, Task, find_cases
+from medseg.run.provenance import Journal, joined, provenance, sha256_of
+from medseg.run.reasons import reason, without_names
+from medseg.run.summary import RECORD, Outcome, counted, write_record, write_tables
+from medseg.steps import Predictor
+from medseg.volume import Grid, Volume
+
+__all__ = ["Cohort", "Watcher", "segment_cohort"]
+
+MOST_RECORD_BYTES = 64 << 20
+Watcher = Callable[[str, Outcome | None, int, int], None]
+"""Called as `watcher(case, outcome, done, total)`; the outcome is None when a case starts."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What became of every case, in order, and what was left aside while looking for cases."""
+
+    outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of `cases`, `ok`, `failed`, `not_run` and `kept`."""
+        return counted(self.outcomes)
+
+
+def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are named
+    source: str | Path,
+    *,
+    model: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    jobs: int = 1,
+    force_modality: bool = False,
+    pixel_size: float | None = None,
+    resources: Resources | None = None,
+    watcher: Watcher | None = None,
+) -> Cohort:
+    """Segment every case of a CSV file or a folder into a folder of its own below `out`.
+
+    The model is opened once. A case that fails does not stop the others. Tables are written at the end, after
+    an interrupt too.
+
+    Args:
+        source: a CSV file with a column for each of the pipeline's inputs, or a folder of images.
+        model: an installed model, a model folder or a pipeline file.
+        out: folder for the cases' folders and the tables.
+        resume: keep the cases that are done and unchanged, do the others.
+        overwrite: do every case again in a folder that an earlier run wrote.
+        jobs: so many cases at a time; the model itself is used for one at a time.
+        force_modality: accept another DICOM modality than the pipeline asks for.
+        pixel_size: millimetres per pixel of pictures without a scale.
+        resources: device, memory, threads and seed; by default the CPU and what the machine has.
+        watcher: hears of every case that starts or ends.
+
+    Raises:
+        InputError, PipelineError, ResourceError, UsageError: for what concerns all; see `medseg.errors`.
+    """
+    if resume and overwrite:
+        raise UsageError("resume and overwrite contradict each other; choose one")
+    if jobs < 1:
+        raise UsageError(f"{jobs} jobs cannot be; at least one")
+    catalog = discover()
+    chosen, pipeline = prepare(model, catalog)
+    setup = Setup(
+        model=chosen,
+        pipeline=_with_table(pipeline, catalog),
+        resources=resources or Resources(),
+        force_modality=force_modality,
+        pixel_size=pixel_size,
+    )
+    found = find_cases(Path(source), pipeline.inputs, out=Path(out))
+    with processors(setup.resources.threads), held_folder(Path(out)) as folder:
+        _require_free(folder, resume=resume, overwrite=overwrite)
+        run = _Run(setup, found.cases, folder, replaces=resume or overwrite, watcher=watcher)
+        if resume:
+            run.keep()
+        run.go(jobs)
+    return Cohort(run.outcomes, found.notes)
+
+
+def _with_table(pipeline: Pipeline, catalog: Catalog) -> Pipeline:
+    """The pipeline with medseg's own table of measurements, of which the cohort's are made."""
+    entry = catalog.find("writer", "medseg/csv")
+    if any((stage.distribution, stage.name) == ("medseg", "csv") for stage in pipeline.write):
+        return pipeline
+    place = f"write[{len(pipeline.write)}]"
+    stage = Stage(place, "csv", "medseg", entry.version, entry.load()(), {entry.qualified: {}})
+    return replace(pipeline, write=(*pipeline.write, stage))
+
+
+def _require_free(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder with something in it unless told what to do, and tables that are somebody else's."""
+    if next(out.iterdir(), None) is None:
+        return
+    if not (resume or overwrite):
+        raise UsageError(
+            f"{printable(out)} is not empty; give --resume to go on with an earlier run, --overwrite to do "
+            "it again, or another folder"
+        )
+    taken = [name for name in TABLES if (out / name).exists()]
+    if taken and not isinstance(_json(out / RECORD).get("medseg"), dict):
+        raise UsageError(
+            f"{printable(out / taken[0])} was not written by medseg (no {RECORD} with it); "
+            "choose another folder"
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The record in a file; empty where there is none that can be read."""
+    try:
+        with open_regular(path) as file:
+            content = json.loads((file.readall() or b"") if file.size <= MOST_RECORD_BYTES else b"")
+    except (InputError, OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class _StoppedError(BaseException):
+    """The run was interrupted; no Exception, which would make it the failure of a case."""
+
+
+class _Run:
+    """The cases of a cohort on their way."""
+
+    def __init__(
+        self, setup: Setup, tasks: Sequence[Task], out: Path, *, replaces: bool, watcher: Watcher | None
+    ) -> None:
+        self.setup = replace(setup, resources=replace(setup.resources, progress=self._progress))
+        self._heard = setup.resources.progress
+        self.tasks = tasks
+        self.out = out
+        self._replaces = replaces
+        self._watcher = watcher or (lambda case, outcome, done, total: None)
+        self._ledger: dict[str, Outcome] = {}
+        self._counting = threading.Lock()
+        self._stopping = threading.Event()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each case, in order."""
+        return tuple(
+            self._ledger.get(task.case, Outcome(case=task.case, status="not run")) for task in self.tasks
+        )
+
+    def keep(self) -> None:
+        """Keep every case that is complete, unaltered, and whose inputs and pipeline are the same."""
+        for task in self.tasks:
+            clear_stale(self.out / task.case)
+            record = _json(self.out / task.case / "run.json")
+            if record.get("case") == task.case and self._still_holds(task, record):
+                seconds = record.get("seconds")
+                seconds = float(seconds) if isinstance(seconds, int | float) else None
+                self._note(Outcome(case=task.case, status="ok", kept=True, seconds=seconds))
+
+    def go(self, jobs: int) -> None:
+        """Do what is left with a model opened once; write the tables whatever happens on the way."""
+        rest = [task for task in self.tasks if task.case not in self._ledger]
+        started, clock = datetime.now(UTC), time.perf_counter()
+        with ExitStack() as stack:
+            predictor = _InTurn(stack.enter_context(self.setup.opened())) if rest else None
+            record = self._record() | {"started": started.isoformat(timespec="seconds")}
+            write_record(self.out, {**record, "complete": False})
+            try:
+                if predictor is not None:
+                    (self._one_by_one if jobs == 1 else self._side_by_side(jobs))(rest, predictor)
+            finally:
+                self._stopping.set()
+                record["seconds"] = round(time.perf_counter() - clock, 3)
+                write_tables(self.out, self.outcomes, self.setup.pipeline.labels, record)
+
+    # ---- in which order
+
+    def _one_by_one(self, tasks: Sequence[Task], predictor: Predictor) -> None:
+        """Walk in this thread, so that an interrupt acts at once; another reads one case ahead."""
+        reader = ThreadPoolExecutor(1, thread_name_prefix="medseg-reader")
+        try:
+            ahead = reader.submit(self._read, tasks[0])
+            for number, task in enumerate(tasks, start=1):
+                reading = ahead
+                if number < len(tasks):
+                    ahead = reader.submit(self._read, tasks[number])
+                self._settle(task, reading, predictor)
+        finally:
+            self._stopping.set()
+            reader.shutdown(cancel_futures=True)
+
+    def _side_by_side(self, jobs: int) -> Callable[[Sequence[Task], Predictor], None]:
+        """Read, measure and write several cases at a time; at an interrupt they end with the step at work."""
+
+        def settle(task: Task, predictor: Predictor) -> None:
+            self._settle(task, _Now(self._read, task), predictor)
+
+        def run(tasks: Sequence[Task], predictor: Predictor) -> None:
+            workers = ThreadPoolExecutor(jobs, thread_name_prefix="medseg-case")
+            try:
+                for ended in as_completed([workers.submit(settle, task, predictor) for task in tasks]):
+                    ended.result()
+            finally:
+                self._stopping.set()
+                workers.shutdown(cancel_futures=True)
+
+        return run
+
+    # ---- one case
+
+    def _read(self, task: Task) -> Case:
+        journal = Journal(lambda place, name, seconds: self._go_on())
+        case = Case(self.setup, task.images, journal, name=task.case)
+        case.read()
+        journal.pause()
+        return case
+
+    def _settle(self, task: Task, reading: Future[Case] | _Now, predictor: Predictor) -> None:
+        """Take a case to its end; whatever goes wrong becomes its outcome."""
+        self._go_on()
+        with self._counting:
+            self._watcher(task.case, None, len(self._ledger), len(self.tasks))
+        start = time.perf_counter()
+        folder = self.out / task.case
+        try:
+            with memory_as_resource(), staged_folder(folder, overwrite=self._replaces) as staged:
+                case = reading.result()
+                case.journal.resume()
+                case.publish(case.walk(predictor), staged)
+                seconds = case.journal.seconds
+        except Exception as problem:  # noqa: BLE001 - the border of a case: the others go on
+            told = reason(problem)
+            written = without_names(told, task.images)
+            if (folder / "run.json").exists():
+                written += " (its folder holds the results of an earlier run)"
+            self._note(
+                Outcome(
+                    case=task.case,
+                    status="failed",
+                    seconds=time.perf_counter() - start,
+                    reason=written,
+                    told=told,
+                )
+            )
+        else:
+            self._note(Outcome(case=task.case, status="ok", seconds=seconds))
+
+    def _note(self, outcome: Outcome) -> None:
+        with self._counting:
+            self._ledger[outcome.case] = outcome
+            self._watcher(outcome.case, outcome, len(self._ledger), len(self.tasks))
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    def _progress(self, step: str, done: int, total: int) -> None:
+        self._go_on()
+        self._heard(step, done, total)
+
+    # ---- what an earlier run left
+
+    def _still_holds(self, task: Task, record: dict[str, Any]) -> bool:
+        """Whether a case's files are as its record says, and its inputs and pipeline as they were."""
+        folder, outputs = self.out / task.case, record.get("outputs")
+        if not isinstance(outputs, dict) or "measurements.csv" not in outputs:
+            return False
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        if present != {*outputs, "run.json"}:
+            return False
+        try:
+            if any(sha256_of(folder / name) != digest for name, digest in outputs.items()):
+                return False
+            inputs = {name: joined(digests(path)) for name, path in task.images.items()}
+        except (MedsegError, OSError):  # doing the case again says what is wrong
+            return False
+        return bool(record.get("identity") == self.setup.identity(inputs))
+
+    def _record(self) -> dict[str, Any]:
+        """What is true of all cases."""
+        setup = self.setup
+        known = provenance(
+            case="", model=setup.model, pipeline=setup.pipeline, inputs=[], resources=setup.resources
+        )
+        return {key: value for key, value in known.items() if key not in ("case", "inputs")}
+
+
+class _Now:
+    """A case that is read when its result is asked for."""
+
+    def __init__(self, read: Callable[[Task], Case], task: Task) -> None:
+        self._read = read
+        self._task = task
+
+    def result(self) -> Case:
+        return self._read(self._task)
+
+
+class _InTurn(Predictor):
+    """A predictor that several threads share, one at a time."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._turn = threading.Lock()
+
+    def plan(self, grid: Grid, *, onto: Grid, wanted: Wanted) -> Plan:
+        """As the predictor says."""
+        with self._turn:
+            return self._predictor.plan(grid, onto=onto, wanted=wanted)
+
+    def __call__(self, volume: Volume, *, onto: Grid, wanted: Wanted) -> Prediction:
+        """Segment when no other case is being segmented."""
+        with self._turn:
+            return self._predictor(volume, onto=onto, wanted=wanted)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from medseg.config import Call, PipelineFile, StepCall, describe
-from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean
+from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean, in_one_line
 from medseg.pipeline import Input, Pipeline, Stage, blamed
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
@@ -171,7 +171,7 @@ def _build(base: type[S], place: str, call: StepCall, catalog: Catalog) -> tuple
         joint = "." if problem.errors()[0]["loc"] else ": "
         raise PipelineError(f"{here}{joint}{fault}") from problem
     except (Exception, SystemExit) as problem:  # a validator of the plugin's
-        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
+        reason = in_one_line(problem)
         raise PluginError(f"{here}: {entry.origin} failed on its parameters: {reason}") from problem
     assert isinstance(step, base)  # component_class has seen to it
     default = {  # steps that are the plugin's default have no name that could be written

@@ -32,6 +32,7 @@ __all__ = [
     "ResourceError",
     "UsageError",
     "did_you_mean",
+    "in_one_line",
 ]
 
 
@@ -75,6 +76,11 @@ class UsageError(MedsegError):
     """A call or command line that cannot be meant as it stands."""
 
     exit_code = 64
+
+
+def in_one_line(problem: BaseException) -> str:
+    """Kind and message of an exception, whatever its message holds, as one line."""
+    return " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

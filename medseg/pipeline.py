@@ -12,7 +12,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from medseg.errors import MedsegError, PluginError
+from medseg.errors import MedsegError, PluginError, in_one_line
 from medseg.prediction import Measured, Prediction, Result, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
@@ -146,5 +146,5 @@ def blamed(stage: Stage[Step]) -> Iterator[None]:
         if stage.distribution == "medseg":  # our own bug: it stays what it is
             problem.add_note(str(stage))
             raise
-        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
+        reason = in_one_line(problem)
         raise PluginError(f"{stage} failed: {reason}") from problem

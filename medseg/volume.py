@@ -22,9 +22,11 @@ from medseg.sampling import Interpolation, sample, turned, whole_voxel_map
 if TYPE_CHECKING:
     from medseg.segmentation import Segmentation
 
-__all__ = ["Grid", "Planes", "Source", "Unit", "Volume", "read_only", "resampled"]
+__all__ = ["LPS_TO_RAS", "Grid", "Planes", "Source", "Unit", "Volume", "read_only", "resampled"]
 
 Unit = Literal["mm", "px"]
+PICTURES = ("PNG", "TIFF")
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from the axes of DICOM and ITK to ours, and back
 AXIS_CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 SINGULAR = 1e-6  # smallest allowed |determinant| of the unit axis directions
 # What decides between two equally good axis names: above rounding noise, below any real difference
@@ -218,10 +220,6 @@ class Grid:
         affine[:3, 3] = self.to_world((zoom - 1) / 2)
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, self.unit)
 
-    def turns_whole_voxels(self, onto: Grid) -> bool:
-        """Whether `onto` differs only by axis order, direction, crop and pad: values can be copied."""
-        return whole_voxel_map(self.index_map(onto), onto.shape) is not None
-
 
 def resampled(
     array: NDArray[Any], here: Grid, onto: Grid, *, interpolation: Interpolation, fill: float
@@ -325,6 +323,13 @@ class Volume:
     def replace(self, **changes: Any) -> Volume:
         """A copy with some fields exchanged, as in `volume.replace(array=clipped)`."""
         return replace(self, **changes)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether this is a flat picture, without a patient's left and right, and not a slice of a scan."""
+        if self.grid.shape[2] != 1:
+            return False
+        return self.grid.unit == "px" or (self.source is not None and self.source.format in PICTURES)
 
     def onto(
         self, grid: Grid, *, interpolation: Interpolation = "linear", fill: float | None = None

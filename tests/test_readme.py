@@ -85,7 +85,7 @@ def test_the_plugin_of_the_readme_is_installed_runs_and_is_gone(environment: Env
     image, expected_ml = two_balls(environment.folder / "in.nii.gz")
     assert environment.medseg("pipelines", "check", "bright.yaml").returncode == 4
 
-    environment.pip("install", "--no-index", "--no-build-isolation", "--no-deps", "./medseg-smooth")
+    environment.pip("install", "--no-index", "--no-build-isolation", "./medseg-smooth")
     listed = environment.medseg("plugins", "list").stdout
     assert re.search(r"^preprocessor +smooth +medseg-smooth 0\.1\.0 +Smooth the image", listed, re.MULTILINE)
     assert "sigma_mm" in environment.medseg("plugins", "show", "smooth").stdout

@@ -6,6 +6,7 @@ Nothing heavy is imported here or by a command's `--help`: a command imports wha
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -22,8 +23,8 @@ __all__ = ["main", "run"]
 
 COMMANDS = {
     "segment": "Segment an image: masks, volumes, a picture.",
-    "convert": "Read an image and write it as NIfTI.",
     "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
+    "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "models": "List and show installed models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",
@@ -77,25 +78,28 @@ def medseg() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; whatever goes wrong is one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.getLogger("medseg").setLevel(logging.NOTSET)  # --verbose sets it
+    code = 0
     try:
         medseg.main(args=given, prog_name="medseg", standalone_mode=False)
     except click.exceptions.Exit as ended:
-        return ended.exit_code
+        code = ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as helped:  # a group without a command
+        click.echo(helped.format_message(), err=True)
+        code = UsageError.exit_code
     except Terminated:
-        return TERMINATED
+        code = TERMINATED
     except SystemExit as ended:  # a command with an exit code of its own
-        return ended.code if isinstance(ended.code, int) else BUG
+        code = ended.code if isinstance(ended.code, int) else BUG
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last border
         message, code = _told(problem)
-        if "-v" in given or "--verbose" in given:
+        if logging.getLogger("medseg").level == logging.DEBUG:
             traceback.print_exception(problem)
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
         click.echo(f"medseg: {line}", err=True)
-        return code
-    return 0
+    return code
 
 
 def _told(problem: BaseException) -> tuple[str, int]:

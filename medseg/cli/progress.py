@@ -23,6 +23,7 @@ VERBS = {
     "measure": "Measuring",
     "write": "Writing",
 }
+PAUSE = 10.0  # seconds between two lines on how far a step is
 LONG = 1.0  # seconds; shorter steps are not worth a line of a log file
 
 
@@ -33,7 +34,7 @@ class Progress:
         self._quiet = quiet
         self._live: RichProgress | None = None
         self._task: TaskID | None = None
-        self._started = time.monotonic()
+        self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
         if not self._quiet and sys.stderr.isatty():
@@ -71,6 +72,8 @@ class Progress:
                 self._live.console.print(
                     f"[green]✓[/green] {text}  [dim]{seconds:.1f} s[/dim]", highlight=False
                 )
+        elif seconds is None and place == "segment":  # the one step that may take minutes
+            click.echo(f"{text} …", err=True)
         elif seconds is not None and seconds >= LONG:
             click.echo(f"{text}: {seconds:.1f} s", err=True)
 
@@ -78,3 +81,6 @@ class Progress:
         """Hear how far the step at work is."""
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, total=total)
+        elif self._live is None and not self._quiet and time.monotonic() - self._told >= PAUSE:
+            self._told = time.monotonic()
+            click.echo(f"{step}: {done} of {total}", err=True)

@@ -38,7 +38,8 @@ __all__ = ["command"]
 @click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
 @options.pixel_size
 @click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for models that draw at random.")
+@click.option("--case", metavar="NAME", help="Name of the case in the results; by default the file's.")
 @options.overwrite
 @options.quiet
 @options.verbose
@@ -51,6 +52,7 @@ def command(
     pixel_size: float | None,
     threads: int | None,
     seed: int,
+    case: str | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -75,6 +77,7 @@ def command(
             overwrite=overwrite,
             force_modality=force_modality,
             pixel_size=pixel_size,
+            case=case,
             resources=Resources(threads=threads, seed=seed, progress=progress.advance),
             listener=progress.listen,
         )
@@ -116,7 +119,7 @@ def _print(result: Result, out: Path) -> None:
                 size.flag if size else "",
             )
         )
-    print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2))
+    print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2), wrap=(3,))
     for name, lack in result.provenance.get("left_out", {}).items():
         click.echo(f"left out: {name} ({lack})", err=True)
     preview = out / "preview.png"

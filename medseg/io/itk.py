@@ -22,11 +22,10 @@ from medseg.errors import GeometryError, InputError
 from medseg.io.decoder import decode, refuse_oversize
 from medseg.io.regular_file import open_regular
 from medseg.io.verdict import Candidate
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import LPS_TO_RAS, Grid, Source, Volume
 
 __all__ = ["describe_itk", "read_itk"]
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_HEADER = 1 << 20  # bytes of text; a segmentation with 100 named segments has 60 kB
 SAME_MM = 1e-4  # ITK's geometry and ours may differ by rounding only
 # NRRD's spaces with a side (teem's format definition, section 5), as factors to LPS

@@ -20,6 +20,7 @@ from medseg.io.nifti_header import (
     CHANNELS_4D,
     HEADER_BYTES,
     INTENT_LABEL,
+    PIXELS,
     Header,
     Layout,
     geometry,
@@ -92,7 +93,8 @@ def describe_nifti(path: Path) -> tuple[Candidate, ...]:
     except GeometryError as problem:
         return (Candidate(format_, **known, verdict="doubtful orientation", detail=_without(name, problem)),)
     detail = "; ".join(policies)
-    return (Candidate(format_, **known, spacing=grid.spacing, axis_codes=grid.axis_codes, detail=detail),)
+    found: dict[str, Any] = {"spacing": grid.spacing, "unit": grid.unit, "axis_codes": grid.axis_codes}
+    return (Candidate(format_, **known, **found, detail=detail),)
 
 
 def read_label_names(path: Path) -> dict[int, str]:
@@ -273,6 +275,8 @@ def _header(grid: Grid, source: Source | None, *, channels: int) -> Header:
         header["xyzt_units"] = int(original["xyzt_units"]) & 7
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["descrip"] = RESEARCH
+    if grid.unit == "px":
+        header["aux_file"] = PIXELS
     return header
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError, InputError
 from medseg.volume import Grid
 
-__all__ = ["CHANNELS_4D", "INTENT_LABEL", "Header", "Layout", "geometry", "header_bytes", "layout", "parse"]
+__all__ = [
+    "CHANNELS_4D",
+    "INTENT_LABEL",
+    "PIXELS",
+    "Header",
+    "Layout",
+    "geometry",
+    "header_bytes",
+    "layout",
+    "parse",
+]
 
 Header: TypeAlias = Any  # nibabel.Nifti1Header or Nifti2Header, which carry no types
 
@@ -34,6 +44,8 @@ INTENT_LABEL = 1002
 INTENT_VECTOR = 1007
 CHANNELS_4D = b"medseg channels"
 """`intent_name` of a 4-D file whose last axis is channels, not time; the standard has no mark for it."""
+PIXELS = b"medseg: pixels"
+"""`aux_file` of a picture without a scale, written with unit 0: NIfTI has no pixels, and 0 is read as mm."""
 MOST_CHANNELS = 1024  # so that a header cannot make us build millions of names
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
@@ -203,6 +215,8 @@ def geometry(header: Header, shape: tuple[int, int, int], name: str) -> tuple[Gr
     grids = [_grid(header, form, shape, name) for form in coded]
     if len(grids) == 2:
         _require_agreement(header, grids[0], grids[1], name)
+    if code == 0 and header["aux_file"].item() == PIXELS:
+        return replace(grids[0], unit="px"), ()
     if code not in UNIT_NAMES:
         return grids[0], ()
     scale = np.diag([*[MM_PER_UNIT[code]] * 3, 1.0])

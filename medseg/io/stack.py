@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.slices import Fault, SliceHeader, joined
-from medseg.volume import Grid
+from medseg.volume import LPS_TO_RAS, Grid
 
-__all__ = ["LPS_TO_RAS", "Stack", "placed"]
+__all__ = ["Stack", "placed"]
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 UNEVEN_MM = 0.01  # positions are often written with two decimals
 UNEVEN = 0.01  # of the slice spacing; ITK warns at 0.1 %, dcm2niix resamples beyond 1 % or so
 TILT_DEGREES = 0.1  # 0.5 mm over 300 mm; gantry tilts are set in steps of 0.5 degrees

@@ -10,7 +10,7 @@ from medseg.sampling import whole_voxel_map
 from medseg.segmentation import LayerKind, Segmentation
 from medseg.volume import Grid, Volume
 
-__all__ = ["Plane", "informative_slices", "is_picture", "planes_of"]
+__all__ = ["Plane", "informative_slices", "planes_of"]
 
 # Seen with axes running to L, P, I, every slice transposed is the radiological view: the patient's right on
 # the image's left (axial, coronal), anterior on its left (sagittal), superior or anterior on top.
@@ -19,7 +19,6 @@ BODY = (("Sagittal", "APSI"), ("Coronal", "RLSI"), ("Axial", "RLAP"))
 ARRAY = (("yz", ""), ("xz", ""), ("xy", ""))
 ORDER = (2, 1, 0)  # axial, coronal, sagittal
 TOO_THIN = 12.0  # a stack seen from the side at more than this ratio shows nothing
-PICTURE_FORMATS = frozenset({"png", "jpeg", "jpg", "tiff", "tif", "bmp", "picture"})
 BORDER_LOSS = 0.25  # by eye, on abdominal CT
 BINCOUNT_BELOW = 1 << 16
 
@@ -65,22 +64,13 @@ class Plane:
         return np.squeeze(plane, axis=self.axis).T
 
 
-def is_picture(volume: Volume) -> bool:
-    """Whether this is a flat picture, which has no patient's left and right, and not one slice of a scan."""
-    if volume.grid.shape[2] != 1:
-        return False
-    return volume.grid.unit == "px" or (
-        volume.source is not None and volume.source.format.lower() in PICTURE_FORMATS
-    )
-
-
 def planes_of(volume: Volume, segmentation: Segmentation) -> tuple[Plane, ...]:
     """The planes worth drawing, each at its most informative slice: axial, coronal, sagittal.
 
     Planes that would be a line (one voxel, or a ratio beyond 12 to 1) are left out as long as another
     remains. An oblique grid is seen along its own axes, named by the nearest direction of the body.
     """
-    flat = is_picture(volume)
+    flat = volume.is_picture
     as_stored = flat or volume.grid.unit == "px"
     view = View((0, 1, 2), (1, 1, 1)) if as_stored else _view(volume.grid)
     shape = [volume.grid.shape[axis] for axis in view.order]

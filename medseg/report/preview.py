@@ -6,6 +6,7 @@ pyplot, no settings shared with other code, and the same bytes each time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from medseg.prediction import Measured
 from medseg.report.legend import FILL, INK, MUTED, Legend, entries_of
 from medseg.report.lettering import ellipsis, plain, text_width, write_text
 from medseg.report.palette import PALETTE, colour_of
-from medseg.report.planes import Plane, is_picture, planes_of
+from medseg.report.planes import Plane, planes_of
 from medseg.segmentation import Segmentation
 from medseg.volume import Volume
 
@@ -67,6 +68,8 @@ def draw_preview(
     further layers, which may lie over them, outlined only. A picture of one slice is one panel, RGB in its
     colours. Sizes and flags in the legend are taken from `measurements`.
     """
+    # where its cache cannot be written, it says so in two lines that mean nothing to a user
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -183,7 +186,7 @@ def _whole(rect: Rect) -> Rect:
 
 def _shades(volume: Volume, planes: Sequence[Plane]) -> list[NDArray[np.uint8]]:
     """The slices as `[row, column]` of grey or `[row, column, 3]` of colour; only slices are converted."""
-    if is_picture(volume) and volume.array.shape[0] in (3, 4):
+    if volume.is_picture and volume.array.shape[0] in (3, 4):
         colour = np.stack([planes[0].of(channel) for channel in volume.array[:3]], axis=-1).astype(np.float64)
         white = 255.0 if volume.array.dtype == np.uint8 else float(np.nanmax(colour))
         return [_grey(colour, 0.0, white)]
@@ -217,7 +220,7 @@ def _grey(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.ui
 def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> None:
     """The title, and in one line below it what image this is and how it is shown."""
     grid = volume.grid
-    flat = is_picture(volume)
+    flat = volume.is_picture
     count = TIMES.join(str(n) for n in (grid.shape[:2] if flat else grid.shape))
     parts = [
         f"{labels} label" if labels == 1 else f"{labels} labels",

@@ -42,6 +42,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     pixel_size: float | None = None,
     resources: Resources | None = None,
     listener: Listener | None = None,
+    case: str | None = None,
 ) -> Result:
     """Segment one case and measure what was found; with `out`, write its files there.
 
@@ -57,6 +58,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         force_modality: accept another DICOM modality than the pipeline asks for.
         pixel_size: millimetres per pixel of a picture without a scale.
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
+        case: name of the case in the results; by default the first file's, or a hash for DICOM.
         listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
 
     Raises:
@@ -70,14 +72,14 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         force_modality=force_modality,
         pixel_size=pixel_size,
     )
-    case = Case(setup, match(pipeline.inputs, images, inputs or {}), Journal(listener))
+    run = Case(setup, match(pipeline.inputs, images, inputs or {}), Journal(listener), name=case)
     with memory_as_resource(), processors(setup.resources.threads):
         staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
         with staged as folder:
-            case.read()
+            run.read()
             with setup.opened() as predictor:
-                result = case.walk(predictor)
-            return result if folder is None else case.publish(result, folder)
+                result = run.walk(predictor)
+            return result if folder is None else run.publish(result, folder)
 
 
 def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, Pipeline]:
@@ -150,13 +152,20 @@ class Case:
             inputs=inputs,
             resources=setup.resources,
         )
+        source = self._volume.source
+        self._record["policies"] = list(source.policies) if source else []
         self._record["identity"] = setup.identity({part["name"]: part["sha256"] for part in inputs})
 
     def walk(self, predictor: Predictor) -> Result:
         """Segment and measure what was read."""
         assert self._volume is not None, "read() comes first"
         volume, self._volume = self._volume, None
-        self._afford(predictor, volume)
+        plan = self._afford(predictor, volume)
+        self._record["plan"] = {
+            "device": plan.device,
+            "peak_memory_mb": plan.peak_bytes >> 20,
+            "strategy": plan.strategy,
+        }
         found = walk(self.setup.pipeline, volume, predictor, watch=self._watch)
         prediction, segmentation, measurements = found
         self._record["used"] = dict(prediction.used)
@@ -188,8 +197,8 @@ class Case:
     def _watch(self, stage: Stage[Step]) -> AbstractContextManager[None]:
         return self.journal.step(stage.place, stage.name)
 
-    def _afford(self, predictor: Predictor, volume: Volume) -> None:
-        """Refuse before the work begins what the machine's or the user's memory cannot hold."""
+    def _afford(self, predictor: Predictor, volume: Volume) -> Plan:
+        """The predictor's plan; refused before the work begins where memory cannot hold it."""
         pipeline = self.setup.pipeline
         with blamed(pipeline.segment):
             plan = predictor.plan(volume.grid, onto=volume.grid, wanted=pipeline.wanted)
@@ -201,6 +210,7 @@ class Case:
                 f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, "
                 f"and {limit / 1e9:.1f} GB may be used; free memory or give a smaller field of view"
             )
+        return plan
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from medseg.volume import Volume
 __all__ = ["Image", "case_id", "join", "match", "read_inputs"]
 
 Image = Volume | str | Path
+LEAST_COVERAGE = 0.5  # of the first input's voxels; less is hardly one examination
 
 
 def match(wanted: Sequence[Input], given: Sequence[Image], named: Mapping[str, Image]) -> dict[str, Image]:
@@ -74,12 +75,12 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
     """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
 
     A single input stays as it is, its one channel named after the input. Raises InputError where two inputs
-    do not overlap, or where an input that must share a grid has more than one channel.
+    cover too little of each other, or where an input that must share a grid has more than one channel.
     """
     (first_name, first), *others = volumes.items()
     if not others:
         return first.replace(channels=(first_name,)) if len(first.channels) == 1 else first
-    arrays = []
+    arrays, policies = [], []
     for name, volume in volumes.items():
         if len(volume.channels) != 1:
             raise InputError(
@@ -89,22 +90,31 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
             raise InputError(
                 f"input {name!r} is in {volume.grid.unit}, input {first_name!r} in {first.grid.unit}"
             )
-        if not _overlap(first, volume):
+        if volume.grid.same_as(first.grid):
+            arrays.append(volume.array)
+            continue
+        covered = _coverage(first, volume)
+        if covered < LEAST_COVERAGE:
             raise InputError(
-                f"inputs {first_name!r} and {name!r} do not overlap in space; are they of one examination?"
+                f"input {name!r} covers {covered:.0%} of input {first_name!r}, and must cover "
+                f"{LEAST_COVERAGE:.0%}; are they of one examination?"
             )
-        aligned = volume if volume.grid.same_as(first.grid) else volume.onto(first.grid)
-        arrays.append(aligned.array)
+        arrays.append(volume.onto(first.grid).array)
+        note = f"input {name!r} resampled onto {first_name!r} (linear), of which it covers {covered:.0%}"
+        policies.append(note)
     kind = np.result_type(*arrays)
-    return first.replace(
-        array=np.concatenate([a.astype(kind, copy=False) for a in arrays]), channels=tuple(volumes)
-    )
+    joined = np.concatenate([a.astype(kind, copy=False) for a in arrays])
+    source = first.source and replace(first.source, policies=(*first.source.policies, *policies))
+    return first.replace(array=joined, channels=tuple(volumes), source=source)
 
 
-def _overlap(one: Volume, other: Volume) -> bool:
-    """Whether the boxes around both grids share space."""
-    a, b = one.grid.corners(), other.grid.corners()
-    return bool(np.all(a.min(0) < b.max(0)) and np.all(b.min(0) < a.max(0)))
+def _coverage(one: Volume, other: Volume) -> float:
+    """Share of the voxels of `one` whose centres lie inside `other`, judged on a coarse lattice of them."""
+    steps = [np.linspace(0, n - 1, min(n, 24)) for n in one.grid.shape]
+    index = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1)
+    there = other.grid.to_index(one.grid.to_world(index))
+    inside = np.all((there >= -0.5) & (there <= np.asarray(other.grid.shape) - 0.5), axis=-1)
+    return float(inside.mean())
 
 
 def case_id(images: Mapping[str, Image], volumes: Mapping[str, Volume]) -> str:

@@ -213,7 +213,14 @@ def provenance(
         "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
         "inputs": inputs,
         "seed": resources.seed,
-        "threads": resources.threads,
+        "resources": {
+            "device": resources.device,
+            "engine": resources.engine,
+            "precision": resources.precision,
+            "max_memory_bytes": resources.max_memory_bytes,
+            "threads": resources.threads,
+            "deterministic": resources.deterministic,
+        },
         "environment": {
             "python": platform.python_version(),
             "system": platform.system(),

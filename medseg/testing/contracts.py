@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from medseg.assemble import assemble, component_class, component_schema, holds_steps
 from medseg.config import describe
-from medseg.errors import InputError, MedsegError, PipelineError, PluginError
+from medseg.errors import InputError, MedsegError, PipelineError, PluginError, in_one_line
 from medseg.model import find_model
 from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
 from medseg.prediction import Plan, Prediction, Resources, Result, Scores, Wanted
@@ -98,7 +98,7 @@ def _checked(entry: Entry, catalog: Catalog) -> Finding:
         trace = "" if cause is None else "".join(traceback.format_exception(cause))
         return Finding(what, " ".join(str(problem).split()), trace)
     except (Exception, SystemExit) as problem:  # noqa: BLE001 - foreign code runs here
-        reason = " ".join([f"{type(problem).__name__}:", *str(problem).split()]).rstrip(":")
+        reason = in_one_line(problem)
         return Finding(what, f"raised {reason}", "".join(traceback.format_exception(problem)))
     return Finding(what, note=note)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["pytest_terminal_summary", "real_data"]
+__all__ = ["figures", "pytest_terminal_summary", "real_data"]
 
 VARIABLE = "MEDSEG_TEST_DATA"
 _not_run: list[str] = []
+_figures: list[str] = []
 
 
 @pytest.fixture
@@ -33,8 +34,16 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+@pytest.fixture
+def figures() -> list[str]:
+    """Lines appended here stand at the end of the run: what was measured, beside whether it was enough."""
+    return _figures
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many real-data tests did not run."""
+    """Print what was measured, and how many real-data tests did not run."""
+    for line in _figures:
+        terminalreporter.write_line(line)
     if _not_run:
         terminalreporter.write_line(
             f"{len(_not_run)} real-data tests did not run: set {VARIABLE} to a folder of real images",

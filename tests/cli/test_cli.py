@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import medseg as package
-from medseg.cli import COMMANDS, run
+from medseg.cli import COMMANDS
 
 Medseg = Callable[..., Any]
 
@@ -30,6 +30,14 @@ def test_every_command_has_help(medseg: Medseg, name: str) -> None:
     done = medseg(name, "--help")
     assert done.code == 0
     assert done.out.startswith(f"Usage: medseg {name}")
+
+
+@pytest.mark.parametrize("arguments", [(), ("plugins",), ("models",), ("pipelines",)])
+def test_a_group_without_a_command_shows_its_help(medseg: Medseg, arguments: tuple[str, ...]) -> None:
+    done = medseg(*arguments)
+    assert done.code == 64
+    assert done.err.startswith("Usage: medseg")
+    assert done.err.count("\n") > 5
 
 
 def test_version(medseg: Medseg) -> None:
@@ -57,9 +65,10 @@ def test_control_characters_of_a_file_name_do_not_reach_the_terminal(medseg: Med
     assert "\x1b" not in done.err
 
 
-def test_verbose_shows_the_traceback(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["info", str(tmp_path / "absent"), "-v"]) == 2
-    assert "Traceback" in capfd.readouterr().err
+@pytest.mark.parametrize("flag", ["-v", "--verbose"])
+def test_verbose_shows_the_traceback(medseg: Medseg, tmp_path: Path, flag: str) -> None:
+    assert "Traceback" in medseg("info", tmp_path / "absent", flag).err
+    assert "Traceback" not in medseg("info", tmp_path / "absent").err
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -42,3 +42,17 @@ def test_refusals_leave_nothing(medseg: Medseg, tmp_path: Path, image: str, out:
     assert done.code == code
     assert done.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_picture_stays_in_pixels(medseg: Medseg, tmp_path: Path) -> None:
+    """NIfTI has no pixels: read back as millimetres, an area would become a volume in mL."""
+    from PIL import Image
+
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(tmp_path / "picture.png")
+    assert medseg("convert", tmp_path / "picture.png", "-o", tmp_path / "picture.nii.gz").code == 0
+    assert "px" in medseg("info", tmp_path / "picture.nii.gz").out
+    scaled = medseg(
+        "convert", tmp_path / "picture.png", "-o", tmp_path / "scaled.nii.gz", "--pixel-size", "0.5"
+    )
+    assert scaled.code == 0
+    assert "0.5 x 0.5 x 0.5 mm" in medseg("info", tmp_path / "scaled.nii.gz").out

@@ -19,7 +19,7 @@ def test_writes_everything_and_prints_the_volume(
 ) -> None:
     out = tmp_path / "out"
     done = medseg("segment", ball, "-o", out, "--model", pipeline)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "Segmenting (threshold) …\n")
     assert sorted(path.name for path in out.iterdir()) == FILES
     row = next(line for line in done.out.splitlines() if line.startswith("ball"))
     assert float(row.split()[1]) == pytest.approx(33.5, rel=0.02)  # a ball of 20 mm radius
@@ -53,6 +53,8 @@ def test_run_json_reruns_the_same(medseg: Medseg, ball: Path, pipeline: Path, tm
     assert second["outputs"] == record["outputs"]
     assert second["pipeline"] == record["pipeline"]
     assert record["seed"] == 7
+    assert record["plan"]["device"] == record["used"]["device"] == "cpu"
+    assert record["resources"]["precision"] == "fp32"
     for name, digest in record["outputs"].items():
         assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
     assert record["inputs"][0]["sha256"] == hashlib.sha256(ball.read_bytes()).hexdigest()
@@ -183,3 +185,26 @@ def test_bad_input_is_one_line_the_right_code_and_no_output(  # noqa: PLR0917 - 
     assert done.err.count("\n") == 1
     assert says in done.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_modality_is_refused_unless_forced(medseg: Medseg, tmp_path: Path) -> None:
+    sample = Path(__file__).parents[2] / "sample_data" / "abdomen_dicom"
+    pipeline = tmp_path / "mr.yaml"
+    pipeline.write_text(
+        "inputs: [{name: t1, modality: MR}]\nsegment: {threshold: {above: 150}}\nwrite: [csv]\n"
+    )
+    refused = medseg("segment", sample, "-o", tmp_path / "out", "--model", pipeline)
+    assert refused.code == 2
+    assert "is CT, and input 't1' must be MR" in refused.err
+    assert not (tmp_path / "out").exists()
+    forced = medseg("segment", sample, "-o", tmp_path / "out", "--model", pipeline, "--force-modality", "-q")
+    assert forced.code == 0
+
+
+def test_a_case_can_be_given_a_name(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    named = ball.rename(tmp_path / "DOE_JANE_19500101.nii.gz")
+    out = tmp_path / "out"
+    assert medseg("segment", named, "-o", out, "--model", pipeline, "-q", "--case", "case-7").code == 0
+    for path in out.iterdir():
+        assert b"DOE" not in path.read_bytes()
+    assert json.loads((out / "run.json").read_text())["case"] == "case-7"

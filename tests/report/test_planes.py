@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medseg.report.planes import informative_slices, is_picture, planes_of
+from medseg.report.planes import informative_slices, planes_of
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Source, Volume
 
@@ -115,6 +115,6 @@ def test_a_picture_is_shown_as_it_is_stored() -> None:
 def test_one_slice_of_a_scan_is_no_picture_but_a_scaled_png_is() -> None:
     grid = Grid((3, 2, 1), np.eye(4))
     volume = Volume(np.zeros((1, 3, 2, 1)), grid)
-    assert not is_picture(volume)
-    assert not is_picture(volume.replace(source=Source(grid, "NIfTI-1")))
-    assert is_picture(volume.replace(source=Source(grid, "PNG")))
+    assert not volume.is_picture
+    assert not volume.replace(source=Source(grid, "NIfTI-1")).is_picture
+    assert volume.replace(source=Source(grid, "PNG")).is_picture

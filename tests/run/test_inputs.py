@@ -67,6 +67,18 @@ def test_channels_are_aligned_in_physical_space() -> None:
     assert joined.array[1, :, 0, 0].tolist() == [0, 0, 1, 2]
 
 
+def test_a_second_input_that_covers_little_is_refused_and_one_that_is_resampled_is_noted() -> None:
+    def moved(slices: int) -> Volume:
+        return volume(1, GRID.cropped((0, 0, slices), (4, 5, 6 + slices)))
+
+    with pytest.raises(InputError, match="'flair' covers 33% of input 't1'"):
+        join({"t1": volume(0), "flair": moved(4)})
+    source = join({"t1": volume(0), "flair": moved(1)}).source
+    assert source == Source(
+        GRID, "array", policies=("input 'flair' resampled onto 't1' (linear), of which it covers 83%",)
+    )
+
+
 def test_a_single_input_keeps_its_voxels_and_takes_its_name() -> None:
     alone = volume(3)
     joined = join({"ct": alone})
@@ -78,7 +90,7 @@ def test_a_single_input_keeps_its_voxels_and_takes_its_name() -> None:
 
 def test_images_of_different_places_or_kinds_are_refused() -> None:
     far = Grid(GRID.shape, np.array([[2, 0, 0, 500], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]]))
-    with pytest.raises(InputError, match="do not overlap"):
+    with pytest.raises(InputError, match="covers 0% of input 't1'"):
         join({"t1": volume(0), "flair": volume(0, far)})
     with pytest.raises(InputError, match="3 channels"):
         join({"t1": volume(0), "flair": volume(0, channels=3)})

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Measured, Prediction
-from medseg.report.planes import is_picture
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
 from medseg.volume import Grid, Volume
@@ -58,7 +57,7 @@ class Volumes(Measurement):
         """Yield the rows of each label, in the order of the label table."""
         boxes = _boxes(segmentation)
         intensity_unit = "HU" if volume.source is not None and volume.source.modality == "CT" else ""
-        frame = _Frame(segmentation.grid, is_picture(volume))
+        frame = _Frame(segmentation.grid, volume.is_picture)
         for label in segmentation.labels:
             box = boxes[label.name]
             if box is None:

@@ -220,7 +220,9 @@ def test_all_48_axis_orders_and_flips_of_a_real_ct_give_the_same_mask(real_data:
             )
 
 
-def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(real_data: Path) -> None:
+def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(
+    real_data: Path, figures: list[str]
+) -> None:
     folder = real_data / "ct_totalseg_A"
     found = segment(read(folder / "ct.nii.gz"))
     silver = np.asanyarray(nib.load(folder / "seg_total_fast3mm.nii.gz").dataobj)
@@ -229,7 +231,7 @@ def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(real_data: Pat
         "left lung": dice(found.mask("left lung"), np.isin(silver, (10, 11))),
         "right lung": dice(found.mask("right lung"), np.isin(silver, (12, 13, 14))),
     }
-    print(scores)  # noqa: T201
+    figures.append("Dice against a network's masks: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     assert scores["bone"] > 0.88
     assert scores["left lung"] > 0.76  # 40 mL of lung base at 3 mm: nearly all of it is border
     assert scores["right lung"] > 0.93
@@ -240,7 +242,9 @@ def test_bone_and_lungs_of_a_real_ct_agree_with_a_trained_network(real_data: Pat
     )  # liver, kidneys, spleen, stomach, bowel, bladder, aorta, vena cava
 
 
-def test_body_composition_of_a_real_ct_agrees_with_a_trained_network(real_data: Path) -> None:
+def test_body_composition_of_a_real_ct_agrees_with_a_trained_network(
+    real_data: Path, figures: list[str]
+) -> None:
     folder = real_data / "ct_totalseg_A"
     found = segment(read(folder / "ct_sm.nii.gz"))
     scores = {}
@@ -251,7 +255,7 @@ def test_body_composition_of_a_real_ct_agrees_with_a_trained_network(real_data: 
     ):
         silver = np.asanyarray(nib.load(folder / "ct_sm_tissue_types" / f"{file}.nii.gz").dataobj) > 0
         scores[name] = dice(found.mask(name), silver)
-    print(scores)  # noqa: T201
+    figures.append("Dice against a network's masks: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     assert scores["muscle"] > 0.79
     assert scores["subcutaneous fat"] > 0.87
     assert scores["visceral fat"] > 0.84

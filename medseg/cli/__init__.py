@@ -26,6 +26,7 @@ COMMANDS = {
     "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
+    "doctor": "Look at the installation: what is missing and how to get it.",
     "models": "List and show installed models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",
     "plugins": "List, show and check installed plugins.",

@@ -17,7 +17,7 @@ def test_every_hook_is_a_kind_and_every_kind_a_hook() -> None:
 
 
 def test_every_step_of_the_walk_has_a_key_in_the_pipeline_file() -> None:
-    assert set(KEYS) == set(KINDS.values()) - {"network", "head", "model"}  # nested in others, or whole folders
+    assert set(KEYS) == set(KINDS.values()) - {"network", "head", "model"}
 
 
 @pytest.mark.parametrize("hook", KINDS)

@@ -45,6 +45,11 @@ def medseg_segmenters() -> Iterable[Component]:
         "medseg.builtin.segment.threshold:Threshold",
         "Label a range of intensities, or what Otsu's threshold separates.",
     )
+    yield Component(
+        "network",
+        "medseg.builtin.segment.network:NetworkSegmenter",
+        "A trained network, or several averaged, slid over the volume.",
+    )
 
 
 @hookimpl
@@ -59,6 +64,18 @@ def medseg_networks() -> Iterable[Component]:
     )
     yield Component(
         "dynunet", f"{here}.dynunet:DynUnet", "The U-Net of nnU-Net, with kernels and strides for each axis."
+    )
+
+
+@hookimpl
+def medseg_heads() -> Iterable[Component]:
+    """Offer the built-in heads."""
+    here = "medseg.builtin.head"
+    yield Component(
+        "softmax", f"{here}.softmax:Softmax", "Labels that exclude each other: the highest channel wins."
+    )
+    yield Component(
+        "sigmoid", f"{here}.sigmoid:Sigmoid", "Labels that may overlap: each channel is a yes or no."
     )
 
 

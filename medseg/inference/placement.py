@@ -108,7 +108,7 @@ class Placement:
         """A view of `array[i, j, k]` on `onto` that a piece's `where` indexes."""
         forth = whole_voxel_map(self.onto.index_map(self._target), self._target.shape)
         assert forth is not None  # reorienting moves whole voxels
-        return turned(array[None], *forth[:2])[0]
+        return np.asarray(turned(array[None], *forth[:2])[0])
 
     def pieces(self, slab: Floats, start: int) -> Iterator[Piece]:
         """The voxels that can be read now that `slab[C, i, j, k]` has come, each voxel once in all.
@@ -176,7 +176,8 @@ class Placement:
 
 def _trilinear(slab: Floats, spots: Sequence[_Spots], channel: int) -> Floats:
     """One channel of `slab[C, i, j, k]` at scattered positions, k first."""
-    values, (a, b, c) = slab[channel], spots
+    values: Floats = slab[channel]
+    a, b, c = spots
 
     def along_k(i: NDArray[np.intp], j: NDArray[np.intp]) -> Floats:
         low = values[i, j, c.low]

@@ -1,7 +1,7 @@
 """A sliding window whose scores are never held whole.
 
-Windows are visited in order along one axis. A slab as deep as a patch holds the weighted mean of the scores so
-far; slices that no later window reaches are handed to the sinks, and the slab moves on. Peak memory is
+Windows are visited in order along one axis. A slab as deep as a patch holds the weighted mean of the scores
+so far; slices that no later window reaches are handed to the sinks, and the slab moves on. Peak memory is
 channels times slab, however long that axis is.
 
 The mean is updated window by window, mean += w / W * (score - mean) with W the sum of weights so far (West,
@@ -121,14 +121,14 @@ class _Slab:
 
 def _batches(windows: Windows, axis: int, start: int, size: int) -> Iterator[list[Place]]:
     """Places of the windows that start at one slice of the streaming axis, some at a time."""
-    along = [(start,) if a == axis else windows.starts(a) for a in range(3)]
-    places = list(product(*along))
+    i, j, k = ((start,) if a == axis else windows.starts(a) for a in range(3))
+    places = list(product(i, j, k))
     for n in range(0, len(places), size):
         yield places[n : n + size]
 
 
 def _cut(image: NDArray[Any], places: Sequence[Place], patch: Place) -> NDArray[np.float32]:
-    """Windows `[N, C, *patch]` of `image[C, i, j, k]`; beyond its faces, the smallest value of the channel."""
+    """Windows `[N, C, *patch]` of `image[C, i, j, k]`; beyond its faces, each channel's smallest value."""
     cut = np.empty((len(places), image.shape[0], *patch), np.float32)
     if any(size < side for size, side in zip(image.shape[1:], patch, strict=True)):
         cut[:] = image.min(axis=(1, 2, 3))[:, None, None, None]

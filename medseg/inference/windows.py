@@ -77,4 +77,4 @@ class Windows:
             offset = (np.arange(size) - (size - 1) / 2) / (SIGMA * size)
             lines.append(np.exp(-0.5 * offset**2))
         full = reduce(np.multiply.outer, lines)
-        return np.maximum(full / full.max(), FLOOR).astype(np.float32)
+        return np.asarray(np.maximum(full / full.max(), FLOOR), np.float32)

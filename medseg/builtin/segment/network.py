@@ -1,0 +1,154 @@
+"""The segmenter `network`: a trained network by sliding window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, PrivateAttr
+
+from medseg.errors import PipelineError, UsageError
+from medseg.io.weights import check_weights, weights_file
+from medseg.prediction import Resources
+from medseg.segmentation import LabelTable
+from medseg.steps import Head, Network, Predictor, Segmenter, Step
+
+__all__ = ["NetworkSegmenter", "SlidingWindow", "WeightsFile"]
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+Mirror = Literal["left-right", "anterior-posterior", "superior-inferior"]
+
+
+class WeightsFile(BaseModel):
+    """A safetensors file in the model's folder."""
+
+    model_config = Step.model_config
+
+    path: str = Field(min_length=1, max_length=200)
+    """Where it is, relative to the model's folder."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Its SHA-256; another file is refused."""
+
+
+class SlidingWindow(BaseModel):
+    """How a volume is cut into windows and how their scores are joined."""
+
+    model_config = Step.model_config
+
+    patch: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
+    """Voxels of a window along i, j, k; along i, j for a 2-D network."""
+
+    overlap: float = Field(default=0.5, ge=0, le=0.9)
+    """Part of a window that the next one covers again."""
+
+    blend: Literal["gaussian", "constant"] = "gaussian"
+    """Weight of a window's voxels: falling towards its border, or the same everywhere."""
+
+
+class NetworkSegmenter(Segmenter):
+    """A trained network, slid over the volume as it comes out of the preprocessing.
+
+    Scores of overlapping windows are averaged and go to the native grid slab by slab; they are never held
+    whole. A patch of two numbers makes the network 2-D: it sees one slice at a time, along the last axis k
+    (after `reorient: {to: RAS}`, axial slices). Around a volume smaller than the patch the network sees the
+    smallest value of each channel.
+    """
+
+    architecture: Network
+    """The network, as it was trained."""
+
+    head: Head
+    """What its channels mean."""
+
+    weights: Annotated[tuple[WeightsFile, ...], Field(min_length=1, max_length=32)]
+    """One file, or several of one architecture whose logits are averaged."""
+
+    window: SlidingWindow
+    """Size, overlap and blending of the windows."""
+
+    channels: int = Field(default=1, ge=1, le=1024)
+    """Channels of the volume that the network takes."""
+
+    mirror: tuple[Mirror, ...] = ()
+    """Axes along which mirrored copies are segmented too and averaged; each doubles the time."""
+
+    _labels: LabelTable | None = PrivateAttr(None)
+    _folder: Path | None = PrivateAttr(None)
+
+    @property
+    def dims(self) -> Literal[2, 3]:
+        """Axes of the network."""
+        return 2 if len(self.window.patch) == 2 else 3
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """Voxels of a window along i, j, k, for a 2-D network too."""
+        i, j, k = (*self.window.patch, 1)[:3]
+        return i, j, k
+
+    def labels(self) -> None:
+        """The pipeline file names the labels."""
+        return
+
+    def files(self) -> Mapping[str, str]:
+        """The weights."""
+        return {file.path: file.sha256 for file in self.weights}
+
+    def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
+        """Refuse what does not fit together, and weights that are missing or altered."""
+        self._check_mirror(labels)
+        self._check_head(labels)
+        self._check_patch()
+        if folder is None:
+            raise PipelineError("weights: lie in a model's folder, and none is known here")
+        for file in self.weights:
+            check_weights(weights_file(folder, file.path), file.sha256)
+        bound = self.model_copy()
+        bound._labels, bound._folder = labels, folder
+        return bound
+
+    def open(self, resources: Resources) -> AbstractContextManager[Predictor]:
+        """Load the weights onto the device."""
+        if self._labels is None or self._folder is None:
+            raise UsageError("a network is opened after bound(labels=…, folder=…), as assemble() does")
+        return self._opened(resources, self._labels, self._folder)
+
+    @contextmanager
+    def _opened(self, resources: Resources, labels: LabelTable, folder: Path) -> Iterator[Predictor]:
+        from medseg.builtin.segment.network_predictor import NetworkPredictor
+
+        yield NetworkPredictor(self, labels, folder, resources)
+
+    def _check_mirror(self, labels: LabelTable) -> None:
+        twice = next((axis for axis in self.mirror if self.mirror.count(axis) > 1), None)
+        if twice is not None:
+            raise PipelineError(f"mirror: {twice} is named twice")
+        paired = next((label for label in labels if label.pair is not None), None)
+        if "left-right" in self.mirror and paired is not None:
+            raise PipelineError(
+                f"mirror: left-right cannot be used with the pair {paired.name!r} and {paired.pair!r}: "
+                "in a mirrored image the one looks like the other; leave left-right out"
+            )
+
+    def _check_head(self, labels: LabelTable) -> None:
+        if self.head.merge != "average":
+            raise PipelineError("head: decodes each window by itself, and network averages windows")
+        try:
+            self.head.channels(labels)
+        except PipelineError as problem:
+            raise PipelineError(f"head: {problem}") from problem
+
+    def _check_patch(self) -> None:
+        try:
+            divisor = self.architecture.divisor(dims=self.dims)
+        except ValueError as problem:
+            raise PipelineError(f"architecture: {problem}") from problem
+        for side, multiple in zip(self.window.patch, divisor, strict=True):
+            if side % multiple:
+                raise PipelineError(
+                    f"window.patch: {list(self.window.patch)} does not fit the network, "
+                    f"whose patches are multiples of {list(divisor)}"
+                )

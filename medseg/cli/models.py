@@ -1,8 +1,9 @@
-"""`medseg models`: what can be named by `--model`."""
+"""`medseg models`: what can be named by `--model`, checked, and taken into the user's model folder."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,13 +15,13 @@ __all__ = ["command"]
 
 @click.group("models")
 def command() -> None:
-    """List and show installed models."""
+    """List, show, check and install models."""
 
 
 @command.command("list")
 @options.as_json
 def list_models(as_json: bool) -> None:
-    """List installed models with licence, size and summary."""
+    """List installed models with licence, size and summary: those of plugins, then your own."""
     from medseg.model import Model, installed_models
     from medseg.plugin.catalog import discover
 
@@ -42,13 +43,14 @@ def list_models(as_json: bool) -> None:
     for model in found:
         if isinstance(model, Model):
             assert model.card is not None  # a model folder has one
-            origin = f"{model.entry.distribution} {model.entry.version}" if model.entry else ""
+            assert model.entry is not None
+            card, origin = model.card, _origin(model.entry)
             rows.append(
-                (model.name, model.card.version, model.card.licence, _size(model), origin, model.card.summary)
+                (model.name, card.version, card.licence, _size(model.size_bytes), origin, card.summary)
             )
         else:
             entry, problem = model
-            rows.append((entry.component.name, "", "", "", f"{entry.distribution} {entry.version}", problem))
+            rows.append((entry.component.name, "", "", "", _origin(entry), problem))
     print_table(("model", "version", "licence", "size", "from", "summary"), rows, right=(3,), wrap=(5,))
 
 
@@ -79,7 +81,9 @@ def show(name: str, as_json: bool) -> None:
         ):
             for number, line in enumerate(lines):
                 click.echo(f"  {title if number == 0 else '':<13} {line}")
-    click.echo(f"  size          {_size(model)}")
+    click.echo(f"  size          {_size(model.size_bytes)}")
+    if model.entry is not None:
+        click.echo(f"  from          {_origin(model.entry)}")
     click.echo("  labels        " + ", ".join(f"{label.value} {label.name}" for label in pipeline.labels))
     click.echo("  research use only, not for diagnosis")
     click.echo("\npipeline:")
@@ -87,17 +91,70 @@ def show(name: str, as_json: bool) -> None:
     click.echo("\n".join(f"  {line}" for line in text.splitlines()))
 
 
+@command.command("install")
+@click.argument("source", metavar="FOLDER|ZIP")
+@click.option("--overwrite", is_flag=True, help="Replace an installed model of the same name.")
+@options.verbose
+def install(source: str, overwrite: bool) -> None:
+    """Copy a model, a FOLDER or a ZIP of one, into your model folder, where --model finds it by name.
+
+    It is checked first and refused if anything in it is not data of a model. Your model folder is
+    $MEDSEG_MODELS, else medseg/models in $XDG_DATA_HOME or ~/.local/share.
+    """
+    from medseg.plugin.catalog import discover
+    from medseg.run.install import install_model
+
+    catalog = discover()
+    checked = install_model(Path(source), overwrite=overwrite, catalog=catalog)
+    model, card = checked.model, checked.model.card
+    assert card is not None  # install_model has seen to it
+    click.echo(f"{card.name} {card.version} is installed in {model.folder}")
+    click.echo(f"  {card.summary}")
+    click.echo(f"  licence       {card.licence}")
+    click.echo(f"  intended use  {card.intended_use}")
+    click.echo(f"  size          {_counted(checked)}")
+    click.echo("  research use only, not for diagnosis")
+    others = [entry for entry in catalog.of_kind("model") if entry.component.name == card.name]
+    if others:
+        names = " or ".join(repr(entry.qualified) for entry in others)
+        click.echo(f"{names} has this name too: write --model user/{card.name} for this one", err=True)
+
+
+@command.command("check")
+@click.argument("name", metavar="NAME|FOLDER|ZIP")
+@options.verbose
+def check(name: str) -> None:
+    """Check a model: card, pipeline, every file and its checksum. Nothing in it is loaded or run."""
+    from medseg.run.install import check_model
+
+    checked = check_model(name)
+    card = checked.model.card
+    assert card is not None  # check_model has seen to it
+    click.echo(f"{card.name} {card.version}: ok ({_counted(checked)})")
+
+
+def _counted(checked: Any) -> str:
+    """How many files, of weights among them, and how large."""
+    weights = {0: "no weights", 1: "1 of weights"}.get(checked.weights, f"{checked.weights} of weights")
+    return f"{checked.files} files, {weights}, {_size(checked.size_bytes)}"
+
+
+def _origin(entry: Any) -> str:
+    """Who installed a model: a distribution, or the user and where."""
+    return f"user, {entry.place}" if entry.place else f"{entry.distribution} {entry.version}"
+
+
 def _as_json(model: Any) -> dict[str, Any]:
     """A model as plain data."""
     return {
         "name": model.name,
         "distribution": model.entry.distribution if model.entry else None,
+        "folder": str(model.folder),
         "size_bytes": model.size_bytes,
         "pipeline_sha256": model.sha256,
         "card": model.card.model_dump() if model.card else None,
     }
 
 
-def _size(model: Any) -> str:
-    size = model.size_bytes
+def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

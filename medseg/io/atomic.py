@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -36,22 +36,27 @@ ATTEMPTS = 100
 
 
 @contextmanager
-def staged_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def staged_folder(
+    target: Path, *, overwrite: bool, require_ours: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
     """An empty folder to write into; becomes `target` when the block ends well, else it vanishes.
 
     An existing folder is refused unless it is empty, or `overwrite` is set and every file in it is listed as
-    an output in its `run.json`: what medseg did not write, it does not delete. Raises UsageError for that,
-    before anything is written, and ResourceError where the disk or a permission is in the way.
+    an output in its `run.json`: what medseg did not write, it does not delete. For folders that are no run's,
+    `require_ours` looks at the one to be replaced, and raises UsageError where it must stay. Raises
+    UsageError for that, before anything is written, and ResourceError where the disk or a permission is in
+    the way.
     """
+    ours = require_ours or _require_ours
     target = _resolved(target)
     clear_stale(target)
-    _require_free(target, overwrite=overwrite, folder=True)
+    _require_free(target, overwrite=overwrite, ours=ours)
     with _staging(target) as staging:
         content = staging / "new" / target.name
         with _disk_trouble(target, "written to", DISK_TROUBLE):
             content.mkdir()
             yield content
-        _require_free(target, overwrite=overwrite, folder=True)  # a run takes minutes; look again
+        _require_free(target, overwrite=overwrite, ours=ours)  # a run takes minutes; look again
         _publish(content, target, staging / "old")
 
 
@@ -64,14 +69,14 @@ def staged_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     path = _resolved(path)
     clear_stale(path)
-    _require_free(path, overwrite=overwrite, folder=False)
+    _require_free(path, overwrite=overwrite, ours=None)
     with _staging(path) as staging:
         content = staging / "new" / path.name
         with _disk_trouble(path, "written to", DISK_TROUBLE):
             yield content
         if not content.is_file():
             raise UsageError(f"{printable(path)}: nothing was written under this name")
-        _require_free(path, overwrite=overwrite, folder=False)
+        _require_free(path, overwrite=overwrite, ours=None)
         _publish(content, path, staging / "old")
 
 
@@ -131,13 +136,16 @@ def _resolved(target: Path) -> Path:
 # ---- what may be replaced
 
 
-def _require_free(target: Path, *, overwrite: bool, folder: bool) -> None:
-    """Raise UsageError where something is in the target's place that must not be replaced."""
+def _require_free(target: Path, *, overwrite: bool, ours: Callable[[Path], None] | None) -> None:
+    """Raise UsageError where something is in the target's place that must not be replaced.
+
+    `ours` says so of a folder that is not empty; it is None where the target is to be a file.
+    """
     try:
         mode = target.lstat().st_mode
     except OSError:
         return  # absent, or not to be looked at, which making the staging folder will say
-    if not folder:
+    if ours is None:
         if not stat.S_ISREG(mode):
             raise UsageError(f"{printable(target)} exists and is not a file; choose another name")
         if not overwrite:
@@ -154,7 +162,7 @@ def _require_free(target: Path, *, overwrite: bool, folder: bool) -> None:
             return
     if not overwrite:
         raise UsageError(f"{printable(target)} exists; choose another folder or give --overwrite")
-    _require_ours(target)
+    ours(target)
 
 
 def _require_ours(target: Path) -> None:

@@ -4,8 +4,22 @@ A model folder holds `pipeline.yaml`, `card.yaml` and, if it was trained, weight
 it is imported or run.
 """
 
-from medseg.model.card import Card, read_card
+from medseg.model.card import CARD, Card, read_card
+from medseg.model.contents import check_forms, inventory
 from medseg.model.find import find_model, installed_models
 from medseg.model.folder import Model, model_in
+from medseg.model.unpack import Parcel, opened
 
-__all__ = ["Card", "Model", "find_model", "installed_models", "model_in", "read_card"]
+__all__ = [
+    "CARD",
+    "Card",
+    "Model",
+    "Parcel",
+    "check_forms",
+    "find_model",
+    "installed_models",
+    "inventory",
+    "model_in",
+    "opened",
+    "read_card",
+]

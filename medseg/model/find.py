@@ -65,7 +65,7 @@ def _with_user_models(catalog: Catalog) -> Catalog:
     except OSError:  # there is none yet, or it may not be looked into
         return catalog
     entries = tuple(
-        Entry("model", Component(path.name, f"{USER}:{path.name}", "A user's model."), USER, "models", path)
+        Entry("model", Component(path.name, f"{USER}:{path.name}", "A user's model."), USER, str(path), path)
         for path in inside
         if NAME.fullmatch(path.name) and path.is_dir()
     )

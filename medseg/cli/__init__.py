@@ -27,7 +27,7 @@ COMMANDS = {
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "doctor": "Look at the installation: what is missing and how to get it.",
-    "models": "List and show installed models.",
+    "models": "List, show, check and install models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",
     "plugins": "List, show and check installed plugins.",
 }

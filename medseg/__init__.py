@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from medseg.io import inspect, read
     from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Sink, Wanted
-    from medseg.run import segment
+    from medseg.run import segment, segment_cohort
     from medseg.segmentation import Label, LabelTable, Object, Segmentation
     from medseg.steps import (
         Head,
@@ -65,7 +65,7 @@ HOMES = {
         "Sink",
         "Wanted",
     ),
-    "medseg.run": ("segment",),
+    "medseg.run": ("segment", "segment_cohort"),
     "medseg.segmentation": ("Label", "LabelTable", "Object", "Segmentation"),
     "medseg.steps": (
         "Head",
@@ -119,6 +119,7 @@ __all__ = [
     "inspect",
     "read",
     "segment",
+    "segment_cohort",
 ]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from medseg.errors import InputError, ResourceError, UsageError
-from medseg.io.atomic import staged_file, staged_folder
+from medseg.io.atomic import held_folder, staged_file, staged_folder
 
 
 def finished_run(folder: Path, text: str = "old") -> Path:
@@ -335,3 +335,25 @@ def test_leftovers_of_another_target_are_not_touched(tmp_path: Path) -> None:
 def test_errno_of_a_full_quota_counts_as_the_disk(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="quota"):
         fail_inside(tmp_path / "out", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+    with (
+        held_folder(target),
+        pytest.raises(ResourceError, match="another run is writing into it"),
+        held_folder(target),
+    ):
+        pass
+    assert not (tmp_path / "deep").exists()  # nothing was put into it
+    with held_folder(target) as folder:
+        (folder / "a").touch()
+    with held_folder(target):
+        pass
+    assert (target / "a").exists()
+
+
+def test_only_a_folder_can_be_held(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="exists and is not a folder"), held_folder(tmp_path / "file"):
+        pass

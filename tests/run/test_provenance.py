@@ -62,3 +62,12 @@ def test_an_array_without_a_file_is_hashed_by_its_values() -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"medseg")
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"medseg").hexdigest()
+
+
+def test_waiting_is_no_time_of_the_case() -> None:
+    journal = Journal()
+    journal.pause()
+    time.sleep(0.1)
+    journal.resume()
+    journal.resume()
+    assert journal.seconds < 0.05

@@ -21,8 +21,8 @@ from medseg.io.regular_file import HashedFile, open_regular, printable
 
 __all__ = ["check_weights", "read_header", "weights_file"]
 
-MAX_HEADER_BYTES = 1_000_000  # some 10,000 tensors; the format itself allows 100 MB
-MAX_TENSORS = 20_000
+MAX_HEADER_BYTES = 1_000_000  # the format itself allows 100 MB
+MAX_TENSORS = 10_000
 MAX_AXES = 16
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
@@ -113,7 +113,8 @@ def _opened(path: Path) -> Iterator[HashedFile]:
         with open_regular(path) as file:
             yield file
     except InputError as problem:
-        reason = "is not there" if not path.exists() else "is not a file that can be read"
+        absent = isinstance(problem.__cause__, FileNotFoundError)
+        reason = "is not there" if absent else "is not a file that can be read"
         raise ModelError(f"{printable(path)}: this weights file {reason}; fetch the model again") from problem
     except OSError as problem:
         raise ModelError(f"{printable(path)}: cannot be read: {problem.strerror}") from problem

@@ -75,8 +75,8 @@ def check_parts(parts: Sequence[Part]) -> None:
         files[key] = part.name
         for above in PurePosixPath(part.name).parents[:-1]:
             folder = above.as_posix()
-            taken = files.get(folder.casefold()) or folders.setdefault(folder.casefold(), folder)
-            _claim(None if taken == folder else taken, folder)
+            named = folders.setdefault(folder.casefold(), folder)
+            _claim(files.get(folder.casefold()) or (named if named != folder else None), folder)
     total = sum(part.size for part in parts)
     if total > MAX_BYTES:
         raise ModelError(f"its files have {total} bytes, more than the {MAX_BYTES} a model may have")

@@ -143,7 +143,7 @@ def test_a_fifo_does_not_hold_anyone_up(folder: Path) -> None:
 def test_the_card_of_an_installed_model_has_its_name(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(Path(__file__).parent / "plugin" / "fake" / "good", tmp_path / "copy")
+    shutil.copytree(Path(__file__).parents[1] / "plugin" / "fake" / "good", tmp_path / "copy")
     install(tmp_path / "copy")
     card = tmp_path / "copy" / "fake_good" / "models" / "fake-model" / "card.yaml"
     card.write_text(card.read_text().replace("fake-model", "other"))

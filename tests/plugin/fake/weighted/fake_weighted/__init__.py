@@ -1,0 +1,1 @@
+"""A segmenter that names files of its model's folder."""

@@ -42,8 +42,10 @@ SOME_FAILED = 3
 )
 @click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
 @options.pixel_size
+@options.device
 @click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
+@options.deterministic
 @options.quiet
 @options.verbose
 def command(
@@ -55,8 +57,10 @@ def command(
     jobs: int,
     force_modality: bool,
     pixel_size: float | None,
+    device: str,
     threads: int | None,
     seed: int,
+    deterministic: bool,
     quiet: bool,
 ) -> None:
     """Segment every case in CASES: a CSV file, or a folder of images or of DICOM folders.
@@ -82,7 +86,7 @@ def command(
                 jobs=jobs,
                 force_modality=force_modality,
                 pixel_size=pixel_size,
-                resources=Resources(threads=threads, seed=seed),
+                resources=Resources(device=device, threads=threads, seed=seed, deterministic=deterministic),
                 watcher=progress.watch,
             )
         except (KeyboardInterrupt, Terminated) as signal:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "overwrite", "pixel_size", "quiet", "verbose"]
+from medseg.errors import UsageError
+
+__all__ = ["as_json", "deterministic", "device", "overwrite", "pixel_size", "quiet", "verbose"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +27,40 @@ def _log(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
 def as_json(function: F) -> F:
     """`--json`: one stable document on stdout, for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def _device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise UsageError(f"--device {value}: give auto, cpu, cuda or cuda:N")
+    return value
+
+
+def _deterministic(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if value:  # cuBLAS adds in one order with this only, and reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return value
+
+
+def device(function: F) -> F:
+    """`--device`: where networks run."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="DEVICE",
+        callback=_device,
+        help="Where networks run: cpu, cuda, cuda:N, or auto, a GPU if there is one.",
+    )(function)
+
+
+def deterministic(function: F) -> F:
+    """`--deterministic`: the same bits in every run on one machine."""
+    return click.option(
+        "--deterministic",
+        is_flag=True,
+        callback=_deterministic,
+        help="Let networks use only operations that give the same bits in every run.",
+    )(function)
 
 
 def overwrite(function: F) -> F:

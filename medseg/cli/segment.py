@@ -37,8 +37,10 @@ __all__ = ["command"]
 )
 @click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
 @options.pixel_size
+@options.device
 @click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for models that draw at random.")
+@options.deterministic
 @click.option("--case", metavar="NAME", help="Name of the case in the results; by default the file's.")
 @options.overwrite
 @options.quiet
@@ -50,8 +52,10 @@ def command(
     named: tuple[str, ...],
     force_modality: bool,
     pixel_size: float | None,
+    device: str,
     threads: int | None,
     seed: int,
+    deterministic: bool,
     case: str | None,
     overwrite: bool,
     quiet: bool,
@@ -78,7 +82,13 @@ def command(
             force_modality=force_modality,
             pixel_size=pixel_size,
             case=case,
-            resources=Resources(threads=threads, seed=seed, progress=progress.advance),
+            resources=Resources(
+                device=device,
+                threads=threads,
+                seed=seed,
+                deterministic=deterministic,
+                progress=progress.advance,
+            ),
             listener=progress.listen,
         )
     if not quiet:

@@ -8,7 +8,16 @@ import pytest
 
 from medseg.builtin import plugin
 from medseg.plugin import Component
-from medseg.steps import Measurement, Postprocessor, Preprocessor, Step, Writer
+from medseg.steps import (
+    Head,
+    Measurement,
+    Network,
+    Postprocessor,
+    Preprocessor,
+    Segmenter,
+    Step,
+    Writer,
+)
 
 HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
     "preprocessor": (
@@ -25,6 +34,9 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             "percentile-rescale",
         },
     ),
+    "segmenter": (Segmenter, plugin.medseg_segmenters(), {"threshold", "network"}),
+    "network": (Network, plugin.medseg_networks(), {"unet", "attention-unet", "dynunet"}),
+    "head": (Head, plugin.medseg_heads(), {"softmax", "sigmoid"}),
     "postprocessor": (
         Postprocessor,
         plugin.medseg_postprocessors(),

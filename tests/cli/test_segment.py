@@ -208,3 +208,22 @@ def test_a_case_can_be_given_a_name(medseg: Medseg, ball: Path, pipeline: Path, 
     for path in out.iterdir():
         assert b"DOE" not in path.read_bytes()
     assert json.loads((out / "run.json").read_text())["case"] == "case-7"
+
+
+def test_device_and_determinism_are_recorded(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = medseg("segment", ball, "-o", out, "--model", pipeline, "-q", "--deterministic", "--device", "cpu")
+    assert done.code == 0
+    resources = json.loads((out / "run.json").read_text())["resources"]
+    assert (resources["device"], resources["deterministic"]) == ("cpu", True)
+
+
+def test_a_device_that_is_none_is_refused_before_anything(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    done = medseg("segment", ball, "-o", tmp_path / "out", "--model", pipeline, "--device", "gpu0")
+    assert (done.code, len(done.err.splitlines())) == (64, 1)
+    assert "--device gpu0: give auto, cpu, cuda or cuda:N" in done.err
+    assert not (tmp_path / "out").exists()

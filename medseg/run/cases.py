@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from medseg.errors import InputError, UsageError, did_you_mean
 from medseg.io import SUFFIXES
 from medseg.io.regular_file import open_regular, printable
 from medseg.pipeline import Input
+from medseg.run.inputs import PLAIN, plain_stem
 
 __all__ = ["Found", "Task", "find_cases"]
 
 CASE = "case"
-SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 TABLES = ("cohort.csv", "summary.csv", "cohort.json")
 MOST_CSV_BYTES = 64 << 20
 MOST_CASES = 100_000
@@ -212,7 +211,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _fits(case: str) -> bool:
     """Whether an id can name a folder and a row: plain characters, and no file of the cohort's own."""
-    return SAFE.fullmatch(case) is not None and case.casefold() not in TABLES
+    return PLAIN.fullmatch(case) is not None and case.casefold() not in TABLES
 
 
 def _own_id(path: Path, written: str) -> str:
@@ -228,10 +227,8 @@ def _own_id(path: Path, written: str) -> str:
                 return f"dicom-{file.sha256()[:12]}"
         except (InputError, OSError):  # reading the case says what is wrong
             return f"dicom-{_hash(written)}"
-    name = path.name
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), None)
-    stem = name[: -len(suffix)] if suffix else ""
-    return stem if _fits(stem) else f"case-{_hash(written)}"
+    stem = plain_stem(path)
+    return stem if stem is not None and _fits(stem) else f"case-{_hash(written)}"
 
 
 def _hash(written: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.io import read
+from medseg.io import SUFFIXES, read
 from medseg.pipeline import Input
 from medseg.volume import Volume
 
-__all__ = ["Image", "case_id", "join", "match", "read_inputs"]
+__all__ = ["PLAIN", "Image", "case_id", "join", "match", "plain_stem", "read_inputs"]
 
 Image = Volume | str | Path
+PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")  # names of cases: no path, nothing to quote
 LEAST_COVERAGE = 0.5  # of the first input's voxels; less is hardly one examination
 
 
@@ -118,14 +120,23 @@ def _coverage(one: Volume, other: Volume) -> float:
 
 
 def case_id(images: Mapping[str, Image], volumes: Mapping[str, Volume]) -> str:
-    """A name for the case that carries no patient data: the first file's stem, or a hash for DICOM."""
+    """A name for the case: the stem of the first file's name; a hash of the content where that will not do.
+
+    For DICOM it always is a hash: names of files and folders often hold a patient's there.
+    """
     name, image = next(iter(images.items()))
     source = volumes[name].source
-    if source is not None and source.format.startswith("DICOM"):
-        return "dicom-" + hashlib.sha256("".join(source.sha256).encode()).hexdigest()[:12]
-    if isinstance(image, Volume):
-        return Path(source.files[0]).name.split(".")[0] if source and source.files else "volume"
-    file = Path(image).name
-    for suffix in (".nii.gz", ".nii", ".nrrd", ".mha"):
-        file = file.removesuffix(suffix)
-    return file or "case"
+    if source is None:
+        return "volume"
+    digest = hashlib.sha256("".join(source.sha256).encode()).hexdigest()[:12]
+    if source.format.startswith("DICOM"):
+        return f"dicom-{digest}"
+    file = source.files[0] if isinstance(image, Volume) and source.files else image
+    return (None if isinstance(file, Volume) else plain_stem(Path(file))) or f"case-{digest}"
+
+
+def plain_stem(file: Path) -> str | None:
+    """The name of an image's file without its suffix; None where it could not name a folder and a table's row."""
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if file.name.lower().endswith(s)), "")
+    stem = file.name[: -len(suffix)] if suffix else ""
+    return stem if PLAIN.fullmatch(stem) else None

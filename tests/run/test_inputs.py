@@ -100,10 +100,20 @@ def test_images_of_different_places_or_kinds_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a/b/case 7.nii.gz", "case 7"), ("x.y.nii", "x.y"), ("p.mha", "p"), ("scan.png", "scan.png")],
+    [("a/b/case-7.nii.gz", "case-7"), ("x.y.nii", "x.y"), ("p.mha", "p"), ("scan.PNG", "scan")],
 )
 def test_a_case_is_called_after_its_file(path: str, name: str) -> None:
     assert case_id({"ct": Path(path)}, {"ct": volume(0)}) == name
+    source = Source(GRID, "NIfTI-1", files=(Path(path),))
+    read = volume(0).replace(source=source)
+    assert case_id({"ct": read}, {"ct": read}) == name  # as from its path
+
+
+@pytest.mark.parametrize(
+    "path", ["Jane Doe.nii.gz", "bad\udcff.nii", "a\nb.nii", ".nii", "=cmd.nii", f"{'x' * 99}.nii"]
+)
+def test_a_name_that_could_not_name_a_folder_and_a_row_becomes_a_hash(path: str) -> None:
+    assert case_id({"ct": Path(path)}, {"ct": volume(0)}).startswith("case-")
 
 
 def test_a_dicom_case_is_called_after_its_content_not_its_folder() -> None:

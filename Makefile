@@ -7,15 +7,18 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test lint soak bench docs clean
 
-$(STAMP): pyproject.toml constraints.txt plugins/medseg-ct/pyproject.toml
+PLUGINS := plugins/medseg-ct plugins/medseg-phantom
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt --upgrade pip
-	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs]' --editable plugins/medseg-ct
+	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs]' $(PLUGINS:%=--editable %)
 	touch $@
 
-demo: $(STAMP)  ## segment the sample DICOM study and show what was found
+demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the truth
 	$(BIN)/medseg info sample_data/abdomen_dicom
-	$(BIN)/medseg segment sample_data/abdomen_dicom --model ct-tissue --out demo --overwrite
+	$(BIN)/medseg segment sample_data/abdomen_dicom --model phantom-abdomen --out demo --overwrite
+	$(BIN)/python -m medseg.testing.beside_truth demo sample_data/abdomen_truth.json
 
 test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest
@@ -24,7 +27,7 @@ lint: $(STAMP)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy medseg tests
-	$(BIN)/mypy plugins/medseg-ct/medseg_ct plugins/medseg-ct/tests
+	for plugin in $(PLUGINS); do $(BIN)/mypy $$plugin || exit 1; done
 	$(BIN)/lint-imports
 
 soak: $(STAMP)  ## heavy counts of the same tests

@@ -136,7 +136,7 @@ def case_id(images: Mapping[str, Image], volumes: Mapping[str, Volume]) -> str:
 
 
 def plain_stem(file: Path) -> str | None:
-    """The name of an image's file without its suffix; None where it could not name a folder and a table's row."""
+    """A file's name without its suffix; None where it could not name a folder and a row of a table."""
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if file.name.lower().endswith(s)), "")
     stem = file.name[: -len(suffix)] if suffix else ""
     return stem if PLAIN.fullmatch(stem) else None

@@ -1,4 +1,4 @@
-"""What all tests share: fake plugins. Real images come from `medseg.testing.real_data`."""
+"""What all tests share: fake plugins, no models of one's own. Real images come from `medseg.testing.real_data`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 FAKES = Path(__file__).parent / "plugin" / "fake"
+
+
+@pytest.fixture(autouse=True)
+def no_models_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A user's model folder that is not there."""
+    monkeypatch.setenv("MEDSEG_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
 
 
 @pytest.fixture

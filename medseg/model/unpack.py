@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from medseg.errors import InputError, ModelError
-from medseg.io.regular_file import open_regular
+from medseg.io.regular_file import require_regular
 from medseg.model.contents import MAX_BYTES, Part, check_parts, check_path, inventory
 from medseg.model.folder import PIPELINE
 
@@ -68,15 +68,15 @@ class Parcel:
 @contextmanager
 def opened(source: Path) -> Iterator[Parcel]:
     """The model in a folder or zip archive; raises ModelError where it holds what no model may hold."""
-    if source.is_dir():
-        yield Parcel(inventory(source), partial(_file, source))
-        return
     try:
-        with open_regular(source) as file:
-            if file.size > MAX_BYTES:
-                raise ModelError(f"has {file.size} bytes, more than the {MAX_BYTES} a model may have")
+        status = require_regular(source, or_folder=True)
     except InputError as problem:
         raise ModelError("no such folder or zip archive") from problem
+    if stat.S_ISDIR(status.st_mode):
+        yield Parcel(inventory(source), partial(_file, source))
+        return
+    if status.st_size > MAX_BYTES:
+        raise ModelError(f"has {status.st_size} bytes, more than the {MAX_BYTES} a model may have")
     with source.open("rb") as raw:
         if raw.read(len(LOCAL_HEADER)) != LOCAL_HEADER:
             raise ModelError("is neither a model's folder nor a zip archive of one")

@@ -20,6 +20,8 @@ from medseg.plugin.component import NAME
 
 __all__ = ["Checked", "check_model", "install_model"]
 
+MAX_SHOWN = 500  # characters of a path in a message
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -157,9 +159,9 @@ def _told_of(source: Path) -> Iterator[None]:
         yield
     except ModelError as problem:
         told = str(problem)
-        if told.startswith((str(source), printable(source))):
+        if told.startswith((str(source), printable(source)[:MAX_SHOWN])):
             raise
-        raise type(problem)(f"{printable(source)}: {told}") from problem
+        raise type(problem)(f"{printable(source)[:MAX_SHOWN]}: {told}") from problem
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medseg.errors import PipelineError, PluginError
-from medseg.plugin.catalog import Catalog, Entry, discover
+from medseg.plugin.catalog import Catalog, Entry, discover, user_model_folder
 
 Install = Callable[..., None]
 
@@ -366,3 +366,23 @@ def test_entries_are_values(install: Install) -> None:
     assert first.entries == second.entries
     assert len(set(first.entries) | set(second.entries)) == len(first.entries)
     assert all(isinstance(entry, Entry) for entry in first.entries)
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({}, "~/.local/share/medseg/models"),
+        ({"XDG_DATA_HOME": "/data"}, "/data/medseg/models"),
+        ({"XDG_DATA_HOME": "data"}, "~/.local/share/medseg/models"),  # relative: to be ignored, says XDG
+        ({"XDG_DATA_HOME": "/data", "MEDSEG_MODELS": "/mine"}, "/mine"),
+        ({"MEDSEG_MODELS": "~/mine"}, "~/mine"),
+        ({"MEDSEG_MODELS": ""}, "~/.local/share/medseg/models"),
+    ],
+)
+def test_the_users_model_folder(
+    environment: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    expected = Path(folder.replace("~", "/home/somebody"))
+    assert user_model_folder(environment) == expected
+    assert discover(environment).user_models == expected

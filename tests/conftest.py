@@ -1,4 +1,4 @@
-"""What all tests share: fake plugins, no models of one's own. Real images come from `medseg.testing.real_data`."""
+"""What all tests share: fake plugins, and no models of one's own. See `medseg.testing.real_data` too."""
 
 import sys
 from collections.abc import Callable, Iterator

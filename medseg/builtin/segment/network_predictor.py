@@ -34,6 +34,7 @@ __all__ = ["NetworkPredictor", "load_weights"]
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
 BATCH = {"cpu": 1, "cuda": 4}  # windows at once: a processor is busy with one, a GPU is not
+LIBRARY_BYTES = 150 << 20  # code and buffers that PyTorch takes at its first pass; measured 140 MiB
 UNKNOWN_ACTIVATIONS = 50  # times 32 features of a patch: about what a U-Net takes
 
 
@@ -73,6 +74,7 @@ class NetworkPredictor(Predictor):
             + (self._segmenter.channels + 4 * self._outputs) * patch * 4  # windows in, logits out and at work
             + sum(p.numel() * p.element_size() for member in self._members for p in member.parameters())
             + activations
+            + LIBRARY_BYTES
             + layers * math.prod(onto.shape)
         )
         strategy = (
@@ -213,14 +215,20 @@ def load_weights(module: torch.nn.Module, path: Path, sha256: str) -> None:
     fault = _misfit(stored, module.state_dict())
     if fault is not None:
         raise ModelError(f"{printable(path)}: {fault}; is it of another architecture?")
-    module.load_state_dict(stored, strict=True)
+    module.load_state_dict(stored, strict=False)  # _misfit is the stricter one, and knows shared tensors
 
 
 def _misfit(stored: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str | None:
-    """The first tensor by which a file and a network differ, in words; None where they fit."""
+    """The first tensor by which a file and a network differ, in words; None where they fit.
+
+    A tensor that a network has under several names, as MONAI's DynUNet does, need be stored under one only.
+    """
+    filled = {tensor.data_ptr() for name, tensor in wanted.items() if name in stored}
     for name, tensor in wanted.items():
         found = stored.get(name)
         if found is None:
+            if tensor.numel() and tensor.data_ptr() in filled:
+                continue
             return f"has no tensor {name!r}, which the network needs"
         if found.shape != tensor.shape:
             return f"tensor {name!r} is {list(found.shape)}, and the network's is {list(tensor.shape)}"

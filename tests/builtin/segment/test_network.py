@@ -12,7 +12,7 @@ import pytest
 import torch  # noqa: TID253
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from strategies import ORIENTATIONS
 
 import medseg
@@ -32,6 +32,7 @@ from medseg import (
 )
 from medseg.builtin.head.sigmoid import Sigmoid
 from medseg.builtin.head.softmax import Softmax
+from medseg.builtin.network.dynunet import DynUnet
 from medseg.builtin.network.unet import Unet
 from medseg.builtin.segment.network import NetworkSegmenter
 from medseg.pipeline import walk
@@ -299,6 +300,33 @@ def test_weights_that_do_not_fit_are_refused_by_the_first_tensor(tmp_path: Path)
         predicted(segmenter([file]), tmp_path, noise())
 
 
+def test_tensors_that_a_network_shares_are_stored_once(tmp_path: Path) -> None:
+    net = DynUnet(channels=(4, 4, 8))
+    built = net.build(dims=3, inputs=1, outputs=3).eval()
+    save_model(built, str(tmp_path / "once.safetensors"))
+    cloned = {name: value.clone() for name, value in built.state_dict().items()}
+    save_file(cloned, tmp_path / "twice.safetensors")
+    size = {"once": 0, "twice": 0}
+    volume = noise(Grid((8, 12, 8), np.eye(4)))
+    expected = logits(built, volume.array).argmax(0)
+    for name in size:
+        path = tmp_path / f"{name}.safetensors"
+        size[name] = path.stat().st_size
+        file = {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        network = segmenter([file], architecture=net, window={"patch": [8, 12, 8]})
+        assert np.array_equal(predicted(network, tmp_path, volume).segmentation.array[0], expected)
+    assert size["once"] < 0.7 * size["twice"]
+    lacking = {name: value for name, value in cloned.items() if "input_block.conv1" not in name}
+    lacking = {name: value for name, value in lacking.items() if "skip_layers.downsample.conv1" not in name}
+    save_file(lacking, tmp_path / "w.safetensors")
+    file = {
+        "path": "w.safetensors",
+        "sha256": hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest(),
+    }
+    with pytest.raises(ModelError, match="has no tensor 'input_block"):
+        predicted(segmenter([file], architecture=net, window={"patch": [8, 12, 8]}), tmp_path, volume)
+
+
 def test_missing_and_altered_weights_are_refused_before_torch_has_work(tmp_path: Path) -> None:
     file = saved(tmp_path)
     absent = {**file, "path": "fold7.safetensors"}
@@ -372,7 +400,7 @@ def test_the_plan_covers_slab_weights_and_labels(tmp_path: Path) -> None:
     assert small.device == "cpu"
     assert "windows of 8 x 8 x 8 voxels" in small.strategy
     assert small.peak_bytes >= (3 + 1) * 9 * 18 * 15 * 4
-    assert longer.peak_bytes < 1.2 * small.peak_bytes
+    assert longer.peak_bytes < small.peak_bytes + 100_000
     assert wider.peak_bytes > small.peak_bytes
 
 

@@ -17,7 +17,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_labels_that_both_know_are_compared(folders: tuple[Path, Path]) -> None:
-    spleen, liver = compare(*folders)
+    out, truth = folders
+    spleen, liver = compare(out, truth)
     assert (spleen.label, spleen.error) == ("spleen", -100.0)
     assert (liver.label, liver.error) == ("liver", pytest.approx(10.0))
 

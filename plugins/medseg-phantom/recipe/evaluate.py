@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -77,26 +79,28 @@ def table(measured: list[dict[str, Score]]) -> str:
     return "\n".join(lines)
 
 
+def measured(seed: int, model: Path) -> dict[str, Score]:
+    """Scan, segment and score one phantom; says on stderr how it went."""
+    phantom = scanned(seed)
+    result = medseg.segment(phantom.volume, model=model, resources=medseg.Resources(threads=1))
+    found = scores(phantom, result.segmentation)
+    spacing = " x ".join(f"{step:.1f}" for step in phantom.volume.grid.spacing)
+    row = " ".join(f"{name}={score.dice:.3f}" for name, score in found.items())
+    print(f"{seed} {phantom.phase} {spacing} mm: {row}", file=sys.stderr, flush=True)
+    return found
+
+
 def main() -> None:
-    """Scan, segment and score the phantoms one by one."""
+    """Measure the phantoms, several at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--phantoms", type=int, default=32)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--jobs", type=int, default=2, help="phantoms at a time, one thread each")
     given = parser.parse_args()
-    measured = []
-    for seed in range(given.first_seed, given.first_seed + given.phantoms):
-        phantom = scanned(seed)
-        result = medseg.segment(phantom.volume, model=given.model)
-        measured.append(scores(phantom, result.segmentation))
-        row = " ".join(
-            f"{label.name}={measured[-1][label.name].dice:.3f}"
-            for label in ORGANS
-            if label.name in measured[-1]
-        )
-        spacing = " x ".join(f"{step:.1f}" for step in phantom.volume.grid.spacing)
-        print(f"{seed} {phantom.phase} {spacing} mm: {row}", file=sys.stderr, flush=True)
-    print(table(measured))
+    seeds = range(given.first_seed, given.first_seed + given.phantoms)
+    with ProcessPoolExecutor(given.jobs) as workers:
+        print(table(list(workers.map(measured, seeds, repeat(given.model)))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # ruff: noqa: T201, TID253 - a script: it prints, and needs torch whatever it does
 """Train the network of `phantom-abdomen` on phantoms; may be stopped and resumed at any time.
 
-    python recipe/train.py --run runs/a --steps 5500 --minutes 40
+    python recipe/train.py --run runs/a --cache runs/phantoms --steps 5500 --minutes 40
 
 The run's folder keeps `checkpoint.safetensors` (network, its moving average, optimiser), `state.json` and
 `log.csv`. The same command resumes from there; every random choice follows from the seed and the step's
@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import ctypes
 import json
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from medseg.builtin.network.unet import Unet
+from medseg.inference.torch_runtime import keep_freed_memory
 
 CHANNELS, RESIDUAL_UNITS, CLASSES = (16, 32, 64, 128), 2, 10
 TUMOUR = 9
@@ -234,11 +233,7 @@ def main() -> None:
     """Train until the steps or the minutes are over, saving and measuring every few hundred steps."""
     given = _arguments()
     torch.set_num_threads(given.threads)
-    if (
-        sys.platform == "linux"
-    ):  # glibc: what is freed stays with the process, for the next step's activations
-        ctypes.CDLL(None).mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        ctypes.CDLL(None).mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    keep_freed_memory()
     given.cache.mkdir(parents=True, exist_ok=True)
     pool = Pool(given.cache, given.workers)
     run = Run(given.run, given.seed)

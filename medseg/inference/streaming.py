@@ -56,7 +56,9 @@ def stream(
         for places in _batches(windows, axis, start, batch):
             logits = _checked(forward(_cut(volume.array, places, windows.patch)), len(places), windows.patch)
             if slab is None:
-                slab = _Slab(volume.grid, windows, logits.shape[1], max(sink.halo for sink in sinks))
+                slab = _Slab(
+                    volume.grid, windows, logits.shape[1], max((sink.halo for sink in sinks), default=0)
+                )
             for place, scores in zip(places, logits, strict=True):
                 slab.add(scores, place, weight)
             done += len(places)

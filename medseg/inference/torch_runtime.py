@@ -49,8 +49,9 @@ def torch_device(resources: Resources) -> torch.device:
 def torch_runtime(resources: Resources) -> Iterator[torch.device]:
     """Run PyTorch as these resources say, without gradients; all settings are put back afterwards.
 
-    Arithmetic is single precision throughout: TF32, which cuDNN uses on its own, has 10 bits. With
-    `deterministic`, an operation that has no deterministic form raises RuntimeError.
+    Arithmetic is single precision throughout: TF32, which cuDNN uses on its own, has 10 bits. Raises
+    ResourceError or MemoryError where memory runs out, and with `deterministic` UsageError where an operation
+    has no deterministic form.
     """
     import torch
 
@@ -75,7 +76,30 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
         before.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         torch.manual_seed(resources.seed)
         before.enter_context(torch.inference_mode())
+        before.enter_context(_plain_words(resources))
         yield device
+
+
+@contextmanager
+def _plain_words(resources: Resources) -> Iterator[None]:
+    """Tell what PyTorch raises as RuntimeError and is no bug."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as problem:
+        raise ResourceError(
+            "the memory of the GPU does not suffice for a window; use --device cpu, or free the GPU"
+        ) from problem
+    except RuntimeError as problem:
+        if "DefaultCPUAllocator" in str(problem):
+            raise MemoryError("PyTorch could not have the memory it needs") from problem
+        if resources.deterministic and "does not have a deterministic implementation" in str(problem):
+            operation = str(problem).split(maxsplit=1)[0]
+            raise UsageError(
+                f"the network uses {operation}, whose bits vary from run to run; leave --deterministic out"
+            ) from problem
+        raise
 
 
 @cache

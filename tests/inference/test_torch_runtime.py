@@ -37,9 +37,18 @@ def test_what_has_no_deterministic_form_is_refused_if_asked() -> None:
 
     with torch_runtime(Resources()):
         not_deterministic()
-    with torch_runtime(Resources(deterministic=True)), pytest.raises(RuntimeError, match="deterministic"):
+    refused = pytest.raises(UsageError, match="leave --deterministic out")
+    with refused as refusal, torch_runtime(Resources(deterministic=True)):
         not_deterministic()
+    assert "\n" not in str(refusal.value)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_memory_that_is_not_there_is_a_memory_error() -> None:
+    with pytest.raises(MemoryError), torch_runtime(Resources()):
+        torch.empty(1 << 50)
+    with pytest.raises(RuntimeError, match="size"), torch_runtime(Resources()):
+        torch.zeros(2) + torch.zeros(3)
 
 
 def test_gradients_are_off_and_threads_as_told() -> None:

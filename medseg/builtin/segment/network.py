@@ -64,16 +64,17 @@ class NetworkSegmenter(Segmenter):
     """What its channels mean."""
 
     weights: Annotated[tuple[WeightsFile, ...], Field(min_length=1, max_length=32)]
-    """One file, or several of one architecture whose logits are averaged."""
+    """Files as `{path: …, sha256: …}`: one, or several of one architecture whose logits are averaged."""
 
     window: SlidingWindow
-    """Size, overlap and blending of the windows."""
+    """Windows as `{patch: [i, j, k], overlap: 0.5, blend: gaussian}`; blend may be constant."""
 
     channels: int = Field(default=1, ge=1, le=1024)
     """Channels of the volume that the network takes."""
 
     mirror: tuple[Mirror, ...] = ()
-    """Axes along which mirrored copies are segmented too and averaged; each doubles the time."""
+    """Axes along which mirrored copies are segmented too and averaged; each doubles the time. Not left-right
+    where labels name a pair."""
 
     _labels: LabelTable | None = PrivateAttr(None)
     _folder: Path | None = PrivateAttr(None)

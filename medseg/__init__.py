@@ -48,7 +48,6 @@ HOMES = {
         "InputError",
         "MedsegError",
         "ModelError",
-        "Network",
         "PipelineError",
         "PluginError",
         "ResourceError",

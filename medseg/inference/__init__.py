@@ -1,1 +1,21 @@
-"""Running a network over a volume: windows, streaming, sinks. Knows no head and no label name."""
+"""A network slid over a volume: windows, slabs, sinks, what PyTorch may use. For segmenters of plugins too.
+
+Knows no head and no label name.
+"""
+
+from medseg.inference.activations import activation_bytes
+from medseg.inference.sinks import ArgmaxSink, ThresholdSink
+from medseg.inference.streaming import Forward, stream
+from medseg.inference.torch_runtime import torch_device, torch_runtime
+from medseg.inference.windows import Windows
+
+__all__ = [
+    "ArgmaxSink",
+    "Forward",
+    "ThresholdSink",
+    "Windows",
+    "activation_bytes",
+    "stream",
+    "torch_device",
+    "torch_runtime",
+]

@@ -65,12 +65,12 @@ class NetworkPredictor(Predictor):
         slab[windows.axis] = min(slab[windows.axis] + 1, grid.shape[windows.axis])
         patch = self._batch * math.prod(windows.patch)
         activations = self._activations or UNKNOWN_ACTIVATIONS * 32 * 4 * patch
-        layers = self._labels.layers * np.min_scalar_type(max(label.value for label in self._labels)).itemsize
+        highest = max((label.value for label in self._labels), default=0)
+        layers = self._labels.layers * np.min_scalar_type(highest).itemsize
         peak = (
-            (self._outputs + 1) * math.prod(slab) * 4  # the mean of each channel, and one sum of weights
-            + self._outputs
+            (self._outputs + 2)
             * math.prod(slab)
-            // max(1, len(windows.starts(windows.axis)))  # one channel moved
+            * 4  # each channel's mean, the weights, a channel on the move
             + (self._segmenter.channels + 4 * self._outputs) * patch * 4  # windows in, logits out and at work
             + sum(p.numel() * p.element_size() for member in self._members for p in member.parameters())
             + activations
@@ -89,8 +89,9 @@ class NetworkPredictor(Predictor):
         """Segment a volume; labels are decided on the native grid."""
         segmenter, head = self._segmenter, self._segmenter.head
         if len(volume.channels) != segmenter.channels:
+            count, names = len(volume.channels), ", ".join(volume.channels[:8])
             raise InputError(
-                f"the image has {len(volume.channels)} channels ({', '.join(volume.channels[:8])}), "
+                f"the image has {count} {'channel' if count == 1 else 'channels'} ({names}), "
                 f"and the network takes {segmenter.channels}"
             )
         windows = self._windows(volume.grid)

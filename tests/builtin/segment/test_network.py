@@ -259,6 +259,47 @@ def test_a_pipeline_file_runs_and_says_what_it_used(tmp_path: Path) -> None:
     assert written["window"] == {"patch": [8, 8, 8], "overlap": 0.5, "blend": "gaussian"}
 
 
+def test_a_picture_in_colour_from_its_file_to_its_mask(tmp_path: Path) -> None:
+    from PIL import Image
+
+    values = np.random.default_rng(2).integers(0, 256, (19, 33, 3)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "cells.png")
+    file = saved(tmp_path, dims=2, inputs=3)
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        "labels: {1: {name: nucleus}, 2: {name: membrane}}\n"
+        "segment:\n  network:\n    architecture: {unet: {channels: [4, 8]}}\n    head: softmax\n"
+        f"    weights: [{{path: w.safetensors, sha256: {file['sha256']}}}]\n"
+        "    window: {patch: [16, 16]}\n    channels: 3\n"
+    )
+    result = medseg.segment(tmp_path / "cells.png", model=path, out=tmp_path / "out", resources=ONE_THREAD)
+    assert result.segmentation.grid.unit == "px"
+    assert result.segmentation.grid.shape == (33, 19, 1)
+    assert {1, 2} <= set(np.unique(result.segmentation.array))
+    Image.fromarray(values[..., 0]).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"has 1 channel \(\w+\), and the network takes 3") as refusal:
+        medseg.segment(tmp_path / "grey.png", model=path, out=tmp_path / "out2", resources=ONE_THREAD)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "out2").exists()
+
+
+def test_four_images_become_four_channels(tmp_path: Path) -> None:
+    file = saved(tmp_path, inputs=4)
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        "inputs: [{name: t1}, {name: t1c}, {name: t2}, {name: flair}]\n"
+        "labels: {1: {name: oedema}, 2: {name: core}}\npreprocess: [{z-score: {}}]\n"
+        "segment:\n  network:\n    architecture: {unet: {channels: [4, 8]}}\n    head: softmax\n"
+        f"    weights: [{{path: w.safetensors, sha256: {file['sha256']}}}]\n"
+        "    window: {patch: [8, 8, 8]}\n    channels: 4\n"
+    )
+    images = [noise(seed=n) for n in range(4)]
+    found = medseg.segment(*images, model=path, resources=ONE_THREAD).segmentation
+    assert {1, 2} <= set(np.unique(found.array))
+    swapped = medseg.segment(*images[::-1], model=path, resources=ONE_THREAD).segmentation
+    assert not np.array_equal(found.array, swapped.array)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

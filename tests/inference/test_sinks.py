@@ -119,6 +119,23 @@ def test_without_its_halo_labels_change() -> None:
     assert (found(forgotten=True) != expected).mean() > 0.02
 
 
+@pytest.mark.parametrize("degrees", [0.0, 20.0])
+def test_ties_of_the_last_bit_fall_as_they_do_in_one_slab(degrees: float) -> None:
+    onto = SOURCE.respaced((1.1, 1.3, 1.7))
+    onto = Grid(onto.shape, affine_of(rotation((1, 0, 1), degrees) @ onto.affine[:3, :3], onto.affine[:3, 3]))
+    random = np.random.default_rng(4)
+    last_bits = random.integers(0, 3, (5, *SOURCE.shape)) * np.spacing(np.float32(1))
+    scores = (1 + last_bits).astype(np.float32)
+
+    def found(depth: int) -> NDArray[Any]:
+        sink = ArgmaxSink(TABLE, grid=SOURCE, axis=0, onto=onto)
+        return feed(sink, scores, SOURCE, 0, depth).array
+
+    whole_at_once = found(13)
+    assert len(np.unique(whole_at_once)) == 5
+    assert all(np.array_equal(found(depth), whole_at_once) for depth in (1, 2, 5))
+
+
 def test_values_are_copied_where_only_whole_voxels_move() -> None:
     onto = SOURCE.reoriented("IRP").padded((1, 0, 2), (0, 3, 0))
     sink = ArgmaxSink(TABLE, grid=SOURCE, axis=1, onto=onto)

@@ -103,6 +103,22 @@ def test_a_typo_in_a_pipeline_is_told_before_anything_reads_an_image(tmp_path: P
     assert not {f"medseg.io.{reader}" for reader in ("nifti", "dicom", "itk", "picture", "decoder")} & tried
 
 
+def test_a_network_is_checked_with_its_weights_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "labels: {1: {name: liver}}\n"
+        "segment: {network: {architecture: unet, head: softmax, window: {patch: [16, 16, 16]}, "
+        f"weights: [{{path: w.safetensors, sha256: {'a' * 64}}}]}}}}\n"
+    )
+    code, said, tried, _ = started("pipelines", "check", str(path))
+    assert code == 4
+    assert said.count("\n") == 1
+    assert "w.safetensors" in said
+    assert "sha256" in said
+    assert not tried & {"torch", "monai", "safetensors", "SimpleITK", "nibabel", "pydicom", "scipy"}
+
+
 def test_a_disabled_plugin_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSEG_DISABLE_PLUGINS", "*")
     code, said, tried, _ = started("plugins", "list", paths=("good", "loud"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from medseg.errors import MedsegError, PluginError, in_one_line
-from medseg.prediction import Measured, Prediction, Result, Wanted
+from medseg.prediction import Measured, Plan, Prediction, Result, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
 from medseg.volume import Volume
@@ -51,7 +51,7 @@ class Stage(Generic[S_co]):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An assembled pipeline: every name resolved, every parameter checked, nothing heavy loaded yet."""
+    """An assembled pipeline: names resolved, parameters checked, nothing heavy loaded yet."""
 
     inputs: tuple[Input, ...]
     labels: LabelTable
@@ -80,18 +80,22 @@ def _wants(stage: Stage[Any]) -> Wanted:
         return declared
 
 
-Watch = Callable[[Stage[Step]], AbstractContextManager[None]]
-
-
-def unwatched(stage: Stage[Step]) -> AbstractContextManager[None]:
-    """Watch nothing."""
-    return nullcontext()
+Afford = Callable[[Plan], None]
+Watch = Callable[[Stage[Step]], AbstractContextManager[object]]
 
 
 def walk(
-    pipeline: Pipeline, volume: Volume, predictor: Predictor, *, watch: Watch = unwatched
+    pipeline: Pipeline,
+    volume: Volume,
+    predictor: Predictor,
+    *,
+    afford: Afford = lambda plan: None,
+    watch: Watch = nullcontext,
 ) -> tuple[Prediction, Segmentation, tuple[Measured, ...]]:
-    """Take a volume, as read, through the pipeline up to its measurements; all results lie on its grid."""
+    """Take a volume, as read, through the pipeline up to its measurements; all results lie on its grid.
+
+    `afford` hears the predictor's plan before it runs, and raises ResourceError where it costs too much.
+    """
     prepared = volume
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):
@@ -99,6 +103,7 @@ def walk(
 
     wanted = pipeline.wanted
     with watch(pipeline.segment), blamed(pipeline.segment):
+        afford(Predictor.check_plan(predictor.plan(prepared.grid, onto=volume.grid, wanted=wanted)))
         returned = predictor(prepared, onto=volume.grid, wanted=wanted)
         prediction = Predictor.check(returned, onto=volume.grid, labels=pipeline.labels)
 
@@ -115,7 +120,9 @@ def walk(
     return prediction, segmentation, tuple(measurements)
 
 
-def write(pipeline: Pipeline, result: Result, folder: Path, *, watch: Watch = unwatched) -> tuple[Path, ...]:
+def write(
+    pipeline: Pipeline, result: Result, folder: Path, *, watch: Watch = nullcontext
+) -> tuple[Path, ...]:
     """Let every writer of the pipeline that can write this result do so; return the files."""
     paths: list[Path] = []
     for stage in pipeline.write:
@@ -135,7 +142,7 @@ def lack(stage: Stage[Writer], volume: Volume) -> str | None:
 def blamed(stage: Stage[Step]) -> Iterator[None]:
     """Let a failure say which step of which plugin it was.
 
-    What medseg raises on purpose gets a note; whatever else a third party's step raises is a PluginError.
+    What medseg raises on purpose gets a note; whatever else a third party raises is a PluginError.
     """
     try:
         yield

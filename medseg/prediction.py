@@ -35,11 +35,12 @@ def silent(step: str, done: int, total: int) -> None:
 class Resources:
     """What the run may use; made once per run and passed down, so that no step has a device of its own.
 
+    `device` is "cpu", "cuda", "cuda:1" …, or "auto": a GPU if there is one, for those who can use it.
     `threads` and `max_memory_bytes` of None mean what the machine has. `progress(step, done, total)` is
     called by long work.
     """
 
-    device: str = "cpu"
+    device: str = "auto"
     engine: str = "auto"
     precision: str = "fp32"
     max_memory_bytes: int | None = None

@@ -1,5 +1,6 @@
 """The documentation says what the program does: names, commands, pipelines, links and printed results."""
 
+import hashlib
 import importlib.util
 import re
 import shlex
@@ -10,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 import medseg
 from medseg.assemble import assemble
@@ -26,7 +29,7 @@ from medseg.testing.contracts import check_plugins
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n((?:(?!```).*\n)+)```\n", re.MULTILINE)
-NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
 
 
 def by_path(name: str) -> ModuleType:
@@ -147,9 +150,17 @@ def pipelines() -> list[tuple[str, str]]:
     return [(page_id(page), block) for page in PAGES for block in blocks(page, "yaml") if "segment:" in block]
 
 
+def stand_in_for_weights(path: Path) -> str:
+    """Write a small safetensors file; gives its SHA-256."""
+    save_file({"weight": np.zeros(4, np.float32)}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.mark.parametrize(("page", "text"), pipelines())
 def test_every_pipeline_assembles(page: str, text: str, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
+    for path, digest in re.findall(r"path: ([\w.-]+), sha256: (\S+?)}", text):  # the test has no such weights
+        text = text.replace(digest, stand_in_for_weights(tmp_path / path), 1)
     file.write_text(text, encoding="utf-8")
     catalog = discover()
     if "smooth:" in text:  # the plugin of the README; that it runs is tested where it is installed
@@ -176,7 +187,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_outputs_on_the_pages_are_what_the_examples_give(
     refresh: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Words must be equal and numbers within 2 %; `python docs/refresh.py` brings the pages up to date."""
+    """Words must be equal, and numbers within 2 % or the last place of an error in per cent.
+
+    `python docs/refresh.py` brings the pages up to date.
+    """
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     with chdir(tmp_path):
@@ -185,11 +199,15 @@ def test_the_outputs_on_the_pages_are_what_the_examples_give(
             assert sum(found[3] is not None for found in refresh.examples(text)) >= 1, page
             fresh = refresh.refreshed(text, {})
             assert words(fresh) == words(text), f"{page} is out of date: run python docs/refresh.py"
-            assert numbers(fresh) == pytest.approx(numbers(text), rel=0.02), (
+            assert numbers(fresh) == pytest.approx(numbers(text), rel=0.02, abs=0.11), (
                 f"{page}: run python docs/refresh.py"
             )
-    card_page = (ROOT / refresh.CARD_PAGE).read_text(encoding="utf-8")
-    assert refresh.from_card(card_page) == card_page, "run python docs/refresh.py"
+
+
+def test_the_lists_of_the_cards_are_on_the_pages(refresh: ModuleType) -> None:
+    for page in refresh.CARD_PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert refresh.from_card(text, Path(page).stem) == text, f"{page}: run python docs/refresh.py"
 
 
 def words(text: str) -> list[str]:
@@ -198,7 +216,7 @@ def words(text: str) -> list[str]:
 
 def numbers(text: str) -> list[float]:
     return [
-        float(n.replace(",", "")) for n in NUMBER.findall(re.sub(r"dicom-\w{12}", "", text)) if n.strip("-,.")
+        float(n.replace(",", "")) for n in NUMBER.findall(re.sub(r"dicom-\w{12}", "", text)) if n.strip("-+,.")
     ]
 
 

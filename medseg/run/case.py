@@ -160,13 +160,7 @@ class Case:
         """Segment and measure what was read."""
         assert self._volume is not None, "read() comes first"
         volume, self._volume = self._volume, None
-        plan = self._afford(predictor, volume)
-        self._record["plan"] = {
-            "device": plan.device,
-            "peak_memory_mb": plan.peak_bytes >> 20,
-            "strategy": plan.strategy,
-        }
-        found = walk(self.setup.pipeline, volume, predictor, watch=self._watch)
+        found = walk(self.setup.pipeline, volume, predictor, afford=self._afford, watch=self._watch)
         prediction, segmentation, measurements = found
         self._record["used"] = dict(prediction.used)
         return Result(
@@ -197,20 +191,16 @@ class Case:
     def _watch(self, stage: Stage[Step]) -> AbstractContextManager[None]:
         return self.journal.step(stage.place, stage.name)
 
-    def _afford(self, predictor: Predictor, volume: Volume) -> Plan:
-        """The predictor's plan; refused before the work begins where memory cannot hold it."""
-        pipeline = self.setup.pipeline
-        with blamed(pipeline.segment):
-            plan = predictor.plan(volume.grid, onto=volume.grid, wanted=pipeline.wanted)
-            if not isinstance(plan, Plan):
-                raise PluginError(f"plan() returned {type(plan).__name__}, not a Plan")
+    def _afford(self, plan: Plan) -> None:
+        """Note the predictor's plan; refuse before it runs what memory cannot hold."""
+        planned = {"device": plan.device, "peak_memory_mb": plan.peak_bytes >> 20, "strategy": plan.strategy}
+        self._record["plan"] = planned
         limit = self.setup.resources.max_memory_bytes or _available_bytes()
         if limit is not None and plan.peak_bytes > limit:
             raise ResourceError(
-                f"segmenting {volume.grid!r} needs about {plan.peak_bytes / 1e9:.1f} GB, "
-                f"and {limit / 1e9:.1f} GB may be used; free memory or give a smaller field of view"
+                f"segmenting needs about {plan.peak_bytes / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be "
+                "used; free memory or give a smaller field of view"
             )
-        return plan
 
 
 @contextmanager

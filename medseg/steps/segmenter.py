@@ -54,6 +54,13 @@ class Predictor(ABC):
         except UsageError as problem:
             raise PluginError(f"returned labels that were not announced: {problem}") from problem
 
+    @staticmethod
+    def check_plan(returned: object) -> Plan:
+        """Hold a plan against the contract; raises PluginError with what is wrong."""
+        if not isinstance(returned, Plan):
+            raise PluginError(f"plan() returned {type(returned).__name__}, not a Plan")
+        return returned
+
 
 class Segmenter(Step, ABC):
     """Finds structures in a preprocessed volume; parameters only, `open` gives the working Predictor."""

@@ -26,7 +26,7 @@ from medseg.config import describe
 from medseg.errors import InputError, MedsegError, PipelineError, PluginError, in_one_line
 from medseg.model import find_model
 from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
-from medseg.prediction import Plan, Prediction, Resources, Result, Scores, Wanted
+from medseg.prediction import Prediction, Resources, Result, Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import (
     Head,
@@ -182,9 +182,7 @@ def _run_segmenter(step: Step) -> str:
         with step.open(Resources()) as predictor:
             if not isinstance(predictor, Predictor):
                 raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
-            plan: object = predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted())
-            if not isinstance(plan, Plan):
-                raise PluginError(f"plan() returned {type(plan).__name__}, not a Plan")
+            Predictor.check_plan(predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted()))
             _twice(
                 lambda: Predictor.check(
                     predictor(volume, onto=volume.grid, wanted=Wanted()), onto=volume.grid, labels=labels

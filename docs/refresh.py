@@ -3,7 +3,7 @@
 A fenced block of commands or of Python, with a block of text right behind it, is an example and its output.
 Examples are run in order, page by page, in one scratch folder with the sample data and the files that the
 pages name. `medseg` is run in this process; what it says on stderr is not part of the output. Lists between
-`<!-- card: KEY -->` and `<!-- end -->` come from the model's card.
+`<!-- card: KEY -->` and `<!-- end -->` come from the card of the model that the page is called after.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -22,17 +23,19 @@ from medseg.cli import run
 from medseg.model import find_model
 from medseg.plugin.catalog import discover
 
-__all__ = ["CARD_PAGE", "PAGES", "examples", "from_card", "named_files", "refreshed"]
+__all__ = ["CARD_PAGES", "PAGES", "examples", "from_card", "named_files", "refreshed"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "docs/tutorials/first-segmentation.md",
     "docs/reference/outputs.md",
     "docs/how-to/write-a-pipeline.md",
+    "docs/how-to/use-a-network.md",
     "docs/how-to/use-from-python.md",
     "docs/how-to/write-a-plugin.md",
 )
-CARD_PAGE, CARD_OF = "docs/explanation/ct-tissue.md", "ct-tissue"
+CARD_PAGES = ("docs/explanation/ct-tissue.md", "docs/explanation/phantom-abdomen.md")
+PREVIEW_OF = PAGES[0]  # its demo/preview.png is the picture of the pages
 BODY = r"((?:(?!```).*\n)*)"
 EXAMPLE = re.compile(rf"^```(\w*)\n{BODY}```\n(?:\n```text\n{BODY}```\n)?", re.MULTILINE)
 FILE = re.compile(r"`([\w./-]+\.\w+)`[^\n]*(?:\n[^\n`]+)*\n\n```\w+\n((?:(?!```).*\n)+)```\n")
@@ -75,6 +78,7 @@ def _python(code: str, names: dict[str, Any]) -> str:
 
 def _command(line: str) -> str:
     program, *arguments = shlex.split(line, comments=True)
+    program = sys.executable if program == "python" else program
     if program != "medseg":
         return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
@@ -84,13 +88,13 @@ def _command(line: str) -> str:
     return out.getvalue()
 
 
-def from_card(text: str) -> str:
-    """The page with the lists that the card of `ct-tissue` has."""
-    card = find_model(CARD_OF, discover()).card
+def from_card(text: str, model: str) -> str:
+    """The page with the lists that the model's card has; an empty list is left empty."""
+    card = find_model(model, discover()).card
 
     def listed(found: re.Match[str]) -> str:
         items = "\n".join(f"- {' '.join(line.split())}" for line in getattr(card, found[1]))
-        return f"<!-- card: {found[1]} -->\n\n{items}\n\n<!-- end -->"
+        return "\n\n".join(filter(None, (f"<!-- card: {found[1]} -->", items, "<!-- end -->")))
 
     return re.sub(r"<!-- card: (\w+) -->\n(?:.*\n)*?<!-- end -->", listed, text)
 
@@ -102,10 +106,11 @@ def main() -> None:
         for page in PAGES:
             path = ROOT / page
             path.write_text(refreshed(path.read_text(encoding="utf-8"), {}), encoding="utf-8")
-        card_page = ROOT / CARD_PAGE
-        card_page.write_text(from_card(card_page.read_text(encoding="utf-8")), encoding="utf-8")
-        if Path("demo/preview.png").is_file():
-            (ROOT / "docs/images/preview.png").write_bytes(Path("demo/preview.png").read_bytes())
+            if page == PREVIEW_OF:
+                (ROOT / "docs/images/preview.png").write_bytes(Path("demo/preview.png").read_bytes())
+        for page in CARD_PAGES:
+            path = ROOT / page
+            path.write_text(from_card(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
 
 
 if __name__ == "__main__":

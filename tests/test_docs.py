@@ -168,7 +168,7 @@ def test_every_pipeline_assembles(page: str, text: str, tmp_path: Path) -> None:
         text = text.replace("sigma_mm: 2", "margin_mm: 2")
         file.write_text(text, encoding="utf-8")
         catalog = Catalog((*catalog.entries, Entry("preprocessor", record, "medseg-smooth", "0.1.0")))
-    assert assemble(read_pipeline(file), catalog).segment.distribution.startswith("medseg")
+    assert assemble(read_pipeline(file), catalog, folder=tmp_path).segment.distribution.startswith("medseg")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -216,7 +216,9 @@ def words(text: str) -> list[str]:
 
 def numbers(text: str) -> list[float]:
     return [
-        float(n.replace(",", "")) for n in NUMBER.findall(re.sub(r"dicom-\w{12}", "", text)) if n.strip("-+,.")
+        float(n.replace(",", ""))
+        for n in NUMBER.findall(re.sub(r"dicom-\w{12}", "", text))
+        if n.strip("-+,.")
     ]
 
 
@@ -232,6 +234,8 @@ def test_the_classes_in_write_a_plugin_keep_to_the_contract(
         "Measurement": "measurement",
         "Writer": "writer",
         "Segmenter": "segmenter",
+        "Network": "network",
+        "Head": "head",
     }
     shown = re.findall(r"^class (\w+)\(medseg\.(\w+)\)", code, re.MULTILINE)
     entries = [

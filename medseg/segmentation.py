@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,9 @@ from medseg.sampling import sample
 from medseg.volume import Grid, read_only
 
 __all__ = ["Label", "LabelTable", "LayerKind", "Object", "Segmentation"]
+
+SIDE = re.compile(r"(?<![a-z])(left|right|links?e?[rs]?|rechte?[rs]?|l|r|lt|rt|sin|dex)(?![a-z])")
+"""Words that tell the sides of the body apart, as in "kidney_left", "left lung", "Niere links"."""
 
 LayerKind = Literal["labels", "objects"]
 
@@ -73,6 +77,21 @@ class LabelTable:
         raise UsageError(
             f"no label {name!r}; the labels are {', '.join(label.name for label in self.labels)}"
         )
+
+    def sides(self) -> tuple[str, str] | None:
+        """Two labels that are left and right of one structure, by `pair` or by their names; None without.
+
+        Names count too, as a table that forgot to say `pair` must not lose what depends on it.
+        """
+        seen: dict[str, str] = {}
+        for label in self.labels:
+            if label.pair is not None:
+                return label.name, label.pair
+            structure = SIDE.sub("*", label.name.lower())
+            if "*" in structure and structure in seen:
+                return seen[structure], label.name
+            seen[structure] = label.name
+        return None
 
     @property
     def layers(self) -> int:

@@ -252,3 +252,25 @@ def test_a_segmentation_cannot_be_written_through_and_its_maker_can_still_write(
     mine[:] = 1
     assert segmentation.mask("liver").all()
     assert segmentation.kinds == ("labels", "labels")
+
+
+@pytest.mark.parametrize(
+    ("names", "sides"),
+    [
+        (["left kidney", "right kidney"], ("left kidney", "right kidney")),
+        (["kidney_right", "liver", "kidney_left"], ("kidney_right", "kidney_left")),
+        (["Niere links", "Niere rechts"], ("Niere links", "Niere rechts")),
+        (["lung L", "lung R"], ("lung L", "lung R")),
+        (["liver", "spleen"], None),
+        (["left ventricle", "liver"], None),
+        (["heart left atrium", "heart right ventricle"], None),
+        (["alright", "allleft"], None),
+    ],
+)
+def test_the_sides_of_the_body_are_known_by_name_too(names: list[str], sides: tuple[str, str] | None) -> None:
+    assert LabelTable(tuple(Label(n + 1, name) for n, name in enumerate(names))).sides() == sides
+
+
+def test_a_pair_that_is_stated_counts_whatever_the_names_are() -> None:
+    table = LabelTable((Label(1, "a", pair="b"), Label(2, "b", pair="a")))
+    assert table.sides() == ("a", "b")

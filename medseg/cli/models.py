@@ -124,7 +124,10 @@ def install(source: str, overwrite: bool) -> None:
 @click.argument("name", metavar="NAME|FOLDER|ZIP")
 @options.verbose
 def check(name: str) -> None:
-    """Check a model: card, pipeline, every file and its checksum. Nothing in it is loaded or run."""
+    """Check a model: card, pipeline, every file and its checksum. Nothing in it is loaded or run.
+
+    Whether the weights fit the network is seen when the model is used: a mismatch is refused then.
+    """
     from medseg.run.install import check_model
 
     checked = check_model(name)

@@ -207,3 +207,22 @@ def test_what_a_network_must_not_give_is_refused() -> None:
         stream(volume, windows, lambda images: images[..., :2], [sink])
     with pytest.raises(GeometryError, match="do not lie on"):
         stream(volume, Windows((5, 4, 4), (4, 4, 4)), mixing, [sink])
+
+
+def test_around_a_small_volume_each_channel_holds_its_own_minimum() -> None:
+    """A margin of 0 around a CT in HU would be water."""
+    grid = Grid((3, 4, 5), np.eye(4))
+    image = np.stack([np.full(grid.shape, -1000.0), np.full(grid.shape, 5.0)]).astype(np.float32)
+    image[:, 1, 1, 1] += 700
+    seen: list[Floats] = []
+
+    def forward(windows: Floats) -> Floats:
+        seen.append(windows.copy())
+        return windows
+
+    windows = Windows(grid.shape, patch=(8, 8, 8), overlap=0.5, blend="constant")
+    stream(Volume(image, grid, ("ct", "pet")), windows, forward, [Kept(grid, windows.axis)])
+    (window,) = np.concatenate(seen)
+    for channel, (least, size) in enumerate(((-1000.0, 512 - 1), (5.0, 512 - 1))):
+        assert np.count_nonzero(window[channel] == least) == size
+        assert window[channel].max() == least + 700

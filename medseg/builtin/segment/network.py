@@ -127,10 +127,10 @@ class NetworkSegmenter(Segmenter):
         twice = next((axis for axis in self.mirror if self.mirror.count(axis) > 1), None)
         if twice is not None:
             raise PipelineError(f"mirror: {twice} is named twice")
-        paired = next((label for label in labels if label.pair is not None), None)
-        if "left-right" in self.mirror and paired is not None:
+        sides = labels.sides()
+        if "left-right" in self.mirror and sides is not None:
             raise PipelineError(
-                f"mirror: left-right cannot be used with the pair {paired.name!r} and {paired.pair!r}: "
+                f"mirror: left-right cannot be used with the pair {sides[0]!r} and {sides[1]!r}: "
                 "in a mirrored image the one looks like the other; leave left-right out"
             )
 

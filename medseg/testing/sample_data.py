@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "sample_phantom", "write_sample_data"]
 
-SEED = 3
+SEED = 900_003  # no model of ours is trained on it: recipes count training seeds up from 0
 INTERCEPT = -1024
 DATE, TIME = "20200102", "120000"
 SHARED: dict[str, Any] = {  # what all slices say of patient, study, series and pixels

@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a script: it prints
 """Measure `phantom-abdomen`, or any model with its labels, on phantoms it was not trained on.
 
-    python recipe/evaluate.py --model medseg_phantom/models/phantom-abdomen --phantoms 32
+    python recipe/evaluate.py --model medseg_phantom/models/phantom-abdomen --phantoms 64
 
 Prints Dice and volume error of each label. A label counts where enough of it is in the field of view;
 phantoms without a tumour in view have no tumour Dice, and what was found in them is told apart.
@@ -94,7 +94,7 @@ def main() -> None:
     """Measure the phantoms, several at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--phantoms", type=int, default=32)
+    parser.add_argument("--phantoms", type=int, default=64)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--jobs", type=int, default=2, help="phantoms at a time, one thread each")
     given = parser.parse_args()

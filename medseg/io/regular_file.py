@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medseg.errors import InputError
 
-__all__ = ["HashedFile", "open_regular", "printable", "require_regular"]
+__all__ = ["HashedFile", "is_folder", "open_regular", "printable", "require_regular"]
 
 CHUNK_BYTES = 1 << 20
 REASONS = {
@@ -27,6 +27,14 @@ REASONS = {
 def printable(path: Path) -> str:
     """The path as one printable line: line breaks, control codes and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; False too where that cannot be looked up, as for too long a name."""
+    try:
+        return path.is_dir()
+    except (OSError, RuntimeError):  # pathlib lets all but a missing file through
+        return False
 
 
 def require_regular(path: Path, *, or_folder: bool = False) -> os.stat_result:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from medseg.errors import InputError, UsageError, did_you_mean
 from medseg.io import SUFFIXES
-from medseg.io.regular_file import open_regular, printable
+from medseg.io.regular_file import is_folder, open_regular, printable, require_regular
 from medseg.pipeline import Input
 from medseg.run.inputs import PLAIN, plain_stem
 
@@ -52,7 +52,7 @@ def find_cases(source: Path, inputs: Sequence[Input], *, out: Path) -> Found:
 
     Raises InputError where there are none or the CSV file is wrong, UsageError where two cases have one id.
     """
-    if source.is_dir():
+    if is_folder(source):
         found = _in_folder(source, inputs, out)
     elif source.suffix.lower() == ".csv":
         found = _in_table(source, inputs)
@@ -91,13 +91,13 @@ def _in_folder(folder: Path, inputs: Sequence[Input], out: Path) -> Found:
             f"the pipeline takes {len(inputs)} inputs ({names}), a folder gives one; "
             f"write a CSV file with the columns {names}"
         )
-    own = out.resolve()
+    own = os.path.realpath(out)
     tasks: list[Task] = []
     others = 0
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() == own:
+        if path.name.startswith(".") or os.path.realpath(path) == own:
             continue
-        if path.is_dir():
+        if is_folder(path):
             wanted = first_dicom_file(path) is not None
         elif _is_dicom_file(path):
             raise UsageError(
@@ -130,11 +130,10 @@ def first_dicom_file(folder: Path) -> Path | None:
 
 def _is_dicom_file(path: Path) -> bool:
     """Whether a regular file's name or its first bytes say DICOM."""
-    if not path.is_file():
-        return False
-    if path.name.lower().endswith(DICOM_SUFFIXES):
-        return True
     try:
+        require_regular(path)
+        if path.name.lower().endswith(DICOM_SUFFIXES):
+            return True
         with open_regular(path) as file:
             return file.read(132)[128:] == b"DICM"
     except (InputError, OSError):  # whoever reads it says what is wrong
@@ -220,7 +219,7 @@ def _own_id(path: Path, written: str) -> str:
     For DICOM it is a hash of the bytes of the first file by name, which no name can be guessed from;
     elsewhere of the path as `written`.
     """
-    first = first_dicom_file(path) if path.is_dir() else path if _is_dicom_file(path) else None
+    first = first_dicom_file(path) if is_folder(path) else path if _is_dicom_file(path) else None
     if first is not None:
         try:
             with open_regular(first) as file:

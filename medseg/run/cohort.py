@@ -97,7 +97,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     found = find_cases(Path(source), pipeline.inputs, out=Path(out))
     with processors(setup.resources.threads), held_folder(Path(out)) as folder:
         _require_free(folder, resume=resume, overwrite=overwrite)
-        run = _Run(setup, found.cases, folder, replaces=resume or overwrite, watcher=watcher)
+        run = _Run(setup, found.cases, Path(out), replaces=resume or overwrite, watcher=watcher)
         if resume:
             run.keep()
         run.go(jobs)
@@ -154,7 +154,8 @@ class _Run:
         self.setup = replace(setup, resources=replace(setup.resources, progress=self._progress))
         self._heard = setup.resources.progress
         self.tasks = tasks
-        self.out = out
+        self._given_out = out  # as typed, which a message may repeat
+        self.out = out.resolve()
         self._replaces = replaces
         self._watcher = watcher or (lambda case, outcome, done, total: None)
         self._ledger: dict[str, Outcome] = {}
@@ -251,8 +252,8 @@ class _Run:
                 seconds = case.journal.seconds
         except Exception as problem:  # noqa: BLE001 - the border of a case: the others go on
             told = reason(problem)
-            written = without_names(told, task.images)
-            if (folder / "run.json").exists():
+            written = without_names(told, task.images, self._given_out)
+            if _json(folder / "run.json"):
                 written += " (its folder holds the results of an earlier run)"
             self._note(
                 Outcome(
@@ -286,10 +287,10 @@ class _Run:
         folder, outputs = self.out / task.case, record.get("outputs")
         if not isinstance(outputs, dict) or "measurements.csv" not in outputs:
             return False
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-        if present != {*outputs, "run.json"}:
-            return False
         try:
+            present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+            if present != {*outputs, "run.json"}:
+                return False
             if any(sha256_of(folder / name) != digest for name, digest in outputs.items()):
                 return False
             inputs = {name: joined(digests(path)) for name, path in task.images.items()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from medseg.errors import MedsegError
-from medseg.io.regular_file import printable
+from medseg.io.regular_file import is_folder, printable
 
 __all__ = ["reason", "without_names"]
 
@@ -16,6 +17,8 @@ __all__ = ["reason", "without_names"]
 DESCRIPTIONS = re.compile(r"(more than one series \(\d+\)), give one folder only: .*")
 MOST_FILES = 20_000
 MOST_CHARACTERS = 1000
+LEAST_DIGITS = 6  # of a number that may be a patient's; shorter ones are counts and sizes as a rule
+UNUSABLE = (OSError, RuntimeError, ValueError)  # what a path does that cannot even be looked up
 
 
 def reason(problem: BaseException) -> str:
@@ -28,28 +31,69 @@ def reason(problem: BaseException) -> str:
     return f"a bug in medseg, please report it: {type(problem).__name__}: {said}{where}".rstrip(": ")
 
 
-def without_names(told: str, images: Mapping[str, Path]) -> str:
-    """The same with the inputs' names in place of paths and file names, which may hold a patient's name."""
-    text = DESCRIPTIONS.sub(r"\1", told)
+def without_names(told: str, images: Mapping[str, Path], out: Path | None = None) -> str:
+    """The same with the inputs' names in place of paths and file names, which may hold a patient's name.
+
+    The folders above the inputs and the output folder are hidden too. A short number stays, though a file may
+    have it for its name: messages are full of numbers, and it tells nothing of a patient.
+    """
+    labels: dict[str, str] = {}  # how a path or name may be written, and what stands in its place
     for name, path in images.items():
-        for hidden in (each for each in _hidden(path) if each in told):
-            text = re.sub(rf"(?<!\w){re.escape(hidden)}(?!\w)", f"<{name}>", text)
+        _add(labels, told, f"<{name}>", _written(_ways(path) + list(_inside(path)), bare=True))
+    bare = set(labels)
+    if out is not None:
+        _add(labels, told, "<out>", _written(_ways(out)))
+    for name, path in [*images.items(), *([] if out is None else [("out", out)])]:
+        parents = [parent for way in _ways(path) for parent in way.parents]
+        _add(labels, told, f"<folder of {name}>", _written(parents))
+    text = DESCRIPTIONS.sub(r"\1", told)
+    if labels:
+        # a folder as it was typed may be a plain word, `in` or `out`: it must look like a path there
+        ends = {each: "" if each in bare or "/" in each else "(?=[/:])" for each in labels}
+        each = "|".join(re.escape(each) + ends[each] for each in sorted(labels, key=len, reverse=True))
+        text = re.sub(rf"(?<!\w)(?:{each})(?!\w)", lambda found: labels[found[0]], text)
     return text[:MOST_CHARACTERS]
 
 
-def _hidden(path: Path) -> list[str]:
-    """How a message could name an input or a file of it; the longest first."""
-    whole = {path, path.absolute(), Path(os.path.realpath(path)), *_inside(path)}
-    texts = {form for each in whole for form in (str(each), printable(each), each.name)}
-    return sorted(texts - {"", "."}, key=len, reverse=True)
+def _add(labels: dict[str, str], told: str, label: str, texts: Iterable[str]) -> None:
+    """Note what occurs in a message and is no number; what is noted already stays as it is."""
+    for text in texts:
+        if text in told and not _is_number(text):
+            labels.setdefault(text, label)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a relative path or name has no letter and few digits, as `3`, `1.5` or `..`."""
+    few = not any(c.isalpha() for c in text) and sum(c.isdigit() for c in text) < LEAST_DIGITS
+    return few and (not text.startswith("/") or not text.strip("/"))
+
+
+def _ways(path: Path) -> list[Path]:
+    """A path as typed, absolute, and with its links followed."""
+    ways = [path]
+    with suppress(*UNUSABLE):
+        ways.append(path.absolute())
+    with suppress(*UNUSABLE):
+        ways.append(Path(os.path.realpath(path)))
+    return ways
+
+
+def _written(paths: Iterable[Path], *, bare: bool = False) -> Iterator[str]:
+    """How messages write paths, and with `bare` their last parts by themselves: plain, escaped, quoted."""
+    for path in paths:
+        for each in (path, Path(path.name)) if bare else (path,):
+            text = str(each)
+            for form in (text, printable(each), repr(text)[1:-1]):
+                yield from (form, " ".join(form.split()))
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """Files below a folder, with it, without it and by themselves."""
-    if not folder.is_dir():
+    """Files below a folder, with it and without it; none below what is no folder."""
+    if not is_folder(folder):
         return
-    for number, path in enumerate(folder.rglob("*")):
-        if number >= MOST_FILES:
-            return
-        yield path
-        yield path.relative_to(folder)
+    with suppress(*UNUSABLE):
+        for number, path in enumerate(folder.rglob("*")):
+            if number >= MOST_FILES:
+                return
+            yield path
+            yield path.relative_to(folder)

@@ -83,6 +83,8 @@ def test_missing_paths_and_loops_of_links(tmp_path: Path, image: Path) -> None:
     refused(tmp_path / "a.nii", "loop of symbolic links")
     refused(image / "inside.nii", "a part of the path is a file")
     refused(tmp_path / ("x" * 300), "too long")
+    with pytest.raises(InputError, match="too long"):
+        digests(tmp_path / ("x" * 300))
 
 
 def test_a_link_to_an_image_is_followed(tmp_path: Path, image: Path) -> None:

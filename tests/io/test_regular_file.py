@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medseg.errors import InputError
-from medseg.io.regular_file import open_regular, printable, require_regular
+from medseg.io.regular_file import is_folder, open_regular, printable, require_regular
 
 CONTENT = bytes(range(256)) * 9000
 
@@ -41,3 +41,12 @@ def test_undecodable_and_control_bytes_are_escaped() -> None:
     path = Path(os.fsdecode(b"scan\xff\n\t.nii"))
     assert printable(path) == r"scan\udcff\n\t.nii"
     assert printable(Path("\u4e2d \u00e9.nii")) == "\u4e2d \u00e9.nii"
+
+
+def test_what_cannot_be_looked_up_is_no_folder_and_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / ("x" * 300), tmp_path / "loop", tmp_path / "a\0b"):
+        assert not is_folder(path)
+        with pytest.raises(InputError), open_regular(path):
+            pass
+    assert is_folder(tmp_path)

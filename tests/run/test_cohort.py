@@ -97,6 +97,33 @@ def test_broken_cases_are_rows_with_a_reason_and_stop_nobody(counting: ModuleTyp
     assert len(counting.opened) == 1
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("case", ["case,", ""])
+def test_a_path_that_cannot_be_looked_up_fails_its_row_only(
+    case: str, jobs: int, pipeline: Path, tmp_path: Path
+) -> None:
+    source, out = cohorts.balls(tmp_path / "in", 2), tmp_path / "out"
+    (source / "ring").symlink_to("ring")
+    paths = ["case_00.nii.gz", "x" * 300 + ".nii", "ring", "a\0b.nii", "case_01.nii.gz"]
+    rows = [f"c{number},{path}" if case else path for number, path in enumerate(paths)]
+    (source / "cases.csv").write_text(f"{case}image\n" + "\n".join(rows) + "\n")
+    done = segment_cohort(source / "cases.csv", model=pipeline, out=out, jobs=jobs)
+    assert [each.status for each in done.outcomes] == ["ok", "failed", "failed", "failed", "ok"]
+    said = [each.reason for each in done.outcomes[1:4]]
+    assert said[0] == "<image>: the name is too long for this file system"
+    assert said[1].startswith("<image>: is a loop of symbolic links")
+    assert said[2].startswith("<image>: not a possible file name")
+    again = segment_cohort(source / "cases.csv", model=pipeline, out=out, jobs=jobs, resume=True)
+    assert (again.counts["kept"], again.counts["failed"]) == (2, 3)
+
+
+def test_a_loop_of_links_in_a_folder_of_images_fails_alone(pipeline: Path, tmp_path: Path) -> None:
+    source = cohorts.balls(tmp_path / "in", 1)
+    (source / "loop.nii.gz").symlink_to("loop.nii.gz")
+    done = segment_cohort(source, model=pipeline, out=tmp_path / "out")
+    assert [each.status for each in done.outcomes] == ["ok", "failed"]
+
+
 def test_no_name_of_a_file_or_folder_is_in_any_file(counting: ModuleType, tmp_path: Path) -> None:
     source = tmp_path / "Zzyzx_Ward"
     source.mkdir()

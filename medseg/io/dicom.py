@@ -284,7 +284,7 @@ class _Assembly:
             slope == 1 and intercept.is_integer() for slope, intercept in (h.rescale for h in headers)
         )
         # [slice, row, column]: as files come, so that each slice is one block of memory
-        refuse_oversize(math.prod(self.shape) * (2 if whole else 4), headers[0].path.parent.name)
+        refuse_oversize(math.prod(self.shape) * (2 if whole else 4), headers[0].name)
         self.array: NDArray[Any] = np.zeros(self.shape, np.int16 if whole else np.float32)
         self.padding: NDArray[np.bool_] | None = None
         self.digests: list[str] = []

@@ -98,10 +98,11 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     with processors(setup.resources.threads), held_folder(Path(out)) as folder:
         _require_free(folder, resume=resume, overwrite=overwrite)
         run = _Run(setup, found.cases, Path(out), replaces=resume or overwrite, watcher=watcher)
+        notes = (*found.notes, *run.notes)
         if resume:
             run.keep()
         run.go(jobs)
-    return Cohort(run.outcomes, found.notes)
+    return Cohort(run.outcomes, notes)
 
 
 def _with_table(pipeline: Pipeline, catalog: Catalog) -> Pipeline:
@@ -131,6 +132,23 @@ def _require_free(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
+def _require_record(folder: Path) -> None:
+    """Refuse a case's folder that holds something and no record of a run, and say how to go on."""
+    if not folder.is_dir() or next(folder.iterdir(), None) is None:
+        return
+    if not isinstance(_json(folder / "run.json").get("outputs"), dict):
+        raise UsageError(
+            f"{printable(folder)} was not written by medseg or lost its run.json; move it away, then --resume"
+        )
+
+
+def _foreign_folders(out: Path, tasks: Sequence[Task]) -> int:
+    """How many folders of an output folder are none of these cases'; hidden ones do not count."""
+    own = {task.case for task in tasks}
+    there = (path.name for path in out.iterdir() if path.is_dir())
+    return sum(not name.startswith(".") and name not in own for name in there)
+
+
 def _json(path: Path) -> dict[str, Any]:
     """The record in a file; empty where there is none that can be read."""
     try:
@@ -156,6 +174,7 @@ class _Run:
         self.tasks = tasks
         self._given_out = out  # as typed, which a message may repeat
         self.out = out.resolve()
+        self._foreign = _foreign_folders(self.out, tasks)
         self._replaces = replaces
         self._watcher = watcher or (lambda case, outcome, done, total: None)
         self._ledger: dict[str, Outcome] = {}
@@ -167,6 +186,16 @@ class _Run:
         """One for each case, in order."""
         return tuple(
             self._ledger.get(task.case, Outcome(case=task.case, status="not run")) for task in self.tasks
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the output folder."""
+        many, where = self._foreign, printable(self._given_out)
+        if not many:
+            return ()
+        return (
+            f"{many} folder{'s' * (many > 1)} in {where} belong{'s' * (many == 1)} to no case of this run",
         )
 
     def keep(self) -> None:
@@ -245,6 +274,8 @@ class _Run:
         start = time.perf_counter()
         folder = self.out / task.case
         try:
+            if self._replaces:
+                _require_record(folder)
             with memory_as_resource(), staged_folder(folder, overwrite=self._replaces) as staged:
                 case = reading.result()
                 case.journal.resume()
@@ -304,7 +335,8 @@ class _Run:
         known = provenance(
             case="", model=setup.model, pipeline=setup.pipeline, inputs=[], resources=setup.resources
         )
-        return {key: value for key, value in known.items() if key not in ("case", "inputs")}
+        shared = {key: value for key, value in known.items() if key not in ("case", "inputs")}
+        return shared | {"folders_of_no_case": self._foreign}
 
 
 class _Now:

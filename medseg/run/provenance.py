@@ -153,7 +153,8 @@ def joined(digests: Sequence[str]) -> str:
 def identity(pipeline: Pipeline, *, inputs: Mapping[str, str], seed: int, pixel_size: float | None) -> str:
     """A digest of what decides the results: the pipeline with its weights' checksums, versions, inputs, seed.
 
-    Two runs of one identity give the same files. `inputs` has the SHA-256 of each input by its name.
+    Two runs of one identity on the same kind of device give the same files. `inputs` has the SHA-256 of each
+    input by its name.
     """
     decisive = {
         "pipeline": describe_pipeline(pipeline),

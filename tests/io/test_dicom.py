@@ -641,3 +641,15 @@ def test_a_real_ct_agrees_with_simpleitk(real_data: Path) -> None:
 )
 def test_real_broken_series_are_refused_for_the_right_reason(real_data: Path, case: str, reason: str) -> None:
     assert reason in refusal(real_data / "dicom_odd" / "dicom2nifti" / "failing" / case)
+
+
+def test_a_series_too_large_for_memory_is_named_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Path(__file__).parents[2] / "sample_data" / "abdomen_dicom"
+    (tmp_path / "Doe_Jane").mkdir()
+    for path in sorted(study.glob("*.dcm"))[:3]:
+        (tmp_path / "Doe_Jane" / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr("medseg.io.decoder.MOST_BYTES", 1000)
+    with pytest.raises(InputError, match=r"^ct00\d\.dcm: its header claims"):
+        read_dicom(tmp_path / "Doe_Jane")

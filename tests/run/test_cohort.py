@@ -228,6 +228,36 @@ def test_one_folder_is_held_by_one_run(pipeline: Path, tmp_path: Path) -> None:
 # ---- resume
 
 
+def test_a_folder_without_its_record_says_how_to_go_on(pipeline: Path, tmp_path: Path) -> None:
+    source, out = cohorts.balls(tmp_path / "in", 2), tmp_path / "Zzyzx_out"
+    segment_cohort(source, model=pipeline, out=out)
+    (out / "case_00" / "run.json").unlink()
+    (outcome, _) = segment_cohort(source, model=pipeline, out=out, resume=True).outcomes
+    assert outcome.reason == (
+        "<out>/case_00 was not written by medseg or lost its run.json; move it away, then --resume"
+    )
+    assert str(out / "case_00") in outcome.told
+    assert b"Zzyzx" not in (out / "summary.csv").read_bytes()
+    (out / "case_00").rename(tmp_path / "aside")
+    assert segment_cohort(source, model=pipeline, out=out, resume=True).counts["ok"] == 2
+
+
+def test_folders_of_no_case_are_counted(pipeline: Path, tmp_path: Path) -> None:
+    source, out = cohorts.balls(tmp_path / "in", 3), tmp_path / "out"
+
+    def noted() -> int:
+        found: int = json.loads((out / "cohort.json").read_text())["folders_of_no_case"]
+        return found
+
+    assert (segment_cohort(source, model=pipeline, out=out).notes, noted()) == ((), 0)
+    (source / "case_00.nii.gz").unlink()
+    done = segment_cohort(source, model=pipeline, out=out, resume=True)
+    assert (done.notes, noted()) == ((f"1 folder in {out} belongs to no case of this run",), 1)
+    (source / "case_01.nii.gz").unlink()
+    done = segment_cohort(source, model=pipeline, out=out, resume=True)
+    assert (done.notes, noted()) == ((f"2 folders in {out} belong to no case of this run",), 2)
+
+
 def stamps(out: Path, cases: list[str]) -> dict[str, tuple[int, int]]:
     """Inode and time of change of each case's files."""
     return {

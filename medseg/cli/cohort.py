@@ -67,6 +67,9 @@ def command(
 
     A CSV file has a column for each of the pipeline's inputs, with paths relative to it, and may have a
     column `case` with an id for each. A case that fails does not stop the others; the exit code is then 3.
+
+    Ids without that column are the stems of the files' names (hashes for DICOM), so that a name in a file's
+    name ends up in the tables and names of folders: give ids in a CSV file where that must not be.
     """
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other; give one")

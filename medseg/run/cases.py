@@ -151,7 +151,7 @@ def _in_table(path: Path, inputs: Sequence[Input]) -> Found:
     except StopIteration:
         raise InputError(f"{printable(path)}: is empty") from None
     names = [spec.name for spec in inputs]
-    header = [name.strip() for name in header]
+    header = [_column(name.strip(), names) for name in header]
     for name in header:
         if header.count(name) > 1:
             raise InputError(f"{printable(path)}: column {name!r} is there twice")
@@ -168,6 +168,11 @@ def _in_table(path: Path, inputs: Sequence[Input]) -> Found:
         tasks.append(_row(where, row, names, path.parent))
     ignored = [name for name in header if name not in (CASE, *names)]
     return Found(tuple(tasks), (f"columns not used: {', '.join(ignored)}",) if ignored else ())
+
+
+def _column(name: str, inputs: Sequence[str]) -> str:
+    """A column's name; that of ids may be written in capitals, unless an input has the name."""
+    return CASE if name.casefold() == CASE and not {name, CASE} & set(inputs) else name
 
 
 def _row(where: str, row: dict[str, str], names: Sequence[str], folder: Path) -> Task:

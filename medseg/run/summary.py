@@ -69,8 +69,13 @@ def write_tables(
         staged_file(out / SUMMARY, overwrite=True) as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
-        file.write(csv_line(["case", "status", "reason", "seconds", *_columns(labels), "flags"]))
-        file.writelines(_summary_line(out, outcome, labels) for outcome in outcomes)
+        sizes = [_sizes(out, outcome, labels) for outcome in outcomes]
+        columns = _columns(labels, sizes)
+        named = [label.name for label in labels]
+        names = [f"{named[place]} {unit}" for place, unit in columns]
+        file.write(csv_line(["case", "status", "reason", "seconds", *names, "flags"]))
+        lines = zip(outcomes, sizes, strict=True)
+        file.writelines(_summary_line(outcome, labels, found, columns) for outcome, found in lines)
     counts = counted(outcomes)
     outputs = {name: sha256_of(out / name) for name in (COHORT, SUMMARY)}
     write_record(out, {**record, "complete": counts["not_run"] == 0, "counts": counts, "outputs": outputs})
@@ -89,22 +94,51 @@ def _body(table: Path) -> Iterator[str]:
         yield from file
 
 
-def _columns(labels: LabelTable) -> list[str]:
-    return [f"{label.name} mL" for label in labels]
+@dataclass(frozen=True)
+class _Size:
+    """How large a label is in a case: its volume, or its area in a picture."""
+
+    quantity: str
+    value: float | None
+    unit: str
+    flag: str
 
 
-def _summary_line(out: Path, outcome: Outcome, labels: LabelTable) -> str:
-    volumes: dict[str, dict[str, str]] = {}
+_NONE = _Size("", None, "", "")
+
+
+def _sizes(out: Path, outcome: Outcome, labels: LabelTable) -> list[_Size]:
+    """One for each label, in order; the volume where there is an area too."""
+    found: dict[str, _Size] = {}
     if outcome.status == "ok":
         with (out / outcome.case / MEASUREMENTS).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                if row["quantity"] in ("volume", "area") and not row["object"]:
-                    volumes.setdefault(row["label"], row)
-    rows = [volumes.get(_as_read(label.name), {}) for label in labels]
-    sizes = [float(row["value"]) if row.get("unit") == "mL" and row["value"] else None for row in rows]
-    flags = [f"{row['label']}: {row['flag']}" for row in rows if row.get("flag")]
+                kind, label = row["quantity"], row["label"]
+                if row["object"] or kind not in ("volume", "area"):
+                    continue
+                if label not in found or (kind, found[label].quantity) == ("volume", "area"):
+                    value = float(row["value"]) if row["value"] else None
+                    found[label] = _Size(kind, value, row["unit"], row["flag"])
+    return [found.get(_as_read(label.name), _NONE) for label in labels]
+
+
+def _columns(labels: LabelTable, sizes: Sequence[Sequence[_Size]]) -> list[tuple[int, str]]:
+    """A label's place and a unit for each column: mL, or what pictures were measured in."""
+    columns = []
+    for place in range(len(labels)):
+        units = dict.fromkeys(case[place].unit for case in sizes if case[place].unit)
+        columns += [(place, unit) for unit in units or ("mL",)]
+    return columns
+
+
+def _summary_line(
+    outcome: Outcome, labels: LabelTable, sizes: Sequence[_Size], columns: Sequence[tuple[int, str]]
+) -> str:
+    cells = [sizes[place].value if sizes[place].unit == unit else None for place, unit in columns]
+    named = zip(labels, sizes, strict=True)
+    flags = [f"{_as_read(label.name)}: {size.flag}" for label, size in named if size.flag]
     seconds = None if outcome.seconds is None else round(outcome.seconds, 1)
-    return csv_line([outcome.case, outcome.status, outcome.reason, seconds, *sizes, "; ".join(flags)])
+    return csv_line([outcome.case, outcome.status, outcome.reason, seconds, *cells, "; ".join(flags)])
 
 
 def _as_read(name: str) -> str:

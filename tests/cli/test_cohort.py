@@ -127,3 +127,9 @@ def test_a_bar_on_a_terminal(model: Path, tmp_path: Path) -> None:
     assert b"a_text failed: " in shown
     assert b"1 failed" in shown
     assert b"3/3" in shown
+
+
+def test_the_help_says_where_ids_come_from(medseg: Medseg) -> None:
+    said = " ".join(medseg("cohort", "--help").out.split())
+    assert "stems of the files' names" in said
+    assert "give ids in a CSV file" in said

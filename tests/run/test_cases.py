@@ -48,6 +48,17 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path, text: str) -> None:
     assert ids(table(tmp_path, text)) == ["x"]
 
 
+@pytest.mark.parametrize("name", ["case", "Case", "CASE", " cAsE "])
+def test_the_column_of_ids_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    found = find_cases(table(tmp_path, f"{name},image\nx,a.nii\n"), ONE, out=tmp_path / "out")
+    assert ([task.case for task in found.cases], found.notes) == (["x"], ())
+
+
+def test_an_input_called_case_in_capitals_keeps_its_column(tmp_path: Path) -> None:
+    assert ids(table(tmp_path, "Case\nscan.nii\n"), (Input("Case"),)) == ["scan"]
+    refused(table(tmp_path, "Case\nscan.nii\n"), "has no column 'case'", (Input("case"),))
+
+
 def test_quoted_cells_and_blank_lines(tmp_path: Path) -> None:
     source = table(tmp_path, 'image,case\n\n"a, b.nii",x\n,\n')
     (task,) = find_cases(source, ONE, out=tmp_path / "out").cases
@@ -67,6 +78,7 @@ def test_other_columns_are_told_and_not_used(tmp_path: Path) -> None:
         ("image\n", "holds no cases"),
         ("imagee,case\na.nii,x\n", "has no column 'image'; did you mean 'imagee'"),
         ("image,image\na,b\n", "column 'image' is there twice"),
+        ("image,case,Case\na,b,c\n", "column 'case' is there twice"),
         ("image,case\na.nii\n", "line 2: has 1 cells, the header has 2"),
         ("image,case\n,x\n", "line 2: 'image' is empty"),
         ('image\n"a.nii\n', r"line \d: "),

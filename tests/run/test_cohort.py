@@ -60,6 +60,30 @@ def test_the_tables_hold_the_volumes_of_the_balls(pipeline: Path, tmp_path: Path
     assert len(rows) % 5 == 0
 
 
+def test_pictures_have_areas_with_their_unit_in_the_summary(pipeline: Path, tmp_path: Path) -> None:
+    """50 of 20 x 30 pixels: as they are, of 0.5 mm (12.5 mm²), and beside a ball with its volume."""
+    from PIL import Image
+
+    picture = np.zeros((20, 30), np.uint8)
+    picture[5:10, 10:20] = 200
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture).save(tmp_path / "in" / "flat.png")
+    segment_cohort(tmp_path / "in", model=pipeline, out=tmp_path / "px")
+    assert cohorts.summary(tmp_path / "px")["flat"]["foreground px²"] == "50.0"
+    segment_cohort(tmp_path / "in", model=pipeline, out=tmp_path / "mm", pixel_size=0.5)
+    assert cohorts.summary(tmp_path / "mm")["flat"]["foreground mm²"] == "12.5"
+    cohorts.ball(tmp_path / "in" / "ball.nii.gz", radius_mm=10)
+    (tmp_path / "in" / "text.nii").write_text("text")
+    segment_cohort(tmp_path / "in", model=pipeline, out=tmp_path / "both")
+    rows = cohorts.summary(tmp_path / "both")
+    assert list(rows["ball"]) == [
+        "case", "status", "reason", "seconds", "foreground mL", "foreground px²", "flags"
+    ]  # fmt: skip
+    assert float(rows["ball"]["foreground mL"]) == pytest.approx(4 / 3 * np.pi, rel=0.08)
+    sizes = {case: (bool(row["foreground mL"]), row["foreground px²"]) for case, row in rows.items()}
+    assert sizes == {"ball": (True, ""), "flat": (False, "50.0"), "text": (False, "")}
+
+
 def test_a_truncated_ball_is_flagged_in_the_summary(pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     cohorts.ball(tmp_path / "in" / "large.nii.gz", radius_mm=25)

@@ -53,8 +53,9 @@ def staged_folder(
     _require_free(target, overwrite=overwrite, ours=ours)
     with _staging(target) as staging:
         content = staging / "new" / target.name
-        with _disk_trouble(target, "written to", DISK_TROUBLE):
+        with _disk_trouble(target, "made"):
             content.mkdir()
+        with _disk_trouble(target, "written to", DISK_TROUBLE):
             yield content
         _require_free(target, overwrite=overwrite, ours=ours)  # a run takes minutes; look again
         _publish(content, target, staging / "old")
@@ -88,9 +89,9 @@ def held_folder(target: Path) -> Iterator[Path]:
     cannot be written into.
     """
     target = _resolved(target)
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"{printable(target)} exists and is not a folder; choose another name")
     with _disk_trouble(target, "made"):
+        if target.exists() and not target.is_dir():
+            raise UsageError(f"{printable(target)} exists and is not a folder; choose another name")
         made = _make_parents(target)
     try:
         with _disk_trouble(target, "opened"):

@@ -10,7 +10,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -357,3 +359,17 @@ def test_only_a_folder_can_be_held(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="exists and is not a folder"), held_folder(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize(
+    "how", [held_folder, partial(staged_folder, overwrite=False)], ids=["held", "staged"]
+)
+def test_a_name_too_long_for_the_file_system_is_one_line(
+    how: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(ResourceError, match="x: cannot be made: file name too long"),
+        how(tmp_path / ("x" * 300)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

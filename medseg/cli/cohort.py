@@ -40,11 +40,11 @@ SOME_FAILED = 3
     show_default=True,
     help="Cases at a time; the model segments one at a time, the rest runs side by side.",
 )
-@click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
+@options.force_modality
 @options.pixel_size
 @options.device
-@click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
+@options.threads
+@options.seed
 @options.deterministic
 @options.quiet
 @options.verbose

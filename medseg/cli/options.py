@@ -12,7 +12,18 @@ import click
 
 from medseg.errors import UsageError
 
-__all__ = ["as_json", "deterministic", "device", "overwrite", "pixel_size", "quiet", "verbose"]
+__all__ = [
+    "as_json",
+    "deterministic",
+    "device",
+    "force_modality",
+    "overwrite",
+    "pixel_size",
+    "quiet",
+    "seed",
+    "threads",
+    "verbose",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,4 +98,25 @@ def verbose(function: F) -> F:
     """`-v`: log what is done, with tracebacks."""
     return click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=_log, help="Log details and tracebacks."
+    )(function)
+
+
+def force_modality(function: F) -> F:
+    """`--force-modality`: another modality than the model asks for."""
+    return click.option(
+        "--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for."
+    )(function)
+
+
+def threads(function: F) -> F:
+    """`--threads`: how many processors to keep to."""
+    return click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")(
+        function
+    )
+
+
+def seed(function: F) -> F:
+    """`--seed`: for models that draw at random."""
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed for models that draw at random."
     )(function)

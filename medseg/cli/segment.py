@@ -35,11 +35,11 @@ __all__ = ["command"]
     metavar="NAME=PATH",
     help="An input by its name in the pipeline; repeatable.",
 )
-@click.option("--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for.")
+@options.force_modality
 @options.pixel_size
 @options.device
-@click.option("--threads", type=click.IntRange(min=1), help="Processors to use; by default all.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for models that draw at random.")
+@options.threads
+@options.seed
 @options.deterministic
 @click.option("--case", metavar="NAME", help="Name of the case in the results; by default the file's.")
 @options.overwrite

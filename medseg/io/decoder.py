@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import InputError, ResourceError
 
-__all__ = ["Decoder", "Take", "decode", "refuse_oversize"]
+__all__ = ["Decoder", "Take", "available_bytes", "decode", "refuse_oversize"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ CHILD = Path(__file__).with_name("decoder_child.py")
 
 def refuse_oversize(claimed: int, name: str) -> None:
     """Raise InputError where a header claims more bytes than fit here, before anything is allocated."""
-    most = min(MOST_BYTES, _available_bytes())
+    most = min(MOST_BYTES, available_bytes())
     if claimed > most:
         raise InputError(
             f"{name}: its header claims {claimed / 2**30:.1f} GiB of voxels; at most {most / 2**30:.1f} GiB "
@@ -56,7 +56,7 @@ def refuse_oversize(claimed: int, name: str) -> None:
         )
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     """Memory that can be had without swapping."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():

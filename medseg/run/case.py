@@ -193,10 +193,12 @@ class Case:
 
     def _afford(self, plan: Plan) -> None:
         """Note the predictor's plan; refuse before it runs what memory cannot hold."""
+        from medseg.io.decoder import available_bytes
+
         planned = {"device": plan.device, "peak_memory_mb": plan.peak_bytes >> 20, "strategy": plan.strategy}
         self._record["plan"] = planned
-        limit = self.setup.resources.max_memory_bytes or _available_bytes()
-        if limit is not None and plan.peak_bytes > limit:
+        limit = self.setup.resources.max_memory_bytes or available_bytes()
+        if plan.peak_bytes > limit:
             raise ResourceError(
                 f"segmenting needs about {plan.peak_bytes / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be "
                 "used; free memory or give a smaller field of view"
@@ -215,15 +217,6 @@ def processors(threads: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def _available_bytes() -> int | None:
-    """Memory that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 @contextmanager

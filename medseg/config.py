@@ -11,7 +11,7 @@ import typing
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -33,6 +33,7 @@ __all__ = [
     "InputSpec",
     "LabelSpec",
     "PipelineFile",
+    "SeriesRule",
     "StepCall",
     "describe",
     "load_yaml",
@@ -113,6 +114,34 @@ Call = Annotated[
 ]
 
 
+class SeriesRule(Strict):
+    """Which series of a DICOM study is meant: all that is given here must hold; other formats ignore it."""
+
+    uid: str | None = Field(default=None, pattern=r"^[0-9.]{1,64}$")
+    """Series UID, or the end of it as `medseg info` shows it."""
+
+    modality: str | None = None
+    """DICOM modality, as in "CT"."""
+
+    description: str | None = Field(default=None, max_length=200)
+    """Regular expression to be found in SeriesDescription; case does not matter."""
+
+    min_thickness_mm: float | None = Field(default=None, gt=0)
+    """Smallest distance between slices."""
+
+    max_thickness_mm: float | None = Field(default=None, gt=0)
+    """Largest distance between slices."""
+
+    orientation: Literal["axial", "coronal", "sagittal", "oblique"] | None = None
+    """How slices lie: within 10 degrees of the plane, else oblique."""
+
+    image_type: tuple[str, ...] = ()
+    """Values that ImageType must contain, as in ORIGINAL."""
+
+    min_slices: int | None = Field(default=None, ge=1)
+    """Least number of slices."""
+
+
 class InputSpec(Strict):
     """One image the pipeline takes; the order in the file is the order on the command line."""
 
@@ -121,6 +150,9 @@ class InputSpec(Strict):
 
     modality: str | None = None
     """DICOM modality it must have ("CT", "MR", …); anything goes where this is left out."""
+
+    select: SeriesRule | None = None
+    """Which series of a study to take; `--series` on the command line comes first."""
 
 
 class LabelSpec(Strict):

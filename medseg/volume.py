@@ -271,7 +271,8 @@ class Source:
     """What came in: enough to put a result back onto the original voxels, and to say where it came from.
 
     `headers` holds what the format's reader keeps (see `medseg.io`); `sha256` one digest per file; `verdict`
-    is one line on the geometry, "ok" where nothing was doubtful; `policies` what was changed on the way in.
+    is one line on the geometry, "ok" where nothing was doubtful; `policies` what was changed on the way in;
+    `decided` what an explicit policy made of a doubt, one line each: every output repeats these.
     """
 
     native: Grid | Planes
@@ -282,6 +283,7 @@ class Source:
     modality: str | None = None
     verdict: str = "ok"
     policies: tuple[str, ...] = ()
+    decided: tuple[str, ...] = ()
 
     def put_back(self, segmentation: Segmentation) -> Segmentation:
         """The segmentation on the original voxels: nearest, or an exact copy where only whole voxels moved.

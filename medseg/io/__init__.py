@@ -17,13 +17,14 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from medseg.errors import InputError, ResourceError, UsageError
+from medseg.io.policy import STRICT, Policy
 from medseg.io.regular_file import open_regular, printable, require_regular
 from medseg.io.verdict import Candidate
 
 if TYPE_CHECKING:
     from medseg.volume import Volume
 
-__all__ = ["digests", "inspect", "read"]
+__all__ = ["STRICT", "Policy", "digests", "inspect", "read"]
 
 PEEK_BYTES = 4096
 PICTURES = ("PNG", "TIFF")
@@ -68,9 +69,10 @@ READ = {"NIfTI", "gzip", "DICOM", "NRRD", "MetaImage", *PICTURES}
 CONVERT = "convert it to NIfTI, DICOM, NRRD, MetaImage, PNG or TIFF"
 
 
-def read(path: str | Path, *, pixel_size: float | None = None) -> "Volume":
+def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None = None) -> "Volume":
     """The image in a file or DICOM folder.
 
+    `policy` decides what a doubtful geometry is made of; by default it is refused.
     `pixel_size` gives a picture (PNG, TIFF) its scale in mm; other formats carry their own, and giving one is
     a UsageError. All that is wrong with the input is an InputError (GeometryError where its geometry is
     doubtful); ResourceError where it does not fit in memory.
@@ -83,7 +85,7 @@ def read(path: str | Path, *, pixel_size: float | None = None) -> "Volume":
         if kind == "DICOM":
             from medseg.io.dicom import read_dicom
 
-            return read_dicom(path)
+            return read_dicom(path, policy)
         if kind in PICTURES:
             from medseg.io.picture import read_picture
 
@@ -122,7 +124,7 @@ def inspect(path: str | Path) -> tuple[Candidate, ...]:
         return describe_nifti(path)
 
 
-def digests(path: str | Path) -> tuple[str, ...]:
+def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
     """SHA-256 of each file that `read` would read, in its order: the `Source.sha256` of its volume.
 
     No pixel is decoded: this tells in a fraction of the time whether an input is still the same. Raises
@@ -134,7 +136,7 @@ def digests(path: str | Path) -> tuple[str, ...]:
         if _kind(path) == "DICOM":
             from medseg.io.dicom import dicom_files
 
-            files = dicom_files(path)
+            files = dicom_files(path, policy)
         found = []
         for part in files:
             with open_regular(part) as file:

@@ -43,7 +43,7 @@ MEMORY_BYTES = 8 << 30  # address space of the child: codecs and ITK map about 2
 MOST_BYTES = 16 << 30  # a 2048 x 2048 x 1024 CT in float32; more is a damaged or hostile header
 MOST_REPLY = 1 << 20  # bytes of one reply's JSON; a DICOM header record has about 2 kB
 KINDS = frozenset("biuf")
-CHILD = Path(__file__).with_name("decoder_child.py")
+CHILD = "medseg.io.child"
 
 
 def refuse_oversize(claimed: int, name: str) -> None:
@@ -153,7 +153,7 @@ class Decoder:
         try:
             # -P: a numpy.py in the folder the user stands in must not be imported
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(CHILD)],
+                [sys.executable, "-P", "-m", CHILD],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

@@ -1,35 +1,24 @@
-"""What runs in the decoder process: read a request, decode files, write replies; end with the parent.
+"""DICOM files in the decoder process: headers by a list of tags, stored pixel values.
 
-It is started as a script and imports nothing of medseg, so that it is up in a fraction of a second and holds
-neither torch nor results. A message is a 4-byte big-endian length and that much JSON; the bytes of an array
-follow its reply, in C order. `Decoder` in decoder.py is the other end.
-
-No value of a header that could name a patient is ever asked for: DICOM files are read with a list of tags.
+No value of a header that could name a patient is ever asked for.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import signal
 import struct
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["main"]
+from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
 
-Reply = tuple[dict[str, Any], "NDArray[Any] | None"]
+__all__ = ["dicom_headers", "dicom_pixels"]
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_INFLATED = 256 << 20  # bytes; one slice has well under 10 MB, and deflate can grow a file a thousandfold
-MOST_TEXT = 200
 THREADS = 8  # reading headers waits for the disk or the network, not for the processor
 
 TAGS = """
@@ -41,10 +30,6 @@ TAGS = """
     PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence
 """.split()  # noqa: SIM905  # one quoted name a line would fill the page
 PIXEL_DATA = {(0x7FE0, 0x0010): "integer", (0x7FE0, 0x0008): "float", (0x7FE0, 0x0009): "float"}
-
-
-class RefusedError(Exception):
-    """What is wrong with a file, in words that may be shown."""
 
 
 # ------------------------------------------------------------------ DICOM headers
@@ -214,173 +199,9 @@ def _stored_values(file: BinaryIO) -> NDArray[Any]:
     except MemoryError:
         raise
     except Exception as problem:
-        raise RefusedError(f"its pixel data cannot be decoded: {_one_line(problem)}") from problem
+        raise RefusedError(f"its pixel data cannot be decoded: {one_line(problem)}") from problem
     stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
     low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
     if values.size and (int(values.min()) < low or int(values.max()) > high):
         raise RefusedError(f"its pixel data holds values beyond the {stored} bits its header claims")
     return values
-
-
-# ------------------------------------------------------------------ NRRD, MetaImage, pictures
-def itk(request: dict[str, Any]) -> Iterator[Reply]:
-    """Voxels `[k, j, i]` or `[k, j, i, channel]` with LPS geometry, by the image reader that is named."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(request["image_io"])
-    reader.SetFileName(request["files"][0])
-    try:
-        image = reader.Execute()
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise RefusedError(f"cannot be decoded: {reason[:MOST_TEXT]}") from problem
-    geometry = {
-        "spacing": image.GetSpacing(),
-        "origin": image.GetOrigin(),
-        "direction": image.GetDirection(),
-        "channels": image.GetNumberOfComponentsPerPixel(),
-    }
-    yield geometry, sitk.GetArrayViewFromImage(image)
-
-
-def png(request: dict[str, Any]) -> Iterator[Reply]:
-    """A picture `[row, column]` or `[row, column, channel]`; palettes become colours, one bit 0 and 1."""
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = int(request["most_pixels"])
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    try:
-        with Image.open(request["files"][0], formats=["PNG"]) as picture:
-            picture.load()
-            palette = "RGBA" if "transparency" in picture.info else "RGB"
-            plain = picture.convert(palette) if picture.mode == "P" else picture
-            mode, values = plain.mode, np.asarray(plain)
-    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as problem:
-        raise RefusedError(f"cannot be decoded: {_one_line(problem)}") from problem
-    if mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16"):
-        raise RefusedError(f"pictures of kind {mode} are not read")
-    yield {}, values
-
-
-def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
-    """What a TIFF file holds: pages, shape, type, colour model, compression, orientation."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(request["files"][0]) as file:
-            # a reduced page is a thumbnail of the one before it
-            full = [number for number, page in enumerate(file.pages) if not page.aspage().is_reduced]
-            page = file.pages[full[0] if full else 0].aspage()
-            orientation = page.tags.get("Orientation")
-            yield (
-                {
-                    "pages": len(full),
-                    "page": full[0] if full else 0,
-                    "size": list(page.shape),
-                    "axes": page.axes,
-                    "kind": "" if page.dtype is None else page.dtype.str,
-                    "bits": page.bitspersample,
-                    "colours": tifffile.PHOTOMETRIC(page.photometric).name,
-                    "compression": tifffile.COMPRESSION(page.compression).name,
-                    "orientation": 1 if orientation is None else int(orientation.value),
-                    "byte_counts": [int(sum(page.databytecounts)), int(page.nbytes)],
-                    "last_byte": max(
-                        map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
-                    ),
-                },
-                None,
-            )
-    except tifffile.TiffFileError as problem:
-        raise RefusedError(f"damaged TIFF: {_one_line(problem)}") from problem
-
-
-def tiff(request: dict[str, Any]) -> Iterator[Reply]:
-    """One page of a TIFF file, `[row, column]` or `[row, column, channel]`, uncompressed or deflated."""
-    import tifffile
-
-    try:
-        yield {}, tifffile.imread(request["files"][0], key=int(request["page"]))
-    except (tifffile.TiffFileError, ValueError) as problem:
-        raise RefusedError(f"cannot be decoded: {_one_line(problem)}") from problem
-
-
-def status(_request: dict[str, Any]) -> Iterator[Reply]:
-    """What this process has loaded and how much it may use: for `medseg doctor` and tests."""
-    yield {"modules": sorted(sys.modules), "memory": resource.getrlimit(resource.RLIMIT_AS)[0]}, None
-
-
-TASKS: dict[str, Callable[[dict[str, Any]], Iterator[Reply]]] = {
-    "dicom-headers": dicom_headers,
-    "dicom-pixels": dicom_pixels,
-    "itk": itk,
-    "png": png,
-    "tiff-header": tiff_header,
-    "tiff": tiff,
-    "status": status,
-}
-
-
-# ------------------------------------------------------------------ the loop
-def _one_line(problem: BaseException) -> str:
-    """The first line of a library's words, without control characters."""
-    text = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-    return "".join(letter for letter in text if letter.isprintable())[:MOST_TEXT]
-
-
-def _limit(what: int, value: int) -> None:
-    """Lower or raise a soft limit, as far as the hard one allows."""
-    hard = resource.getrlimit(what)[1]
-    resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def _send(replies: BinaryIO, fields: dict[str, Any], array: NDArray[Any] | None = None) -> None:
-    if array is not None:
-        kind = np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
-        array = np.ascontiguousarray(array, kind)
-        fields = {**fields, "dtype": array.dtype.str, "shape": array.shape}
-    message = json.dumps(fields).encode()
-    replies.write(struct.pack(">I", len(message)) + message)
-    if array is not None and array.size:
-        replies.write(array.reshape(-1).view(np.uint8).data)
-    replies.flush()
-
-
-def _answer(request: dict[str, Any], replies: BinaryIO) -> None:
-    try:
-        _limit(resource.RLIMIT_AS, int(request["memory"]))
-        for fields, array in TASKS[request["do"]](request):
-            _send(replies, fields, array)
-        _send(replies, {"done": True})
-    except RefusedError as refusal:
-        _send(replies, {"error": str(refusal)})
-    except MemoryError:
-        _send(
-            replies, {"error": f"decoding it needs more than {request['memory'] / 2**30:.2g} GiB of memory"}
-        )
-    except ImportError as problem:
-        _send(replies, {"error": f"this installation cannot decode it: {problem.name} is missing or broken"})
-    except BrokenPipeError:
-        raise SystemExit(0) from None  # the parent is gone
-    except OSError as problem:
-        _send(replies, {"error": f"cannot be read: {problem.strerror or type(problem).__name__}"})
-    except Exception as problem:  # noqa: BLE001  # the border: whatever a codec raises is the file's fault
-        _send(replies, {"error": f"cannot be decoded ({type(problem).__name__})"})
-
-
-def main() -> None:
-    """Answer requests until the parent closes the pipe."""
-    # codecs may print: keep the pipe for replies and send everything else to stderr
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    requests = sys.stdin.buffer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    _limit(resource.RLIMIT_CORE, 0)
-    warnings.simplefilter("ignore")
-    while len(start := requests.read(4)) == 4:
-        _answer(json.loads(requests.read(struct.unpack(">I", start)[0])), replies)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.slices import Fault, SliceHeader, joined
+from medseg.io.dicom.header import Fault, SliceHeader, joined
 from medseg.volume import LPS_TO_RAS, Grid
 
 __all__ = ["Stack", "placed"]

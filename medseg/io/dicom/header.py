@@ -34,11 +34,16 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What one file's header says; `name` is its path below the folder that was read."""
+    """What the header of one image says: a file's, or one frame's of a multi-frame file.
+
+    `name` is the file's path below the folder that was read, with the frame's number where there are several.
+    """
 
     path: Path
     name: str
     values: dict[str, Any] = field(repr=False)
+    frame: int | None = None
+    """Index of the frame within its file, from 0; None for a file of one image."""
 
     def text(self, keyword: str) -> str:
         """A tag as text, empty where it is missing; the items of a list are joined by backslashes."""

@@ -1,0 +1,96 @@
+"""NRRD, MetaImage, PNG and TIFF files in the decoder process."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
+
+__all__ = ["itk", "png", "tiff", "tiff_header"]
+
+
+def itk(request: dict[str, Any]) -> Iterator[Reply]:
+    """Voxels `[k, j, i]` or `[k, j, i, channel]` with LPS geometry, by the image reader that is named."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(request["image_io"])
+    reader.SetFileName(request["files"][0])
+    try:
+        image = reader.Execute()
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise RefusedError(f"cannot be decoded: {reason[:MOST_TEXT]}") from problem
+    geometry = {
+        "spacing": image.GetSpacing(),
+        "origin": image.GetOrigin(),
+        "direction": image.GetDirection(),
+        "channels": image.GetNumberOfComponentsPerPixel(),
+    }
+    yield geometry, sitk.GetArrayViewFromImage(image)
+
+
+def png(request: dict[str, Any]) -> Iterator[Reply]:
+    """A picture `[row, column]` or `[row, column, channel]`; palettes become colours, one bit 0 and 1."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = int(request["most_pixels"])
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    try:
+        with Image.open(request["files"][0], formats=["PNG"]) as picture:
+            picture.load()
+            palette = "RGBA" if "transparency" in picture.info else "RGB"
+            plain = picture.convert(palette) if picture.mode == "P" else picture
+            mode, values = plain.mode, np.asarray(plain)
+    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as problem:
+        raise RefusedError(f"cannot be decoded: {one_line(problem)}") from problem
+    if mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16"):
+        raise RefusedError(f"pictures of kind {mode} are not read")
+    yield {}, values
+
+
+def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
+    """What a TIFF file holds: pages, shape, type, colour model, compression, orientation."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(request["files"][0]) as file:
+            # a reduced page is a thumbnail of the one before it
+            full = [number for number, page in enumerate(file.pages) if not page.aspage().is_reduced]
+            page = file.pages[full[0] if full else 0].aspage()
+            orientation = page.tags.get("Orientation")
+            yield (
+                {
+                    "pages": len(full),
+                    "page": full[0] if full else 0,
+                    "size": list(page.shape),
+                    "axes": page.axes,
+                    "kind": "" if page.dtype is None else page.dtype.str,
+                    "bits": page.bitspersample,
+                    "colours": tifffile.PHOTOMETRIC(page.photometric).name,
+                    "compression": tifffile.COMPRESSION(page.compression).name,
+                    "orientation": 1 if orientation is None else int(orientation.value),
+                    "byte_counts": [int(sum(page.databytecounts)), int(page.nbytes)],
+                    "last_byte": max(
+                        map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
+                    ),
+                },
+                None,
+            )
+    except tifffile.TiffFileError as problem:
+        raise RefusedError(f"damaged TIFF: {one_line(problem)}") from problem
+
+
+def tiff(request: dict[str, Any]) -> Iterator[Reply]:
+    """One page of a TIFF file, `[row, column]` or `[row, column, channel]`, uncompressed or deflated."""
+    import tifffile
+
+    try:
+        yield {}, tifffile.imread(request["files"][0], key=int(request["page"]))
+    except (tifffile.TiffFileError, ValueError) as problem:
+        raise RefusedError(f"cannot be decoded: {one_line(problem)}") from problem

@@ -1,0 +1,83 @@
+"""Every DICOM image below a folder, by its header: one SliceHeader per image, nothing judged yet."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import InputError
+from medseg.io.decoder import decode
+from medseg.io.dicom.header import SliceHeader, is_image
+
+__all__ = ["indexed"]
+
+MOST_DEPTH = 12  # folders below the one given: patient/study/series is 3, a burnt disc with years and dates 6
+MOST_FILES = 200_000
+NAMED_DICOM = (".dcm", ".dicom", ".ima")
+
+
+def indexed(path: Path) -> list[SliceHeader]:
+    """The header of every image below `path`; raises InputError where there is none or a file is broken."""
+    files = list(_files(path))
+    records: list[dict[str, Any]] = []
+    if files:
+        decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
+    base = path if path.is_dir() else path.parent
+    headers = []
+    for file, record in zip(files, records, strict=True):
+        name = file.relative_to(base).as_posix()
+        _refuse_broken(name, file, record)
+        header = SliceHeader(file, name, record)
+        if not record["dicom"] or not is_image(header):
+            continue
+        if record["pixels"] is None:  # first of all: what else a cut header says may be cut too
+            raise InputError(f"{name} has no pixel data: it is cut off or not an image; restore or remove it")
+        headers.append(header)
+    if not headers:
+        what = "the folder is empty" if not files else f"no DICOM images among {len(files)} file(s)"
+        raise InputError(f"{path.name}: {what}; give the folder of an image series")
+    return headers
+
+
+def _refuse_broken(name: str, file: Path, record: dict[str, Any]) -> None:
+    if "broken" in record:
+        raise InputError(f"{name}: {record['broken']}")
+    if not record["dicom"] and file.suffix.lower() in NAMED_DICOM:
+        what = "an empty file" if record["size"] == 0 else "not a DICOM file"
+        raise InputError(f"{name}: {what}, though its name says so; restore it or take it out of the folder")
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Regular files below a folder, each once; linked folders and hidden files are left alone."""
+    if not path.is_dir():
+        yield path
+        return
+    seen: set[tuple[int, int]] = set()
+    base = len(path.parts)
+    for folder, below, names in os.walk(path, onerror=_unreadable_folder):
+        here = Path(folder)
+        if len(here.parts) - base >= MOST_DEPTH and below:
+            raise InputError(
+                f"{path.name}: folders are nested more than {MOST_DEPTH} deep; give the series' folder"
+            )
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            file = here / name
+            try:
+                state = file.stat()
+            except OSError:  # a dangling link
+                continue
+            place = (state.st_dev, state.st_ino)
+            if name.startswith(".") or not stat.S_ISREG(state.st_mode) or place in seen:
+                continue
+            seen.add(place)
+            if len(seen) > MOST_FILES:
+                raise InputError(f"{path.name}: more than {MOST_FILES} files; give the folder of one study")
+            yield file
+
+
+def _unreadable_folder(problem: OSError) -> None:
+    raise InputError(f"{Path(problem.filename).name}: the folder cannot be read: {problem.strerror}")

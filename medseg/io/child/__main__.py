@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.child.dicom import dicom_headers, dicom_pixels
+from medseg.io.child.masks import dicom_contours, dicom_mask_frames, dicom_mask_header
 from medseg.io.child.pictures import itk, png, tiff, tiff_header
 from medseg.io.child.reply import RefusedError, Reply
 
@@ -34,6 +35,9 @@ def status(_request: dict[str, Any]) -> Iterator[Reply]:
 TASKS: dict[str, Callable[[dict[str, Any]], Iterator[Reply]]] = {
     "dicom-headers": dicom_headers,
     "dicom-pixels": dicom_pixels,
+    "dicom-mask-header": dicom_mask_header,
+    "dicom-mask-frames": dicom_mask_frames,
+    "dicom-contours": dicom_contours,
     "itk": itk,
     "png": png,
     "tiff-header": tiff_header,

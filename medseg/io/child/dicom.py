@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
 
-__all__ = ["dicom_headers", "dicom_pixels"]
+__all__ = ["dicom_headers", "dicom_pixels", "refuse_deflate_bomb"]
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_INFLATED = 256 << 20  # bytes; one slice has well under 10 MB, and deflate can grow a file a thousandfold
@@ -65,7 +65,7 @@ def _header(file: BinaryIO) -> dict[str, Any]:
     # without a preamble, a data set starts with group 2 (file meta) or 8 (identification), little endian
     if not preamble and not (start[1:2] == b"\0" and start[:1] in (b"\2", b"\x08") and start[3:4] == b"\0"):
         return {"dicom": False, "size": size}
-    _refuse_deflate_bomb(file)
+    refuse_deflate_bomb(file)
     file.seek(0)
     dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
     record = _values(dataset)
@@ -153,7 +153,7 @@ def _describe_pixels(
         record["pixel_bytes"] = max(0, min(length, size - here - (8 if implicit else 12)))
 
 
-def _refuse_deflate_bomb(file: BinaryIO) -> None:
+def refuse_deflate_bomb(file: BinaryIO) -> None:
     """Inflate a deflated data set in pieces, keeping none, to see that it stays within reason."""
     import zlib
 
@@ -187,7 +187,7 @@ def _stored_values(file: BinaryIO) -> NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
-    _refuse_deflate_bomb(file)
+    refuse_deflate_bomb(file)
     file.seek(0)
     dataset = dcmread(file, force=True)
     if "PixelData" not in dataset:

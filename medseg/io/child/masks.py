@@ -1,0 +1,246 @@
+"""DICOM segmentations and structure sets in the decoder process: what they name, their frames and contours.
+
+pydicom alone: highdicom refuses files that break the standard in places which do not matter here, and reads
+all frames at once where these are given one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
+
+__all__ = ["FRAME_COLUMNS", "dicom_contours", "dicom_mask_frames", "dicom_mask_header"]
+
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+MOST_LABELS = 4096  # segments or regions; TotalSegmentator has 117, a reply holds about 6000
+MOST_FRAMES = 200_000  # 104 segments on 300 slices, nothing omitted, are 31,200
+FRAME_COLUMNS = 14
+"""Of a frame's row: position 3 and orientation 6 (LPS), pixel spacing 2, slice thickness, spacing between
+slices (mm), segment number; NaN for what the file does not say."""
+
+TAGS = """
+    SOPClassUID Modality FrameOfReferenceUID Rows Columns NumberOfFrames SegmentationType
+    SegmentationFractionalType MaximumFractionalValue PixelPaddingValue BitsAllocated SegmentSequence
+    ReferencedSeriesSequence SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+    ReferencedFrameOfReferenceSequence StructureSetROISequence RTROIObservationsSequence ROIContourSequence
+""".split()  # noqa: SIM905  # one quoted name a line would fill the page
+
+
+def dicom_mask_header(request: dict[str, Any]) -> Iterator[Reply]:
+    """What a segmentation or structure set says of itself; for a segmentation, a row for each frame."""
+    dataset = _dataset(request["files"][0])
+    uid = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    if uid in SEGMENTATIONS:
+        yield _segmentation(dataset), _frame_rows(dataset)
+    elif uid == STRUCTURE_SET:
+        yield _structure_set(dataset), None
+    else:
+        kind = _text(dataset.get("Modality")) or "unknown"
+        raise RefusedError(
+            f"a DICOM file of modality {kind}, neither a segmentation (SEG) nor a structure set (RTSTRUCT)"
+        )
+
+
+def dicom_mask_frames(request: dict[str, Any]) -> Iterator[Reply]:
+    """Stored values `[row, column]` of each frame, in the order of the file."""
+    from pydicom.pixels.utils import iter_pixels
+
+    frames = iter_pixels(request["files"][0], raw=True)
+    while True:
+        try:
+            frame = next(frames, None)
+        except (MemoryError, OSError, ImportError):
+            raise
+        except Exception as problem:
+            raise RefusedError(f"its frames cannot be decoded: {one_line(problem)}") from problem
+        if frame is None:
+            return
+        yield {}, frame
+
+
+def dicom_contours(request: dict[str, Any]) -> Iterator[Reply]:
+    """Points `[n, 3]` of each contour, LPS mm, with its region's number, kind and referenced image."""
+    dataset = _dataset(request["files"][0])
+    for region in _items(dataset, "ROIContourSequence"):
+        for contour in _items(region, "ContourSequence"):
+            images = _items(contour, "ContourImageSequence")
+            fields = {
+                "region": int(region.ReferencedROINumber),
+                "kind": _text(contour.get("ContourGeometricType")),
+                "image": _text(images[0].get("ReferencedSOPInstanceUID")) if images else "",
+                "claimed": _number(contour.get("NumberOfContourPoints")),
+            }
+            yield fields, _points(contour)
+
+
+def _dataset(path: str) -> Any:
+    from pydicom import dcmread
+
+    from medseg.io.child.dicom import refuse_deflate_bomb
+
+    with open(path, "rb") as file:  # noqa: PTH123  # the name as it was sent
+        refuse_deflate_bomb(file)
+        file.seek(0)
+        return dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+
+
+def _items(dataset: Any, keyword: str) -> list[Any]:
+    """A sequence's items; none where it is missing or is no sequence."""
+    value = dataset.get(keyword)
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)) else []
+
+
+def _text(value: Any) -> str:
+    """A value as one short printable line."""
+    text = "" if value is None else str(value)
+    return "".join(letter for letter in text if letter.isprintable()).strip()[:MOST_TEXT]
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _numbers(value: Any, count: int) -> list[float]:
+    """Exactly `count` numbers, or as many NaN."""
+    try:
+        numbers = [float(number) for number in value]
+    except (TypeError, ValueError):
+        numbers = []
+    return numbers if len(numbers) == count else [float("nan")] * count
+
+
+def _code(item: Any, keyword: str) -> str | None:
+    """A coded concept as SCHEME:VALUE."""
+    concepts = _items(item, keyword)
+    if not concepts:
+        return None
+    scheme, value = _text(concepts[0].get("CodingSchemeDesignator")), _text(concepts[0].get("CodeValue"))
+    return f"{scheme}:{value}" if scheme and value else None
+
+
+# ------------------------------------------------------------------ segmentations
+def _segmentation(dataset: Any) -> dict[str, Any]:
+    segments = _items(dataset, "SegmentSequence")
+    if len(segments) > MOST_LABELS:
+        raise RefusedError(f"it describes {len(segments)} segments; up to {MOST_LABELS} are read")
+    return {
+        "object": "SEG",
+        "kind": _text(dataset.get("SegmentationType")).upper(),
+        "fraction": _text(dataset.get("SegmentationFractionalType")).upper(),
+        "most": _number(dataset.get("MaximumFractionalValue")),
+        "padding": _number(dataset.get("PixelPaddingValue")),
+        "bits": _number(dataset.get("BitsAllocated")),
+        "rows": _number(dataset.get("Rows")),
+        "columns": _number(dataset.get("Columns")),
+        "frames": _number(dataset.get("NumberOfFrames")),
+        "frames_of_reference": [_text(dataset.get("FrameOfReferenceUID"))],
+        "series": [
+            _text(item.get("SeriesInstanceUID")) for item in _items(dataset, "ReferencedSeriesSequence")[:100]
+        ],
+        "labels": [
+            {
+                "number": int(item.SegmentNumber),
+                "name": _text(item.get("SegmentLabel")),
+                "code": _code(item, "SegmentedPropertyTypeCodeSequence"),
+                "lab": _numbers(item.get("RecommendedDisplayCIELabValue"), 3),
+            }
+            for item in segments
+        ],
+    }
+
+
+def _frame_rows(dataset: Any) -> NDArray[np.float64]:
+    frames = _items(dataset, "PerFrameFunctionalGroupsSequence")
+    if len(frames) > MOST_FRAMES:
+        raise RefusedError(f"it has {len(frames)} frames; up to {MOST_FRAMES} are read")
+    shared = _items(dataset, "SharedFunctionalGroupsSequence")
+    common = shared[0] if shared else None
+    rows = [_frame_row(frame, common) for frame in frames]
+    return np.array(rows, np.float64).reshape(-1, FRAME_COLUMNS)
+
+
+def _frame_row(frame: Any, common: Any) -> list[float]:
+    def group(keyword: str) -> Any:
+        for holder in (frame, common):
+            items = _items(holder, keyword) if holder is not None else []
+            if items:
+                return items[0]
+        return {}
+
+    measures = group("PixelMeasuresSequence")
+    sizes = (
+        measures.get("SliceThickness"),
+        measures.get("SpacingBetweenSlices"),
+        group("SegmentIdentificationSequence").get("ReferencedSegmentNumber"),
+    )
+    numbers = [_number(size) for size in sizes]
+    return [
+        *_numbers(group("PlanePositionSequence").get("ImagePositionPatient"), 3),
+        *_numbers(group("PlaneOrientationSequence").get("ImageOrientationPatient"), 6),
+        *_numbers(measures.get("PixelSpacing"), 2),
+        *(float("nan") if number is None else number for number in numbers),
+    ]
+
+
+# ------------------------------------------------------------------ structure sets
+def _structure_set(dataset: Any) -> dict[str, Any]:
+    frames = _items(dataset, "ReferencedFrameOfReferenceSequence")
+    series = [
+        _text(item.get("SeriesInstanceUID"))
+        for frame in frames
+        for study in _items(frame, "RTReferencedStudySequence")
+        for item in _items(study, "RTReferencedSeriesSequence")
+    ]
+    regions = _items(dataset, "StructureSetROISequence")
+    if len(regions) > MOST_LABELS:
+        raise RefusedError(f"it names {len(regions)} regions; up to {MOST_LABELS} are read")
+    colours = {
+        int(item.ReferencedROINumber): _numbers(item.get("ROIDisplayColor"), 3)
+        for item in _items(dataset, "ROIContourSequence")
+    }
+    codes = {
+        int(item.ReferencedROINumber): _code(item, "RTROIIdentificationCodeSequence")
+        for item in _items(dataset, "RTROIObservationsSequence")
+    }
+    told = [_text(frame.get("FrameOfReferenceUID")) for frame in frames]
+    told += [_text(region.get("ReferencedFrameOfReferenceUID")) for region in regions]
+    told.append(_text(dataset.get("FrameOfReferenceUID")))
+    return {
+        "object": "RTSTRUCT",
+        "frames_of_reference": sorted({uid for uid in told if uid})[:100],
+        "series": series[:100],
+        "labels": [
+            {
+                "number": int(region.ROINumber),
+                "name": _text(region.get("ROIName")),
+                "code": codes.get(int(region.ROINumber)),
+                "rgb": colours.get(int(region.ROINumber)),
+            }
+            for region in regions
+        ],
+    }
+
+
+def _points(contour: Any) -> NDArray[np.float64]:
+    """The numbers of ContourData, split by NumPy: pydicom would make an object of each."""
+    if "ContourData" not in contour:
+        return np.empty((0, 3))
+    element = contour.get_item("ContourData")
+    value = element.value
+    if isinstance(value, bytes):
+        words = value.replace(b"\0", b" ").split(b"\\")
+        numbers = np.array([float(word) for word in words] if value.strip(b"\0 ") else [], np.float64)
+    else:
+        numbers = np.array([] if value is None else value, np.float64)
+    if numbers.size % 3 or not np.isfinite(numbers).all():
+        raise RefusedError("a contour in it is damaged: its numbers are not points in space")
+    return numbers.reshape(-1, 3)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -114,6 +115,15 @@ Call = Annotated[
 ]
 
 
+def _expression(text: str) -> str:
+    """Refuse what is no regular expression before a study is read."""
+    try:
+        re.compile(text)
+    except re.error as problem:
+        raise ValueError(f"{_shown(text)} is no regular expression: {problem}") from problem
+    return text
+
+
 class SeriesRule(Strict):
     """Which series of a DICOM study is meant: all that is given here must hold; other formats ignore it."""
 
@@ -123,7 +133,7 @@ class SeriesRule(Strict):
     modality: str | None = None
     """DICOM modality, as in "CT"."""
 
-    description: str | None = Field(default=None, max_length=200)
+    description: Annotated[str, AfterValidator(_expression)] | None = Field(default=None, max_length=200)
     """Regular expression to be found in SeriesDescription; case does not matter."""
 
     min_thickness_mm: float | None = Field(default=None, gt=0)
@@ -140,6 +150,13 @@ class SeriesRule(Strict):
 
     min_slices: int | None = Field(default=None, ge=1)
     """Least number of slices."""
+
+    @model_validator(mode="after")
+    def _some_thickness_fits(self) -> SeriesRule:
+        low, high = self.min_thickness_mm, self.max_thickness_mm
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"no thickness is at least {low:g} mm and at most {high:g} mm")
+        return self
 
 
 class InputSpec(Strict):

@@ -10,13 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medseg.errors import MedsegError, PluginError, in_one_line
 from medseg.prediction import Measured, Plan, Prediction, Result, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
 from medseg.volume import Volume
+
+if TYPE_CHECKING:
+    from medseg.config import SeriesRule
 
 __all__ = ["Input", "Pipeline", "Stage", "Watch", "blamed", "lack", "walk", "write"]
 
@@ -25,10 +28,11 @@ S_co = TypeVar("S_co", bound=Step, covariant=True)
 
 @dataclass(frozen=True)
 class Input:
-    """One image the pipeline takes: its name and, if it must have one, its DICOM modality."""
+    """One image the pipeline takes: its name and, where it says so, its DICOM modality and series."""
 
     name: str
     modality: str | None = None
+    select: SeriesRule | None = None
 
 
 @dataclass(frozen=True)

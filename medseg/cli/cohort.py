@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from medseg.io import Policy
     from medseg.run.cohort import Cohort
     from medseg.run.summary import Outcome
 
 __all__ = ["command"]
 
 SOME_FAILED = 3
+MOST_NOTED = 20  # cases whose notes are printed; all are in summary.csv
 
 
 @click.command("cohort")
@@ -42,6 +44,7 @@ SOME_FAILED = 3
 )
 @options.force_modality
 @options.pixel_size
+@options.policy
 @options.device
 @options.threads
 @options.seed
@@ -57,6 +60,7 @@ def command(
     jobs: int,
     force_modality: bool,
     pixel_size: float | None,
+    policy: Policy,
     device: str,
     threads: int | None,
     seed: int,
@@ -89,6 +93,7 @@ def command(
                 jobs=jobs,
                 force_modality=force_modality,
                 pixel_size=pixel_size,
+                policy=policy,
                 resources=Resources(device=device, threads=threads, seed=seed, deterministic=deterministic),
                 watcher=progress.watch,
             )
@@ -112,6 +117,12 @@ def _print(done: Cohort, out: str) -> None:
         from medseg.cli.table import print_table
 
         print_table(("failed", "reason"), [(each.case, _one_line(each.told)) for each in failed], wrap=(1,))
+    noted = [outcome for outcome in done.outcomes if outcome.notes]
+    for outcome in noted[:MOST_NOTED]:
+        for note in outcome.notes:
+            click.echo(f"{outcome.case}: note: {note}")
+    if len(noted) > MOST_NOTED:
+        click.echo(f"notes on {len(noted) - MOST_NOTED} more cases are in {out}/summary.csv")
     kept = f" ({counts['kept']} kept from an earlier run)" if counts["kept"] else ""
     click.echo(
         f"{counts['ok']} of {counts['cases']} cases are done{kept}, {counts['failed']} failed. "

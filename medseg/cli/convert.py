@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from medseg.cli import options, require_existing
 from medseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from medseg.io import Policy
 
 __all__ = ["command"]
 
@@ -16,11 +20,17 @@ __all__ = ["command"]
 @click.argument("image", metavar="IMAGE")
 @click.option("-o", "--out", required=True, metavar="FILE", help="File to write: .nii.gz or .nii.")
 @options.pixel_size
+@options.policy
 @options.overwrite
 @options.quiet
 @options.verbose
-def command(image: str, out: str, pixel_size: float | None, overwrite: bool, quiet: bool) -> None:
-    """Read IMAGE as `segment` would, and write it as NIfTI: same voxels, same place, nothing else changed."""
+def command(
+    image: str, out: str, pixel_size: float | None, policy: Policy, overwrite: bool, quiet: bool
+) -> None:
+    """Read IMAGE as `segment` would, and write it as NIfTI: same voxels, same place, nothing else changed.
+
+    What an option decides about a doubtful geometry is printed and stands in short in the file's `descrip`.
+    """
     if not out.endswith((".nii", ".nii.gz")):
         raise UsageError(f"{out}: only .nii.gz and .nii are written; choose such a name")
     require_existing(image)
@@ -30,7 +40,11 @@ def command(image: str, out: str, pixel_size: float | None, overwrite: bool, qui
     from medseg.io.nifti import write_volume
 
     with staged_file(Path(out), overwrite=overwrite) as path:
-        volume = read(image, pixel_size=pixel_size)
+        volume = read(image, policy=policy, pixel_size=pixel_size)
+        if volume.source is not None:
+            policy.require_use(volume.source.format, image)
         write_volume(volume, path)
     if not quiet:
         click.echo(f"{out}: {volume.grid!r}, {volume.array.dtype}")
+        for note in volume.source.decided if volume.source is not None else ():
+            click.echo(f"note: {note}")

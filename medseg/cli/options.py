@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ __all__ = [
     "force_modality",
     "overwrite",
     "pixel_size",
+    "policy",
     "quiet",
     "seed",
     "threads",
@@ -87,6 +89,70 @@ def pixel_size(function: F) -> F:
         metavar="MM",
         help="Millimetres per pixel of a picture without a scale.",
     )(function)
+
+
+def policy(function: F) -> F:
+    """`--gaps`, `--tilt`, `--duplicates`, `--phase`, `--series`, `--suv`, handed over as one `policy`.
+
+    They decide what is read where an input is doubtful or holds more than one image; see
+    `medseg.io.policy.Policy`.
+    """
+
+    @functools.wraps(function)
+    def with_policy(*arguments: Any, series: str | None, **others: Any) -> Any:
+        from medseg.io.policy import Policy
+
+        rule = None
+        if series is not None:
+            from medseg.cli.series import series_rule
+
+            rule = series_rule(series)
+        asked = Policy(series=rule, **{name: others.pop(name) for name in DECISIONS})
+        return function(*arguments, policy=asked, **others)
+
+    command: Any = with_policy
+    for option in reversed(POLICY):
+        command = option(command)
+    return command  # type: ignore[no-any-return]  # click hands back the function it decorates
+
+
+DECISIONS = ("gaps", "tilt", "duplicates", "phase", "suv")
+POLICY = (
+    click.option(
+        "--gaps",
+        type=click.Choice(["refuse", "resample", "allow"]),
+        default="refuse",
+        show_default=True,
+        help="Missing slices, uneven spacing: fill them in, or take the slices as evenly spaced.",
+    ),
+    click.option(
+        "--tilt",
+        type=click.Choice(["refuse", "resample"]),
+        default="refuse",
+        show_default=True,
+        help="Gantry tilt: resample onto upright boxes.",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["refuse", "first"]),
+        default="refuse",
+        show_default=True,
+        help="Different images at one position: keep the one with the lowest number.",
+    ),
+    click.option(
+        "--phase",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Which of several phases, echoes or time points, from 1.",
+    ),
+    click.option(
+        "--series",
+        metavar="UID|RULE",
+        help="Which series of a DICOM study: its UID, the end of it as `medseg info` shows it, or a rule, "
+        "as in modality=CT,max_thickness_mm=3.",
+    ),
+    click.option("--suv", is_flag=True, help="Turn PET activity (Bq/mL) into SUV by body weight."),
+)
 
 
 def quiet(function: F) -> F:

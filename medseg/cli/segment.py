@@ -11,6 +11,7 @@ from medseg.cli import options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from medseg.io import Policy
     from medseg.prediction import Result
 
 __all__ = ["command"]
@@ -37,6 +38,7 @@ __all__ = ["command"]
 )
 @options.force_modality
 @options.pixel_size
+@options.policy
 @options.device
 @options.threads
 @options.seed
@@ -52,6 +54,7 @@ def command(
     named: tuple[str, ...],
     force_modality: bool,
     pixel_size: float | None,
+    policy: Policy,
     device: str,
     threads: int | None,
     seed: int,
@@ -81,6 +84,7 @@ def command(
             overwrite=overwrite,
             force_modality=force_modality,
             pixel_size=pixel_size,
+            policy=policy,
             case=case,
             resources=Resources(
                 device=device,
@@ -130,6 +134,8 @@ def _print(result: Result, out: Path) -> None:
             )
         )
     print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2), wrap=(3,))
+    for note in result.provenance.get("notes", ()):
+        click.echo(f"note: {note}")
     for name, lack in result.provenance.get("left_out", {}).items():
         click.echo(f"left out: {name} ({lack})", err=True)
     preview = out / "preview.png"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from medseg.errors import UsageError
+from medseg.io.regular_file import printable
 
 if TYPE_CHECKING:
     from medseg.config import SeriesRule
@@ -39,6 +43,15 @@ class Policy:
 
     suv: bool = False
     """Turn PET activity concentration (Bq/mL) into SUV by body weight."""
+
+    def require_use(self, format_: str, path: str | Path) -> None:
+        """Refuse, as a UsageError, what can only be meant for DICOM where the file at `path` is none."""
+        asked = "a series" if self.series is not None else "SUV" if self.suv else ""
+        if asked and not format_.startswith("DICOM"):
+            option = "--suv" if asked == "SUV" else "--series"
+            raise UsageError(
+                f"{printable(Path(path))}: is {format_}, and {asked} is for DICOM; leave out {option}"
+            )
 
 
 STRICT = Policy()

@@ -11,7 +11,7 @@ from medseg.prediction import Measured
 
 __all__ = ["MEASURED_COLUMNS", "csv_line", "measured_line"]
 
-MEASURED_COLUMNS = ("case", "label", "object", "quantity", "value", "unit", "low", "high", "flag")
+MEASURED_COLUMNS = ("case", "label", "object", "quantity", "value", "unit", "low", "high", "flag", "note")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, "CSV Injection"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -21,8 +21,8 @@ def csv_line(cells: Iterable[float | str | None]) -> str:
     return ",".join(_quoted(_cell(cell)) for cell in cells) + "\n"
 
 
-def measured_line(case: str, measured: Measured) -> str:
-    """A measurement under `MEASURED_COLUMNS`."""
+def measured_line(case: str, measured: Measured, note: str = "") -> str:
+    """A measurement under `MEASURED_COLUMNS`; `note` says what a policy made of the image."""
     low, high = measured.interval if measured.interval is not None else (None, None)
     return csv_line(
         (
@@ -35,6 +35,7 @@ def measured_line(case: str, measured: Measured) -> str:
             low,
             high,
             measured.flag,
+            note,
         )
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Measured
-from medseg.report.legend import FILL, INK, MUTED, Legend, entries_of
+from medseg.report.legend import FILL, INK, MUTED, WARNING, Legend, entries_of
 from medseg.report.lettering import ellipsis, plain, text_width, write_text
 from medseg.report.palette import PALETTE, colour_of
 from medseg.report.planes import Plane, planes_of
@@ -37,6 +37,9 @@ GUTTER = 20
 HEADER = 84
 CAPTION = 34
 FOOTER = 44
+NOTE = 24  # height of a line
+NOTE_SIZE = 13.5
+MOST_NOTES = 6
 LEGEND_COLUMN = 400
 TALLEST = 900
 NARROWEST = 900
@@ -59,6 +62,7 @@ def draw_preview(
     *,
     measurements: Iterable[Measured] = (),
     title: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the picture as PNG: axial, coronal and sagittal slices with labels, legend and scale bars.
 
@@ -66,14 +70,14 @@ def draw_preview(
     right is on the image's left. Proportions are true. CT is shown from -160 to 240 HU, any other image
     between its 1st and 99th percentile there. Labels of the first layer are tinted and outlined, those of
     further layers, which may lie over them, outlined only. A picture of one slice is one panel, RGB in its
-    colours. Sizes and flags in the legend are taken from `measurements`.
+    colours. Sizes and flags in the legend are taken from `measurements`; `notes` stand below it, a line each.
     """
     # where its cache cannot be written, it says so in two lines that mean nothing to a user
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure = compose(volume, segmentation, measurements=measurements, title=title)
+    figure = compose(volume, segmentation, measurements=measurements, title=title, notes=notes)
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     # Saved by Pillow: matplotlib would write its version into the file.
@@ -86,6 +90,7 @@ def compose(
     *,
     measurements: Iterable[Measured] = (),
     title: str = "",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """The same picture as a matplotlib Figure, not yet drawn; each panel is an Axes labelled by its plane."""
     from matplotlib.figure import Figure
@@ -94,7 +99,8 @@ def compose(
     planes = planes_of(volume, segmentation)
     shades = _shades(volume, planes)
     layout = _layout(planes, entries_of(segmentation, measurements))
-    figure = Figure(figsize=(layout.width / 72, layout.height / 72), dpi=72, facecolor=GROUND)
+    height = layout.height + NOTE * min(len(notes), MOST_NOTES)
+    figure = Figure(figsize=(layout.width / 72, height / 72), dpi=72, facecolor=GROUND)
     _draw_header(figure, volume, title, len(segmentation.labels))
     for plane, shade, rect in zip(planes, shades, layout.panels, strict=True):
         axes = _draw_panel(figure, plane, shade, rect)
@@ -102,7 +108,8 @@ def compose(
         _draw_letters(figure, plane, rect)
         _draw_scale(figure, plane, rect, volume.grid.unit)
     layout.legend.draw(figure, layout.legend_at, layout.legend_width)
-    at = (layout.width - MARGIN, layout.height - FOOTER / 2 - 2)
+    _draw_notes(figure, notes, layout.height - FOOTER + NOTE / 2)
+    at = (layout.width - MARGIN, height - FOOTER / 2 - 2)
     write_text(figure, at, SMALL_PRINT, size=12, color=MUTED, ha="right")
     return figure
 
@@ -236,6 +243,17 @@ def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> Non
     heading = ellipsis(plain(title), width, 22, "bold")
     write_text(figure, (MARGIN, 36), heading, size=22, weight="bold", color=INK)
     write_text(figure, (MARGIN, 66), ellipsis(" \u00b7 ".join(parts), width, 13.5), size=13.5, color=MUTED)
+
+
+def _draw_notes(figure: Figure, notes: Sequence[str], top: float) -> None:
+    """A line for each note; where there are too many, the last line counts those that are left out."""
+    width = figure.get_figwidth() * 72 - 2 * MARGIN
+    shown = list(notes[:MOST_NOTES])
+    if len(notes) > MOST_NOTES:
+        shown[-1] = f"+ {len(notes) - MOST_NOTES + 1} more notes"
+    for number, note in enumerate(shown):
+        line = ellipsis(plain(note), width, NOTE_SIZE)
+        write_text(figure, (MARGIN, top + number * NOTE), line, size=NOTE_SIZE, color=WARNING)
 
 
 def _draw_panel(figure: Figure, plane: Plane, shade: NDArray[np.uint8], rect: Rect) -> Axes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from medseg.assemble import assemble
 from medseg.errors import PipelineError, PluginError, ResourceError
+from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.model import Model, find_model
 from medseg.pipeline import Pipeline, Stage, blamed, lack, walk, write
@@ -20,6 +21,7 @@ from medseg.run.inputs import Image, case_id, join, match, read_inputs
 from medseg.run.provenance import (
     Journal,
     Listener,
+    asked,
     describe_input,
     identity,
     provenance,
@@ -40,6 +42,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     overwrite: bool = False,
     force_modality: bool = False,
     pixel_size: float | None = None,
+    policy: Policy = STRICT,
     resources: Resources | None = None,
     listener: Listener | None = None,
     case: str | None = None,
@@ -57,6 +60,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         overwrite: replace a folder that an earlier run wrote.
         force_modality: accept another DICOM modality than the pipeline asks for.
         pixel_size: millimetres per pixel of a picture without a scale.
+        policy: what is made of a doubtful geometry, and which series is meant; by default doubt is refused.
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         case: name of the case in the results; by default the first file's, or a hash for DICOM.
         listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
@@ -71,6 +75,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         resources=resources or Resources(),
         force_modality=force_modality,
         pixel_size=pixel_size,
+        policy=policy,
     )
     run = Case(setup, match(pipeline.inputs, images, inputs or {}), Journal(listener), name=case)
     with memory_as_resource(), processors(setup.resources.threads):
@@ -101,6 +106,7 @@ class Setup:
     resources: Resources
     force_modality: bool = False
     pixel_size: float | None = None
+    policy: Policy = STRICT
 
     @contextmanager
     def opened(self) -> Iterator[Predictor]:
@@ -114,7 +120,13 @@ class Setup:
 
     def identity(self, inputs: Mapping[str, str]) -> str:
         """A digest of all that decides the results of a case whose inputs have these SHA-256, by name."""
-        return identity(self.pipeline, inputs=inputs, seed=self.resources.seed, pixel_size=self.pixel_size)
+        return identity(
+            self.pipeline,
+            inputs=inputs,
+            seed=self.resources.seed,
+            pixel_size=self.pixel_size,
+            policy=self.policy,
+        )
 
 
 class Case:
@@ -142,6 +154,7 @@ class Case:
                 self.images,
                 force_modality=setup.force_modality,
                 pixel_size=setup.pixel_size,
+                policy=setup.policy,
             )
             self._volume = join(volumes)
         inputs = [describe_input(name, part) for name, part in volumes.items()]
@@ -153,7 +166,9 @@ class Case:
             resources=setup.resources,
         )
         source = self._volume.source
+        self._record["policy"] = asked(setup.policy)
         self._record["policies"] = list(source.policies) if source else []
+        self._record["notes"] = list(source.decided) if source else []
         self._record["identity"] = setup.identity({part["name"]: part["sha256"] for part in inputs})
 
     def walk(self, predictor: Predictor) -> Result:

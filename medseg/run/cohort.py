@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import InputError, MedsegError, UsageError
-from medseg.io import digests
+from medseg.io import STRICT, Policy, digests
 from medseg.io.atomic import clear_stale, held_folder, staged_folder
 from medseg.io.regular_file import open_regular, printable
 from medseg.pipeline import Pipeline, Stage
@@ -22,7 +22,8 @@ from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.run.case import Case, Setup, memory_as_resource, prepare, processors
 from medseg.run.cases import TABLES, Task, find_cases
-from medseg.run.provenance import Journal, joined, provenance, sha256_of
+from medseg.run.inputs import policy_for
+from medseg.run.provenance import Journal, asked, joined, provenance, sha256_of
 from medseg.run.reasons import reason, without_names
 from medseg.run.summary import RECORD, Outcome, counted, write_record, write_tables
 from medseg.steps import Predictor
@@ -58,6 +59,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     jobs: int = 1,
     force_modality: bool = False,
     pixel_size: float | None = None,
+    policy: Policy = STRICT,
     resources: Resources | None = None,
     watcher: Watcher | None = None,
 ) -> Cohort:
@@ -75,6 +77,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         jobs: so many cases at a time; the model itself is used for one at a time.
         force_modality: accept another DICOM modality than the pipeline asks for.
         pixel_size: millimetres per pixel of pictures without a scale.
+        policy: what is made of a doubtful geometry, and which series is meant, for all cases.
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         watcher: hears of every case that starts or ends.
 
@@ -93,6 +96,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         resources=resources or Resources(),
         force_modality=force_modality,
         pixel_size=pixel_size,
+        policy=policy,
     )
     found = find_cases(Path(source), pipeline.inputs, out=Path(out))
     with processors(setup.resources.threads), held_folder(Path(out)) as folder:
@@ -206,7 +210,8 @@ class _Run:
             if record.get("case") == task.case and self._still_holds(task, record):
                 seconds = record.get("seconds")
                 seconds = float(seconds) if isinstance(seconds, int | float) else None
-                self._note(Outcome(case=task.case, status="ok", kept=True, seconds=seconds))
+                notes = tuple(str(note) for note in record.get("notes") or ())
+                self._note(Outcome(case=task.case, status="ok", kept=True, seconds=seconds, notes=notes))
 
     def go(self, jobs: int) -> None:
         """Do what is left with a model opened once; write the tables whatever happens on the way."""
@@ -279,7 +284,7 @@ class _Run:
             with memory_as_resource(), staged_folder(folder, overwrite=self._replaces) as staged:
                 case = reading.result()
                 case.journal.resume()
-                case.publish(case.walk(predictor), staged)
+                notes = tuple(case.publish(case.walk(predictor), staged).provenance["notes"])
                 seconds = case.journal.seconds
         except Exception as problem:  # noqa: BLE001 - the border of a case: the others go on
             told = reason(problem)
@@ -296,7 +301,7 @@ class _Run:
                 )
             )
         else:
-            self._note(Outcome(case=task.case, status="ok", seconds=seconds))
+            self._note(Outcome(case=task.case, status="ok", seconds=seconds, notes=notes))
 
     def _note(self, outcome: Outcome) -> None:
         with self._counting:
@@ -324,7 +329,10 @@ class _Run:
                 return False
             if any(sha256_of(folder / name) != digest for name, digest in outputs.items()):
                 return False
-            inputs = {name: joined(digests(path)) for name, path in task.images.items()}
+            inputs = {
+                spec.name: joined(digests(task.images[spec.name], policy=policy_for(spec, self.setup.policy)))
+                for spec in self.setup.pipeline.inputs
+            }
         except (MedsegError, OSError):  # doing the case again says what is wrong
             return False
         return bool(record.get("identity") == self.setup.identity(inputs))
@@ -336,7 +344,7 @@ class _Run:
             case="", model=setup.model, pipeline=setup.pipeline, inputs=[], resources=setup.resources
         )
         shared = {key: value for key, value in known.items() if key not in ("case", "inputs")}
-        return shared | {"folders_of_no_case": self._foreign}
+        return shared | {"policy": asked(setup.policy), "folders_of_no_case": self._foreign}
 
 
 class _Now:

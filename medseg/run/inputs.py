@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.io import SUFFIXES, read
+from medseg.io import STRICT, SUFFIXES, Policy, read
 from medseg.pipeline import Input
-from medseg.volume import Volume
+from medseg.volume import Source, Volume
 
-__all__ = ["PLAIN", "Image", "case_id", "join", "match", "plain_stem", "read_inputs"]
+__all__ = ["PLAIN", "Image", "case_id", "join", "match", "plain_stem", "policy_for", "read_inputs"]
 
 Image = Volume | str | Path
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")  # names of cases: no path, nothing to quote
@@ -41,10 +41,27 @@ def match(wanted: Sequence[Input], given: Sequence[Image], named: Mapping[str, I
     return {name: images[name] for name in names}
 
 
+def policy_for(spec: Input, policy: Policy) -> Policy:
+    """What holds for one input: the series that the pipeline asks for, unless the user asks for another.
+
+    SUV is for PET: an input that must have another modality is read without it.
+    """
+    series = policy.series or spec.select
+    return replace(policy, series=series, suv=policy.suv and spec.modality in (None, "PT"))
+
+
 def read_inputs(
-    wanted: Sequence[Input], images: Mapping[str, Image], *, force_modality: bool, pixel_size: float | None
+    wanted: Sequence[Input],
+    images: Mapping[str, Image],
+    *,
+    force_modality: bool,
+    pixel_size: float | None,
+    policy: Policy = STRICT,
 ) -> dict[str, Volume]:
     """Read every input; raises InputError for a wrong modality unless `force_modality`.
+
+    A Volume is taken as it is, whatever the policy. UsageError where the policy names a series (or asks for
+    SUV) and a file is no DICOM; the pipeline's own `select` is for DICOM only and ignored elsewhere.
 
     A file that does not say what it is (NIfTI, NRRD) is taken for what the pipeline asks for, and its source
     says so.
@@ -52,7 +69,13 @@ def read_inputs(
     volumes: dict[str, Volume] = {}
     for spec in wanted:
         image = images[spec.name]
-        volume = image if isinstance(image, Volume) else read(image, pixel_size=pixel_size)
+        if isinstance(image, Volume):
+            volume = image
+        else:
+            own = policy_for(spec, policy)
+            volume = read(image, policy=own, pixel_size=pixel_size)
+            if volume.source is not None:
+                replace(own, series=policy.series).require_use(volume.source.format, image)
         found = volume.source.modality if volume.source else None
         if spec.modality and found and found != spec.modality and not force_modality:
             where = "the volume" if isinstance(image, Volume) else str(image)
@@ -76,8 +99,9 @@ def _taken_for(modality: str, volume: Volume) -> Volume:
 def join(volumes: Mapping[str, Volume]) -> Volume:
     """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
 
-    A single input stays as it is, its one channel named after the input. Raises InputError where two inputs
-    cover too little of each other, or where an input that must share a grid has more than one channel.
+    A single input stays as it is, its one channel named after the input. What a policy decided for any input
+    stays known, behind the input's name. Raises InputError where two inputs cover too little of each other,
+    or where an input that must share a grid has more than one channel.
     """
     (first_name, first), *others = volumes.items()
     if not others:
@@ -106,7 +130,12 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
         policies.append(note)
     kind = np.result_type(*arrays)
     joined = np.concatenate([a.astype(kind, copy=False) for a in arrays])
-    source = first.source and replace(first.source, policies=(*first.source.policies, *policies))
+    decided = tuple(
+        f"[{name}] {line}" for name, part in volumes.items() if part.source for line in part.source.decided
+    )
+    source = first.source or (Source(first.grid, "array") if decided else None)
+    if source is not None:
+        source = replace(source, policies=(*source.policies, *policies), decided=decided)
     return first.replace(array=joined, channels=tuple(volumes), source=source)
 
 

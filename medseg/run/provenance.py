@@ -15,13 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from medseg.io import STRICT, Policy
 from medseg.model import Model
 from medseg.pipeline import Pipeline, blamed
 from medseg.prediction import Resources
-from medseg.volume import Grid, Volume
+from medseg.volume import Planes, Volume
 
 __all__ = [
     "Journal",
+    "asked",
     "describe_input",
     "describe_pipeline",
     "identity",
@@ -43,6 +45,7 @@ LIBRARIES = (
     "torch",
     "monai",
 )
+UID_TAIL = 8  # characters; enough to tell two series apart
 Listener = Callable[[str, str, float | None], None]
 
 
@@ -141,8 +144,34 @@ def describe_input(name: str, volume: Volume) -> dict[str, Any]:
         "sha256": joined(source.sha256),
         "verdict": source.verdict,
         "policies": list(source.policies),
-        "planes": not isinstance(source.native, Grid),
+        "decided": list(source.decided),
+        "planes": _positions(source.native) if isinstance(source.native, Planes) else None,
     }
+
+
+def _positions(planes: Planes) -> list[list[float]]:
+    """Where the first voxel of each original slice lies, RAS+ mm, in their order."""
+    return [[round(float(v), 4) for v in affine[:3, 3]] for affine in planes.affines]
+
+
+def asked(policy: Policy) -> dict[str, Any]:
+    """What a policy decides, without what is refused by default.
+
+    Of a series rule that a user typed, only what cannot hold a name or a full UID is repeated.
+    """
+    said = {
+        name: value
+        for name in ("gaps", "tilt", "duplicates", "phase", "suv")
+        if (value := getattr(policy, name)) != getattr(STRICT, name)
+    }
+    if policy.series is not None:
+        rule = policy.series.model_dump(mode="json", exclude_defaults=True)
+        if "uid" in rule:
+            rule["uid"] = f"...{rule['uid'][-UID_TAIL:]}"
+        if "description" in rule:
+            rule["description"] = "as typed, not recorded"
+        said["series"] = rule
+    return said
 
 
 def joined(digests: Sequence[str]) -> str:
@@ -150,8 +179,15 @@ def joined(digests: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def identity(pipeline: Pipeline, *, inputs: Mapping[str, str], seed: int, pixel_size: float | None) -> str:
-    """A digest of what decides the results: the pipeline with its weights' checksums, versions, inputs, seed.
+def identity(
+    pipeline: Pipeline,
+    *,
+    inputs: Mapping[str, str],
+    seed: int,
+    pixel_size: float | None,
+    policy: Policy = STRICT,
+) -> str:
+    """A digest of what decides the results: pipeline, weights' checksums, versions, inputs, seed, policy.
 
     Two runs of one identity on the same kind of device give the same files. `inputs` has the SHA-256 of each
     input by its name.
@@ -163,6 +199,10 @@ def identity(pipeline: Pipeline, *, inputs: Mapping[str, str], seed: int, pixel_
         "inputs": dict(inputs),
         "seed": seed,
         "pixel_size": pixel_size,
+        "policy": {
+            **{name: getattr(policy, name) for name in ("gaps", "tilt", "duplicates", "phase", "suv")},
+            "series": policy.series and policy.series.model_dump(mode="json", exclude_defaults=True),
+        },
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -176,7 +216,15 @@ def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
     """The pipeline in full, as a pipeline file would say it: qualified names, every parameter."""
     return {
         "inputs": [
-            {"name": spec.name, **({"modality": spec.modality} if spec.modality else {})}
+            {
+                "name": spec.name,
+                **({"modality": spec.modality} if spec.modality else {}),
+                **(
+                    {"select": spec.select.model_dump(mode="json", exclude_defaults=True)}
+                    if spec.select
+                    else {}
+                ),
+            }
             for spec in pipeline.inputs
         ],
         "labels": {

@@ -29,7 +29,7 @@ Status = Literal["ok", "failed", "not run"]
 class Outcome:
     """What became of a case. `kept`: an earlier run had done it.
 
-    `reason` is for files and holds no path; `told` is for the terminal.
+    `reason` is for files and holds no path; `told` is for the terminal. `notes` say what a policy decided.
     """
 
     case: str
@@ -38,6 +38,7 @@ class Outcome:
     seconds: float | None = None
     reason: str = ""
     told: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def counted(outcomes: Iterable[Outcome]) -> dict[str, int]:
@@ -73,7 +74,7 @@ def write_tables(
         columns = _columns(labels, sizes)
         named = [label.name for label in labels]
         names = [f"{named[place]} {unit}" for place, unit in columns]
-        file.write(csv_line(["case", "status", "reason", "seconds", *names, "flags"]))
+        file.write(csv_line(["case", "status", "reason", "seconds", *names, "flags", "notes"]))
         lines = zip(outcomes, sizes, strict=True)
         file.writelines(_summary_line(outcome, labels, found, columns) for outcome, found in lines)
     counts = counted(outcomes)
@@ -138,7 +139,8 @@ def _summary_line(
     named = zip(labels, sizes, strict=True)
     flags = [f"{_as_read(label.name)}: {size.flag}" for label, size in named if size.flag]
     seconds = None if outcome.seconds is None else round(outcome.seconds, 1)
-    return csv_line([outcome.case, outcome.status, outcome.reason, seconds, *cells, "; ".join(flags)])
+    known = [outcome.case, outcome.status, outcome.reason, seconds]
+    return csv_line([*known, *cells, "; ".join(flags), "; ".join(outcome.notes)])
 
 
 def _as_read(name: str) -> str:

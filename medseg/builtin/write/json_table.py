@@ -18,6 +18,7 @@ class Json(Writer):
 
         {"case": "case-01",
          "research_use_only": true,
+         "notes": ["gaps resampled: 1 slice missing at z=12.50 mm"],
          "labels": {"liver": {"value": 1, "code": "SCT:10200004", "volume_ml": 1125.7,
                               "flags": ["truncated: superior"],
                               "quantities": {"volume": {"value": 1125.7, "unit": "mL",
@@ -26,8 +27,8 @@ class Json(Writer):
 
     Labels stand in the order of the label table, quantities in the order of measuring. `volume_ml` is null
     where millilitres cannot be said; `interval`, `flag` and `objects` are left out where there are none.
-    `flags` holds each flag of the label once. A quantity that two measurements give for the same label
-    appears under both "volume" and "volume-2".
+    `notes` say what a policy made of a doubtful image, `flags` holds each flag of the label once. A quantity
+    that two measurements give for the same label appears under both "volume" and "volume-2".
     """
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
@@ -38,6 +39,7 @@ class Json(Writer):
         document = {
             "case": result.case_id,
             "research_use_only": True,
+            "notes": list(result.volume.source.decided) if result.volume.source else [],
             "labels": {label.name: _label(label, rows[label.name]) for label in result.segmentation.labels},
         }
         path = folder / "measurements.json"

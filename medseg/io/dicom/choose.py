@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.errors import GeometryError, InputError
-from medseg.io.dicom.header import Fault, SliceHeader, differences, fault_of_headers, group
+from medseg.io.dicom.group import differences, group
+from medseg.io.dicom.header import Fault, SliceHeader, fault_of_headers
 from medseg.io.dicom.stack import Stack, placed
 from medseg.io.verdict import OK, Candidate
 
@@ -42,7 +43,7 @@ def found(headers: Sequence[SliceHeader]) -> list[Series]:
 
 
 def _judged(headers: tuple[SliceHeader, ...]) -> Series:
-    if headers[0].kind == "LOCALIZER":
+    if "LOCALIZER" in headers[0].image_type[2:]:
         return Series(headers, None, Fault("localizer", f"{len(headers)} localizer image(s), not a volume"))
     fault = fault_of_headers(headers)
     if fault is not None:

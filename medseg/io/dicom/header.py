@@ -1,4 +1,4 @@
-"""Headers of DICOM images: which slices belong together, and what in a header forbids reading it.
+"""Headers of DICOM images: what they say of a slice, and what in them forbids reading it.
 
 Nothing here touches pixels. Positions and directions are LPS millimetres, as DICOM writes them.
 """
@@ -6,7 +6,7 @@ Nothing here touches pixels. Positions and directions are LPS millimetres, as DI
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fault", "SliceHeader", "differences", "fault_of_headers", "group", "is_image", "joined"]
+__all__ = ["Fault", "SliceHeader", "fault_of_headers", "is_image", "joined"]
 
-SAME_DIRECTION = (
-    1e-2  # largest difference of a direction cosine within one stack: scanners round to 2-6 digits
-)
-SAME_SPACING = 1e-4  # relative; over 512 columns this is a twentieth of a pixel
 UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
 NOT_IMAGES = ("RT ", "Segmentation", "Parametric Map")  # though their names may hold "Image Storage"
 
@@ -93,10 +89,10 @@ class SliceHeader:
         return self.whole("Rows", 0), self.whole("Columns", 0)
 
     @property
-    def kind(self) -> str:
-        """Third value of ImageType, as in LOCALIZER or AXIAL."""
-        value = self.values.get("ImageType")
-        return str(value[2]).upper() if isinstance(value, list) and len(value) > 2 else ""
+    def image_type(self) -> tuple[str, ...]:
+        """Values of ImageType in capitals, as in ORIGINAL, PRIMARY, AXIAL; () where there are none."""
+        text = self.text("ImageType").upper()
+        return tuple(value.strip() for value in text.split("\\")) if text else ()
 
     @property
     def rescale(self) -> tuple[float, float]:
@@ -115,46 +111,6 @@ def is_image(header: SliceHeader) -> bool:
     if kind != uid:
         return "Image Storage" in kind and not any(word in kind for word in NOT_IMAGES)
     return min(header.size) > 0 or not header.text("Modality")
-
-
-# what tells one stack from another within a series, and how to say so
-Same = Callable[[SliceHeader, SliceHeader], bool]
-TRAITS: tuple[tuple[str, Same], ...] = (
-    ("series", lambda a, b: a.text("SeriesInstanceUID") == b.text("SeriesInstanceUID")),
-    ("study", lambda a, b: a.text("StudyInstanceUID") == b.text("StudyInstanceUID")),
-    ("size (Rows, Columns)", lambda a, b: a.size == b.size),
-    ("frame of reference", lambda a, b: a.text("FrameOfReferenceUID") == b.text("FrameOfReferenceUID")),
-    ("image type", lambda a, b: a.kind == b.kind),
-    ("orientation", lambda a, b: _close(a.orientation, b.orientation, SAME_DIRECTION)),
-    ("pixel spacing", lambda a, b: _close(a.spacing, b.spacing, SAME_SPACING, relative=True)),
-)
-
-
-def _close(
-    a: NDArray[np.float64] | None, b: NDArray[np.float64] | None, tolerance: float, *, relative: bool = False
-) -> bool:
-    if a is None or b is None:
-        return a is b
-    return bool(np.all(np.abs(a - b) <= tolerance * (np.abs(a) if relative else 1.0)))
-
-
-def group(headers: Iterable[SliceHeader]) -> list[tuple[SliceHeader, ...]]:
-    """Split images into stacks that could each be one volume; the largest first, then by name."""
-    stacks: list[list[SliceHeader]] = []
-    for header in headers:
-        for stack in stacks:
-            if all(same(stack[0], header) for _, same in TRAITS):
-                stack.append(header)
-                break
-        else:
-            stacks.append([header])
-    return sorted((tuple(stack) for stack in stacks), key=lambda stack: (-len(stack), stack[0].name))
-
-
-def differences(stacks: Sequence[Sequence[SliceHeader]]) -> str:
-    """In what the stacks of one series differ, as in "orientation, pixel spacing"."""
-    first = stacks[0][0]
-    return joined(name for name, same in TRAITS if not all(same(first, stack[0]) for stack in stacks[1:]))
 
 
 def joined(names: Iterable[str], most: int = 3) -> str:

@@ -1,45 +1,69 @@
-"""Every DICOM image below a folder, by its header: one SliceHeader per image, nothing judged yet."""
+"""Every DICOM image below a folder, by its header: one SliceHeader per image or frame, nothing judged yet."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import InputError
 from medseg.io.decoder import decode
 from medseg.io.dicom.header import SliceHeader, is_image
+from medseg.io.regular_file import printable
 
 __all__ = ["indexed"]
 
 MOST_DEPTH = 12  # folders below the one given: patient/study/series is 3, a burnt disc with years and dates 6
 MOST_FILES = 200_000
+MOST_IMAGES = 400_000  # slices, and frames of multi-frame files
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 
 
 def indexed(path: Path) -> list[SliceHeader]:
     """The header of every image below `path`; raises InputError where there is none or a file is broken."""
     files = list(_files(path))
-    records: list[dict[str, Any]] = []
-    if files:
-        decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
     base = path if path.is_dir() else path.parent
-    headers = []
-    for file, record in zip(files, records, strict=True):
-        name = file.relative_to(base).as_posix()
+    headers: list[SliceHeader] = []
+    for file, record in zip(files, _records(files), strict=True):
+        name = printable(file.relative_to(base))
         _refuse_broken(name, file, record)
         header = SliceHeader(file, name, record)
         if not record["dicom"] or not is_image(header):
             continue
         if record["pixels"] is None:  # first of all: what else a cut header says may be cut too
             raise InputError(f"{name} has no pixel data: it is cut off or not an image; restore or remove it")
-        headers.append(header)
+        headers += _frames(header)
+        if len(headers) > MOST_IMAGES:
+            raise InputError(f"{path.name}: more than {MOST_IMAGES} images; give the folder of one study")
     if not headers:
         what = "the folder is empty" if not files else f"no DICOM images among {len(files)} file(s)"
         raise InputError(f"{path.name}: {what}; give the folder of an image series")
     return headers
+
+
+def _records(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the decoder process says of each file."""
+    records: list[dict[str, Any]] = []
+    if files:
+        decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
+    return records
+
+
+def _frames(header: SliceHeader) -> list[SliceHeader]:
+    """One header for each frame of a file, holding what is true for that frame; its own if it has no frames.
+
+    Frames are numbered from 1 in names, as DICOM does.
+    """
+    frames = header.values.get("frames")
+    if frames is None:
+        return [header]
+    shared = {keyword: value for keyword, value in header.values.items() if keyword != "frames"}
+    return [
+        SliceHeader(header.path, f"{header.name}, frame {number + 1}", shared | frame, frame=number)
+        for number, frame in enumerate(frames)
+    ]
 
 
 def _refuse_broken(name: str, file: Path, record: dict[str, Any]) -> None:

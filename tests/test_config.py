@@ -312,3 +312,36 @@ def test_a_typo_in_a_model_within_a_model_is_told_with_its_own_names(
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(content)
     assert describe(caught.value, Outer).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        (
+            "{max_thickness: 3}",
+            "inputs[0].select.max_thickness: there is no 'max_thickness' here; "
+            "did you mean 'max_thickness_mm'?",
+        ),
+        ("{description: '('}", "inputs[0].select.description: '(' is no regular expression"),
+        ("{min_thickness_mm: 3, max_thickness_mm: 1}", "inputs[0].select: no thickness is at least 3 mm"),
+        ("{uid: abc}", "inputs[0].select.uid: string should match pattern"),
+        ("{min_slices: 0}", "inputs[0].select.min_slices: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_rule_for_a_series_is_told_by_its_place(tmp_path: Path, select: str, said: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"inputs: [{{name: ct, select: {select}}}]\nsegment: threshold\n")
+    with pytest.raises(PipelineError) as caught:
+        read_pipeline(path)
+    assert said in str(caught.value)
+
+
+def test_a_rule_for_a_series_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "inputs: [{name: ct, select: {modality: CT, description: 'portal|venous', max_thickness_mm: 3, "
+        "image_type: [ORIGINAL], orientation: axial, min_slices: 20}}]\nsegment: threshold\n"
+    )
+    rule = read_pipeline(path).inputs[0].select
+    assert rule is not None
+    assert (rule.max_thickness_mm, rule.image_type, rule.orientation) == (3, ("ORIGINAL",), "axial")

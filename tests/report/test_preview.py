@@ -277,3 +277,27 @@ def test_real_ct_has_its_liver_on_the_images_left(tmp_path: Path, real_data: Pat
         assert centre(panel(picture, figure, name), MAGENTA)[1] < 0.5
         assert centre(panel(picture, figure, name), GREEN)[1] > 0.5
     assert (tmp_path / "p.png").stat().st_size < 1.5e6
+
+
+def test_notes_stand_below_the_legend_and_change_nothing_above(tmp_path: Path) -> None:
+    volume, segmentation = case()
+    notes = ["gaps resampled: 1 slice missing at z=12.50 mm", "tilt resampled: 15.0 degrees"]
+    draw_preview(volume, segmentation, tmp_path / "plain.png")
+    draw_preview(volume, segmentation, tmp_path / "noted.png", notes=notes)
+    plain, noted = pixels(tmp_path / "plain.png"), pixels(tmp_path / "noted.png")
+    assert (noted.shape[0] - plain.shape[0], noted.shape[1]) == (48, plain.shape[1])
+    assert np.array_equal(noted[: len(plain) - 44], plain[:-44])
+    assert np.array_equal(noted[-44:], plain[-44:])
+    colour = np.array([0xF0, 0xB9, 0x5A])
+    below = noted[len(plain) - 44 : -44]
+    for line in np.split(below, 2):
+        assert (np.abs(line.astype(int) - colour).max(axis=-1) < 30).sum() > 50
+    assert set(notes) <= set(texts(compose(volume, segmentation, notes=notes)))
+
+
+def test_too_many_notes_are_counted(tmp_path: Path) -> None:
+    words = texts(compose(*case(), notes=[f"note {number} {'x' * 400}" for number in range(9)]))
+    shown = [text for text in words if text.startswith("note ")]
+    assert len(shown) == 5
+    assert all(text.endswith("…") for text in shown)
+    assert "+ 4 more notes" in words

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from medseg import Grid, InputError, Source, UsageError, Volume
+from medseg.config import SeriesRule
+from medseg.io import STRICT, Policy
 from medseg.pipeline import Input
-from medseg.run.inputs import case_id, join, match, read_inputs
+from medseg.run.inputs import case_id, join, match, policy_for, read_inputs
 
 GRID = Grid((4, 5, 6), np.diag([2.0, 2.0, 2.0, 1.0]))
 T1, FLAIR = Input("t1", "MR"), Input("flair", "MR")
@@ -123,3 +125,59 @@ def test_a_dicom_case_is_called_after_its_content_not_its_folder() -> None:
     assert one == other
     assert one.startswith("dicom-")
     assert "DOE" not in one
+
+
+def test_the_pipelines_series_holds_unless_another_is_asked_for() -> None:
+    thin, thick = SeriesRule(max_thickness_mm=3), SeriesRule(min_thickness_mm=3)
+    spec = Input("ct", "CT", thin)
+    assert policy_for(spec, STRICT) == Policy(series=thin)
+    assert policy_for(spec, Policy(series=thick, gaps="allow")) == Policy(series=thick, gaps="allow")
+    assert policy_for(Input("ct"), STRICT) == STRICT
+
+
+def test_suv_is_for_the_input_that_may_be_pet() -> None:
+    asked = Policy(suv=True)
+    assert policy_for(Input("pet", "PT"), asked).suv
+    assert policy_for(Input("image"), asked).suv
+    assert not policy_for(Input("ct", "CT"), asked).suv
+
+
+def test_a_series_is_refused_for_other_formats_but_the_pipelines_own_rule_is_ignored(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(path)
+    spec = Input("image", select=SeriesRule(min_slices=20))
+    read = read_inputs([spec], {"image": path}, force_modality=False, pixel_size=None)
+    assert read["image"].grid.shape == (5, 4, 1)
+    with pytest.raises(UsageError, match=r"a\.png: is PNG, and a series is for DICOM; leave out --series"):
+        read_inputs(
+            [spec],
+            {"image": path},
+            force_modality=False,
+            pixel_size=None,
+            policy=Policy(series=SeriesRule(modality="CT")),
+        )
+
+
+def test_a_volume_is_taken_as_it_is_whatever_the_policy() -> None:
+    given = {"t1": volume(0)}
+    asked = Policy(series=SeriesRule(modality="CT"), suv=True, phase=7)
+    assert read_inputs([Input("t1")], given, force_modality=False, pixel_size=None, policy=asked) == given
+
+
+def test_what_was_decided_for_each_input_is_kept_behind_its_name() -> None:
+    def decided(value: float, *lines: str) -> Volume:
+        return volume(value).replace(source=Source(GRID, "DICOM series", decided=lines))
+
+    alone = join({"t1": decided(0, "gaps resampled: 1")}).source
+    assert alone is not None
+    assert alone.decided == ("gaps resampled: 1",)
+    both = join({"t1": decided(0, "gaps resampled: 1"), "flair": decided(1, "phase 2 of 3")}).source
+    assert both is not None
+    assert both.decided == ("[t1] gaps resampled: 1", "[flair] phase 2 of 3")
+    bare = Volume(np.zeros((1, *GRID.shape), np.float32), GRID)
+    mixed = join({"t1": bare, "flair": decided(1, "phase 2 of 3")}).source
+    assert mixed is not None
+    assert mixed.decided == ("[flair] phase 2 of 3",)
+    assert join({"t1": bare, "flair": bare}).source is None

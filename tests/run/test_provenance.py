@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medseg import Grid, Source, Volume
-from medseg.run.provenance import Journal, describe_input, sha256_of
+from medseg import Grid, Planes, Source, Volume
+from medseg.config import SeriesRule
+from medseg.io import STRICT, Policy
+from medseg.run.provenance import Journal, asked, describe_input, sha256_of
 
 GRID = Grid((4, 5, 6), np.diag([2.0, 2.0, 3.0, 1.0]))
 
@@ -71,3 +73,35 @@ def test_waiting_is_no_time_of_the_case() -> None:
     journal.resume()
     journal.resume()
     assert journal.seconds < 0.05
+
+
+def test_a_policy_is_told_without_what_is_refused_anyway() -> None:
+    assert asked(STRICT) == {}
+    assert asked(Policy(gaps="resample", phase=2, suv=True)) == {"gaps": "resample", "phase": 2, "suv": True}
+
+
+def test_what_was_typed_of_a_series_is_told_without_names_and_whole_uids() -> None:
+    rule = SeriesRule(uid="1.2.840.113619.2.55.3", description="DOE", modality="CT", image_type=("AXIAL",))
+    assert asked(Policy(series=rule)) == {
+        "series": {
+            "uid": "...9.2.55.3",
+            "modality": "CT",
+            "description": "as typed, not recorded",
+            "image_type": ["AXIAL"],
+        }
+    }
+
+
+def test_slices_that_no_grid_can_place_are_told_by_their_positions() -> None:
+    affines = np.tile(np.eye(4), (3, 1, 1))
+    affines[:, 2, 3] = (0, 2.5, 7.5)
+    affines[:, 0, 3] = -30.123456
+    source = Source(Planes((4, 5), affines), "DICOM series", sha256=("a",), decided=("gaps resampled: 1",))
+    told = describe_input("ct", Volume(np.zeros((1, *GRID.shape), np.int16), GRID, source=source))
+    assert told["planes"] == [[-30.1235, 0, 0], [-30.1235, 0, 2.5], [-30.1235, 0, 7.5]]
+    assert told["decided"] == ["gaps resampled: 1"]
+    even = Source(GRID, "DICOM series", sha256=("a",))
+    assert (
+        describe_input("ct", Volume(np.zeros((1, *GRID.shape), np.int16), GRID, source=even))["planes"]
+        is None
+    )

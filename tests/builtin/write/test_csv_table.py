@@ -7,18 +7,18 @@ import pytest
 from medseg.builtin.write.csv_table import Csv
 from medseg.prediction import Measured, Prediction, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Source, Volume
 
 NUMBERS = [0.1 + 0.2, 1e-300, -29.5, 33.510321638291124, 7, 12345678901234567, -0.0]
 
 
-def result(*measurements: Measured, case: str = "case-01") -> Result:
+def result(*measurements: Measured, case: str = "case-01", decided: tuple[str, ...] = ()) -> Result:
     grid = Grid((2, 2, 2), np.eye(4))
     labels = LabelTable((Label(1, "liver"),))
     segmentation = Segmentation(np.zeros((1, 2, 2, 2), np.uint8), grid, labels)
     return Result(
         case_id=case,
-        volume=Volume(np.zeros((1, 2, 2, 2)), grid),
+        volume=Volume(np.zeros((1, 2, 2, 2)), grid, source=Source(grid, "array", decided=decided)),
         prediction=Prediction(segmentation=segmentation),
         segmentation=segmentation,
         measurements=measurements,
@@ -26,8 +26,10 @@ def result(*measurements: Measured, case: str = "case-01") -> Result:
     )
 
 
-def rows(folder: Path, *measurements: Measured, case: str = "case-01") -> list[dict[str, str]]:
-    (path,) = Csv.check(Csv()(result(*measurements, case=case), folder), folder=folder)
+def rows(
+    folder: Path, *measurements: Measured, case: str = "case-01", decided: tuple[str, ...] = ()
+) -> list[dict[str, str]]:
+    (path,) = Csv.check(Csv()(result(*measurements, case=case, decided=decided), folder), folder=folder)
     assert path.name == "measurements.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -62,6 +64,7 @@ def test_every_column_has_its_place(tmp_path: Path) -> None:
             "low": "1.0",
             "high": "2.0",
             "flag": "truncated: left",
+            "note": "",
         }
     ]
 
@@ -85,10 +88,18 @@ def test_harmless_text_stays_as_it_is(tmp_path: Path, text: str) -> None:
     assert (row["label"], row["value"]) == (text, text)
 
 
+def test_what_a_policy_decided_stands_in_every_row(tmp_path: Path) -> None:
+    given = [Measured(label="liver", quantity=quantity, value=1) for quantity in ("volume", "voxels")]
+    read = rows(tmp_path, *given, decided=("gaps resampled: 1 slice, at z=12.50 mm", "tilt resampled"))
+    assert [row["note"] for row in read] == ["gaps resampled: 1 slice, at z=12.50 mm; tilt resampled"] * 2
+    (row,) = rows(tmp_path, given[0], decided=("=1+1",))
+    assert row["note"] == "'=1+1"
+
+
 def test_lines_end_in_line_feeds_and_no_measurements_leave_the_header(tmp_path: Path) -> None:
     assert rows(tmp_path) == []
     content = (tmp_path / "measurements.csv").read_bytes()
-    assert content == b"case,label,object,quantity,value,unit,low,high,flag\n"
+    assert content == b"case,label,object,quantity,value,unit,low,high,flag,note\n"
 
 
 def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:

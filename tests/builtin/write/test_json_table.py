@@ -7,16 +7,16 @@ import numpy as np
 from medseg.builtin.write.json_table import Json
 from medseg.prediction import Measured, Prediction, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Source, Volume
 
 
-def document(folder: Path, *measurements: Measured) -> dict[str, Any]:
+def document(folder: Path, *measurements: Measured, decided: tuple[str, ...] = ()) -> dict[str, Any]:
     grid = Grid((2, 2, 2), np.eye(4))
     labels = LabelTable((Label(5, "liver", code="SCT:10200004"), Label(1, "Milz ß")))
     segmentation = Segmentation(np.zeros((1, 2, 2, 2), np.uint8), grid, labels)
     result = Result(
         case_id="case-01",
-        volume=Volume(np.zeros((1, 2, 2, 2)), grid),
+        volume=Volume(np.zeros((1, 2, 2, 2)), grid, source=Source(grid, "array", decided=decided)),
         prediction=Prediction(segmentation=segmentation),
         segmentation=segmentation,
         measurements=measurements,
@@ -26,6 +26,11 @@ def document(folder: Path, *measurements: Measured) -> dict[str, Any]:
     assert path.name == "measurements.json"
     read: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return read
+
+
+def test_what_a_policy_decided_is_a_list_of_notes(tmp_path: Path) -> None:
+    assert document(tmp_path)["notes"] == []
+    assert document(tmp_path, decided=("gaps resampled: 1 slice",))["notes"] == ["gaps resampled: 1 slice"]
 
 
 def test_measurements_are_nested_by_label(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from medseg.builtin.write.preview import Preview
 from medseg.prediction import Measured, Prediction, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Source, Volume
 
 
 def test_writes_one_picture_of_the_result(tmp_path: Path) -> None:
@@ -17,7 +17,9 @@ def test_writes_one_picture_of_the_result(tmp_path: Path) -> None:
     segmentation = Segmentation(array, grid, LabelTable((Label(1, "liver", colour="#ff00ff"),)))
     result = Result(
         case_id="case-01",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid),
+        volume=Volume(
+            np.zeros((1, *grid.shape), np.int16), grid, source=Source(grid, "array", decided=("tilt: 15",))
+        ),
         prediction=Prediction(segmentation=segmentation),
         segmentation=segmentation,
         measurements=(Measured(label="liver", quantity="volume", value=0.027, unit="mL"),),
@@ -29,3 +31,5 @@ def test_writes_one_picture_of_the_result(tmp_path: Path) -> None:
         assert picture.format == "PNG"
         pixels = np.asarray(picture).reshape(-1, 3)
     assert np.all(pixels == (255, 0, 255), axis=1).sum() > 50  # the outline, in the label's colour
+    warned = np.abs(pixels.astype(int) - (0xF0, 0xB9, 0x5A)).max(axis=1) < 30
+    assert warned.sum() > 20  # what was decided, below the legend

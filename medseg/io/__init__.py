@@ -28,7 +28,7 @@ __all__ = ["STRICT", "Policy", "digests", "inspect", "read"]
 
 PEEK_BYTES = 4096
 PICTURES = ("PNG", "TIFF")
-PAIR = (".hdr", ".img")
+PAIR = (".hdr", ".img", ".hdr.gz", ".img.gz")
 SUFFIXES = {
     ".nii": "NIfTI",
     ".nii.gz": "gzip",
@@ -96,7 +96,7 @@ def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None 
             return read_itk(path)
         from medseg.io.nifti import read_nifti
 
-        return read_nifti(path)
+        return read_nifti(path, policy)
 
 
 def inspect(path: str | Path) -> tuple[Candidate, ...]:
@@ -133,10 +133,15 @@ def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
     path = Path(path)
     with _one_line(path):
         files: tuple[Path, ...] = (path,)
-        if _kind(path) == "DICOM":
+        kind = _kind(path)
+        if kind == "DICOM":
             from medseg.io.dicom import dicom_files
 
             files = dicom_files(path, policy)
+        elif kind == "NIfTI":
+            from medseg.io.nifti_stream import nifti_files
+
+            files = nifti_files(path)
         found = []
         for part in files:
             with open_regular(part) as file:
@@ -178,12 +183,10 @@ def _kind(path: Path) -> str:
         return "DICOM"
     if status.st_size == 0:
         raise InputError(f"{printable(path)}: the file is empty (0 bytes); copy or export it again")
-    if path.suffix.lower() in PAIR:
-        raise InputError(
-            f"{printable(path)}: half of a .hdr/.img pair, which is not read yet; convert it to one .nii file"
-        )
     with open_regular(path) as file:
         content = _by_content(file.read(PEEK_BYTES))
+    if path.name.lower().endswith(PAIR) and content != "DICOM":  # an .img may begin with any voxel
+        return "NIfTI"
     named = _by_name(path)
     if content not in READ:
         held = f"named {named[0]} but holds {content}" if named else f"holds {content}"

@@ -1,13 +1,9 @@
-"""NIfTI-1 and NIfTI-2 single files, .nii and .nii.gz: read with every claim checked, written reproducibly.
+"""NIfTI-1 and -2, single files and .hdr/.img pairs: read with every claim checked, written reproducibly.
 
 `Source.headers` holds one entry: `{"header": the raw header's bytes, "endian": "<" or ">"}`.
 """
 
-import gzip
-import io
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError, ResourceError, UsageError
 from medseg.io.decoder import refuse_oversize
+from medseg.io.nifti_description import description
 from medseg.io.nifti_header import (
     CHANNELS_4D,
     HEADER_BYTES,
@@ -23,88 +20,111 @@ from medseg.io.nifti_header import (
     PIXELS,
     Header,
     Layout,
+    fields,
     geometry,
-    header_bytes,
     layout,
-    parse,
 )
 from medseg.io.nifti_labels import extensions, label_names
-from medseg.io.regular_file import HashedFile, open_regular, printable
-from medseg.io.verdict import Candidate
+from medseg.io.nifti_stream import (
+    CHUNK_BYTES,
+    MOST_EXTENSION_BYTES,
+    Opened,
+    compressor,
+    exactly,
+    opened,
+    skip,
+)
+from medseg.io.policy import STRICT, Policy
+from medseg.io.regular_file import printable
+from medseg.io.verdict import OK, Candidate
 from medseg.segmentation import LabelTable
 from medseg.volume import Grid, Source, Volume
 
-__all__ = ["describe_nifti", "read_label_names", "read_nifti", "write_labels", "write_volume"]
+__all__ = [
+    "describe_nifti",
+    "read_label_names",
+    "read_nifti",
+    "write_labels",
+    "write_volume",
+]
 
-CHUNK_BYTES = 1 << 22
 SLACK_BYTES = 4096  # padding that some writers leave behind the last voxel
 GZIP_RATIO = 1032  # deflate's most: 258 bytes from two bits (zlib's technical notes)
-MOST_EXTENSION_BYTES = 1 << 24
 NIFTI_1_LONGEST = 32767  # dim is a 16-bit integer there
-COMPRESSION = 4  # of 9: images become 1 % larger than at 6 and take half the time
-RESEARCH = b"medseg: research use only"
+PART = 1 << 20  # numbers that are scaled or looked at together
+SLAB_BYTES = 1 << 23  # written together: several slices, as one slice of a C-ordered array is slow to gather
+SEVERAL = "several volumes"
 
 
-def read_nifti(path: Path) -> Volume:
-    """The image as `[C, i, j, k]`; integers keep their type, scaled values become float32.
+def read_nifti(path: Path, policy: Policy = STRICT) -> Volume:
+    """The image as `[C, i, j, k]`; of a pair, either file may be given.
 
-    A 4-D file of one volume and a 2-D image are read too; several channels come from RGB, RGBA and vector
-    images. Raises InputError for a file that is cut, damaged, longer than it claims or not finite, and
-    GeometryError where the header leaves the orientation unknown or in doubt.
+    Integers and floats keep their type. Scaled values, slope * stored + intercept, are computed in double
+    precision and kept as float32, which is within 6e-8 of their size and finer than the stored integer's own
+    step; as float64 where 32 or 64 bits came in that float32 cannot hold.
+
+    A 4-D file of one volume and a 2-D image are read too; `policy.phase` picks one of several volumes, from
+    1, in the file's order. Several channels come from vector images and from what `write_volume` wrote.
+
+    Memory: the voxels once, as they will be returned, and about 5 MiB; where they are scaled, the stored
+    numbers beside the values. Volumes that were not asked for are passed over.
+
+    Raises InputError for a file that is cut, damaged, longer than it claims or not finite, and GeometryError
+    where the header leaves the orientation unknown or in doubt.
     """
-    name = printable(path)
-    with open_regular(path) as file:
-        with _decompressed(path, file, name) as stream:
-            block = header_bytes(stream.read, name)
-            header = parse(block, name)
-            wanted = layout(header, name)
-            grid, policies = geometry(header, wanted.shape, name)
-            _require_room(wanted, file.size, name, compressed=stream is not file)
-            refuse_oversize(_memory_bytes(wanted), name)
-            array = _voxels(stream, wanted, len(block), name)
+    with opened(path) as file:
+        wanted = layout(file.header, file.name)
+        volume, decided = _which(wanted, policy.phase, file.name)
+        grid, notes = geometry(file.header, wanted.shape, file.name)
+        _require_room(wanted, file)
+        refuse_oversize(_memory_bytes(wanted), file.name)
+        stored = _voxels(file, wanted, volume)
         source = Source(
             native=grid,
-            format=HEADER_BYTES[len(block)],
-            files=(path,),
-            sha256=(file.sha256(),),
-            headers=({"header": block, "endian": header.endianness},),
-            policies=policies,
+            format=HEADER_BYTES[len(file.block)],
+            files=file.files,
+            sha256=file.sha256(),
+            headers=({"header": file.block, "endian": file.header.endianness},),
+            verdict=SEVERAL if decided else OK,
+            policies=(*wanted.notes, *notes),
+            decided=decided,
         )
-    return Volume(_values(array, wanted, name), grid, wanted.channels, source)
+    return Volume(_values(stored, wanted, file.voxels_name), grid, wanted.channels, source)
 
 
 def describe_nifti(path: Path) -> tuple[Candidate, ...]:
     """What the header says, without reading voxels; a doubtful geometry is told, not raised."""
-    name = printable(path)
-    with open_regular(path) as file, _decompressed(path, file, name) as stream:
-        block = header_bytes(stream.read, name)
-        size, compressed = file.size, stream is not file
-    header = parse(block, name)
-    format_ = HEADER_BYTES[len(block)]
+    with opened(path) as file:
+        return (_described(file),)
+
+
+def _described(file: Opened) -> Candidate:
+    known: dict[str, Any] = {"format": HEADER_BYTES[len(file.block)], "files": len(file.files)}
     try:
-        wanted = layout(header, name)
-        _require_room(wanted, size, name, compressed=compressed)
+        wanted = layout(file.header, file.name)
+        _require_room(wanted, file)
     except InputError as problem:
-        return (Candidate(format_, verdict="not readable", detail=_without(name, problem)),)
-    known: dict[str, Any] = {"shape": wanted.shape, "channels": len(wanted.channels)}
+        return Candidate(**known, verdict="not readable", detail=_without(file, problem))
+    known |= {"shape": wanted.shape, "channels": len(wanted.channels)}
     known["dtype"] = wanted.dtype.newbyteorder("=").name
     try:
-        grid, policies = geometry(header, wanted.shape, name)
+        grid, notes = geometry(file.header, wanted.shape, file.name)
     except GeometryError as problem:
-        return (Candidate(format_, **known, verdict="doubtful orientation", detail=_without(name, problem)),)
-    detail = "; ".join(policies)
-    found: dict[str, Any] = {"spacing": grid.spacing, "unit": grid.unit, "axis_codes": grid.axis_codes}
-    return (Candidate(format_, **known, **found, detail=detail),)
+        return Candidate(**known, verdict="doubtful orientation", detail=_without(file, problem))
+    known |= {"spacing": grid.spacing, "unit": grid.unit, "axis_codes": grid.axis_codes}
+    try:
+        _which(wanted, None, file.name)
+    except InputError as problem:
+        return Candidate(**known, verdict=SEVERAL, detail=_without(file, problem))
+    return Candidate(**known, detail="; ".join((*wanted.notes, *notes)))
 
 
 def read_label_names(path: Path) -> dict[int, str]:
     """Label names by value from the file's header extension; empty where it has none."""
-    name = printable(path)
-    with open_regular(path) as file, _decompressed(path, file, name) as stream:
-        block = header_bytes(stream.read, name)
-        header = parse(block, name)
-        length = layout(header, name).offset - len(block)
-        return label_names(_exactly(stream, min(length, MOST_EXTENSION_BYTES)), header.endianness)
+    with opened(path) as file:
+        length = layout(file.header, file.name).offset - file.position
+        told = file.told or exactly(file.stream, min(length, MOST_EXTENSION_BYTES))
+        return label_names(told, file.header.endianness)
 
 
 def write_volume(volume: Volume, path: Path) -> None:
@@ -122,16 +142,23 @@ def write_volume(volume: Volume, path: Path) -> None:
 
 
 def write_labels(
-    array: NDArray[Any], grid: Grid, path: Path, *, labels: LabelTable, source: Source | None
+    array: NDArray[Any],
+    grid: Grid,
+    path: Path,
+    *,
+    labels: LabelTable,
+    source: Source | None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write label values `[i, j, k]` with the labels' names and colours in the header extension.
 
     On the native grid of a NIfTI source, sform, qform, their codes, pixdim and unit are the source's, bit for
-    bit. Raises UsageError where array and grid disagree or the array is not unsigned.
+    bit. `remarks` go into `descrip`. Raises UsageError where array and grid disagree or the array is not
+    unsigned.
     """
     if array.shape != grid.shape or array.dtype.kind != "u":
         raise UsageError(f"labels are unsigned on {grid.shape}; this array is {array.dtype} {array.shape}")
-    header = _header(grid, source, channels=1)
+    header = _header(grid, source, *remarks, channels=1)
     header["intent_code"] = INTENT_LABEL
     _write(path, header, array[None], b"\1\0\0\0" + extensions(labels))
 
@@ -139,78 +166,62 @@ def write_labels(
 # ---- reading
 
 
-@contextmanager
-def _decompressed(path: Path, file: HashedFile, name: str) -> Iterator[io.RawIOBase | gzip.GzipFile]:
-    """The file's content; what gzip finds wrong (length, CRC-32, garbage) becomes an InputError."""
-    try:
-        if path.name.lower().endswith(".gz"):
-            raw = io.BufferedReader(file, CHUNK_BYTES)
-            try:
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    yield stream
-            finally:
-                raw.detach()  # so that it does not close the file, whose digest is still wanted
-        else:
-            yield file
-    except EOFError as problem:
-        raise InputError(f"{name}: truncated: the gzip stream ends early; copy the file again") from problem
-    except (gzip.BadGzipFile, zlib.error) as problem:
-        raise InputError(f"{name}: corrupt gzip data ({problem}); copy the file again") from problem
-    except OSError as problem:
-        raise InputError(f"{name}: cannot be read ({problem.strerror or problem})") from problem
+def _which(wanted: Layout, phase: int | None, name: str) -> tuple[int, tuple[str, ...]]:
+    """The volume to read, from 1, and a line on that decision where there was one to make."""
+    count = wanted.volumes
+    if phase is None and count > 1:
+        raise InputError(
+            f"{name}: 4-D, holds {count} volumes (time points or channels); --phase N reads one, from 1"
+        )
+    if phase is not None and not 1 <= phase <= count:
+        held = f"{count} volumes" if count > 1 else "1 volume"
+        raise InputError(f"{name}: there is no phase {phase}: it holds {held}; give --phase 1 to {count}")
+    if phase is None or count == 1:
+        return 1, ()
+    return phase, (f"phase {phase} of {count}: one volume of a 4-D file read",)
 
 
-def _require_room(wanted: Layout, size: int, name: str, *, compressed: bool) -> None:
+def _require_room(wanted: Layout, file: Opened) -> None:
     """Refuse a header that claims more than the file can hold, before anything is allocated for it."""
-    claimed = wanted.offset + wanted.voxel_bytes
-    if claimed > size * (GZIP_RATIO if compressed else 1):
-        held = f"a gzip file of {size}" if compressed else str(size)
+    claimed, size, name = wanted.offset + wanted.stored_bytes, file.size, file.voxels_name
+    if claimed > size * (GZIP_RATIO if file.compressed else 1):
+        held = f"a gzip file of {size}" if file.compressed else str(size)
         raise InputError(f"{name}: truncated: the header claims {claimed} bytes, {held} cannot hold them")
-    if not compressed and size > claimed + SLACK_BYTES:
+    if not file.compressed and size > claimed + SLACK_BYTES:
         raise InputError(f"{name}: wrong size: the header claims {claimed} bytes, the file has {size}")
 
 
 def _memory_bytes(wanted: Layout) -> int:
     """Bytes that reading takes at its peak: the stored numbers, and beside them the scaled ones."""
-    scaled = wanted.voxel_bytes // wanted.dtype.itemsize * max(4, wanted.dtype.itemsize)
-    return wanted.voxel_bytes + (scaled if wanted.scaled else 0)
+    numbers = wanted.voxel_bytes // wanted.dtype.itemsize
+    return wanted.voxel_bytes + (numbers * _scaled_type(wanted).itemsize if wanted.scaled else 0)
 
 
-def _exactly(stream: io.RawIOBase | gzip.GzipFile, count: int) -> bytes:
-    """The next `count` bytes, or fewer at the end of the stream."""
-    parts = bytearray()
-    while len(parts) < count:
-        part = stream.read(min(count - len(parts), CHUNK_BYTES))
-        if not part:
-            break
-        parts += part
-    return bytes(parts)
-
-
-def _voxels(
-    stream: io.RawIOBase | gzip.GzipFile, wanted: Layout, position: int, name: str
-) -> NDArray[np.uint8]:
-    """The bytes of all voxels, and the stream read to its end so that gzip's CRC-32 is checked."""
-    while position < wanted.offset:
-        skipped = len(stream.read(min(wanted.offset - position, CHUNK_BYTES)) or b"")
-        if not skipped:
-            raise InputError(f"{name}: truncated: vox_offset is {wanted.offset}, the data end at {position}")
-        position += skipped
+def _voxels(file: Opened, wanted: Layout, volume: int) -> NDArray[np.uint8]:
+    """The bytes of a volume's voxels, and the stream read to its end so that gzip's CRC-32 is checked."""
+    name, end = file.voxels_name, wanted.offset + wanted.stored_bytes
     try:
         buffer = np.empty(wanted.voxel_bytes, np.uint8)
     except MemoryError as problem:
         need = wanted.voxel_bytes / 2**30
         raise ResourceError(f"{name}: {need:.1f} GiB of voxels do not fit in memory; free some") from problem
-    view, filled = memoryview(buffer.data), 0
-    while filled < len(view):
-        count = stream.readinto(view[filled : filled + CHUNK_BYTES])
-        if not count:
-            held = f"expected {len(view)} bytes of voxels, found {filled}"
-            raise InputError(f"{name}: truncated: {held}; copy the file again")
-        filled += count
-    rest = len(_exactly(stream, SLACK_BYTES + 1))
-    if rest > SLACK_BYTES:
-        raise InputError(f"{name}: wrong size: it holds more than the {filled} bytes of voxels it claims")
+    view, position, filled = memoryview(buffer.data), file.position, 0
+    for channel in range(len(wanted.channels)):
+        start = wanted.offset + wanted.block(volume, channel) * wanted.block_bytes
+        position += skip(file.stream, start - position)
+        stop = filled + wanted.block_bytes
+        while filled < stop and position >= start:
+            count = file.stream.readinto(view[filled : min(stop, filled + CHUNK_BYTES)])
+            if not count:
+                break
+            position, filled = position + count, filled + count
+    position += skip(file.stream, end - position)
+    if position < end:
+        raise InputError(
+            f"{name}: truncated: the header claims {end} bytes, the data end at {position}; copy it again"
+        )
+    if len(exactly(file.stream, SLACK_BYTES + 1)) > SLACK_BYTES:
+        raise InputError(f"{name}: wrong size: it holds more than the {end} bytes that its header claims")
     return buffer
 
 
@@ -230,35 +241,37 @@ def _values(buffer: NDArray[np.uint8], wanted: Layout, name: str) -> NDArray[Any
             raise InputError(
                 f"{name}: {bad} of {stored.size} values are not finite (NaN or inf); repair the image"
             )
-    count = len(wanted.channels)
-    if wanted.interleaved:
-        return np.ascontiguousarray(stored.reshape((count, *wanted.shape), order="F"))
-    return np.moveaxis(stored.reshape((*wanted.shape, count), order="F"), -1, 0)
+    return np.moveaxis(stored.reshape((*wanted.shape, len(wanted.channels)), order="F"), -1, 0)
 
 
 def _scaled(stored: NDArray[Any], wanted: Layout) -> NDArray[Any]:
-    """Values, slope * stored + intercept, computed in float64 and kept as float32 (float64 if it came so)."""
-    kind = np.float64 if stored.dtype == np.float64 else np.float32
-    values = np.empty(stored.shape, kind)
+    """Values, slope * stored + intercept, computed in float64."""
+    values = np.empty(stored.shape, _scaled_type(wanted))
     with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinity, which is refused
         for into, part in zip(_parts(values), _parts(stored), strict=True):
             into[:] = part.astype(np.float64) * wanted.slope + wanted.intercept
     return values
 
 
+def _scaled_type(wanted: Layout) -> np.dtype[Any]:
+    """float32, which holds every 16-bit integer and its multiples; float64 for what has more bits."""
+    wide = wanted.dtype.itemsize == 8 or (wanted.dtype.kind in "iu" and wanted.dtype.itemsize == 4)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
 def _parts(array: NDArray[Any]) -> Iterable[NDArray[Any]]:
     """Views on stretches of a flat array, so that temporaries stay small."""
-    return (array[start : start + CHUNK_BYTES] for start in range(0, array.size, CHUNK_BYTES))
+    return (array[start : start + PART] for start in range(0, array.size, PART))
 
 
-def _without(name: str, problem: InputError) -> str:
-    return str(problem).removeprefix(f"{name}: ")
+def _without(file: Opened, problem: InputError) -> str:
+    return str(problem).removeprefix(f"{file.name}: ").removeprefix(f"{file.voxels_name}: ")
 
 
 # ---- writing
 
 
-def _header(grid: Grid, source: Source | None, *, channels: int) -> Header:
+def _header(grid: Grid, source: Source | None, *remarks: str, channels: int) -> Header:
     """A fresh little-endian header for `grid`; only orientation is ever taken from the source's."""
     import nibabel
 
@@ -274,7 +287,7 @@ def _header(grid: Grid, source: Source | None, *, channels: int) -> Header:
             header[field] = original[field]
         header["xyzt_units"] = int(original["xyzt_units"]) & 7
     header["scl_slope"], header["scl_inter"] = 1, 0
-    header["descrip"] = RESEARCH
+    header["descrip"] = description(source, *remarks)
     if grid.unit == "px":
         header["aux_file"] = PIXELS
     return header
@@ -290,7 +303,7 @@ def _original(grid: Grid, source: Source | None) -> Header | None:
     """The source's header, if it was NIfTI and `grid` is still its own."""
     if source is None or not source.format.startswith("NIfTI") or grid != source.native or not source.headers:
         return None
-    return parse(source.headers[0]["header"], "source header")
+    return fields(source.headers[0]["header"])
 
 
 def _place(header: Header, grid: Grid) -> None:
@@ -315,19 +328,10 @@ def _write(path: Path, header: Header, array: NDArray[Any], told: bytes) -> None
     padding = -first % 16  # voxels start at a multiple of 16, as the standard recommends
     header["vox_offset"] = first + padding
     header["magic"] = b"n+1" if len(header.binaryblock) == 348 else b"n+2"
-    with path.open("wb") as file, _compressor(path, file) as stream:
+    with compressor(path) as stream:
         stream.write(header.binaryblock + told + bytes(padding))
         little = array.dtype.newbyteorder("<")
+        thick = max(1, SLAB_BYTES // array[0, :, :, :1].nbytes)
         for channel in array:
-            for k in range(channel.shape[2]):
-                stream.write(channel[:, :, k].astype(little, copy=False).tobytes(order="F"))
-
-
-@contextmanager
-def _compressor(path: Path, file: io.BufferedWriter) -> Iterator[io.BufferedWriter | gzip.GzipFile]:
-    """The stream to write to; gzip gets no time and no name, so that equal images give equal files."""
-    if path.name.lower().endswith(".gz"):
-        with gzip.GzipFile("", "wb", COMPRESSION, file, 0) as stream:
-            yield stream
-    else:
-        yield file
+            for k in range(0, channel.shape[2], thick):
+                stream.write(np.ascontiguousarray(channel[:, :, k : k + thick].T, little).data.cast("B"))

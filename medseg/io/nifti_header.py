@@ -22,6 +22,7 @@ __all__ = [
     "PIXELS",
     "Header",
     "Layout",
+    "fields",
     "geometry",
     "header_bytes",
     "layout",
@@ -31,15 +32,18 @@ __all__ = [
 Header: TypeAlias = Any  # nibabel.Nifti1Header or Nifti2Header, which carry no types
 
 HEADER_BYTES = {348: "NIfTI-1", 540: "NIfTI-2"}
-# Voxels start behind the header and the four bytes that announce extensions.
+# In a single file, voxels start behind the header and the four bytes that announce extensions.
 FIRST_VOXEL = {348: 352, 540: 544}
+SINGLE = {348: b"n+1\0", 540: b"n+2\0\r\n\x1a\n"}
+PAIR = {348: b"ni1\0", 540: b"ni2\0\r\n\x1a\n"}
 DATATYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
-COLOURS = {128: ("red", "green", "blue"), 2304: ("red", "green", "blue", "alpha")}
+COLOURS = {128: "RGB24", 2304: "RGBA32"}
 REFUSED = {
     0: "unknown", 1: "1-bit", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256",
 }  # fmt: skip
+GZIP_MAGIC = b"\x1f\x8b"
 INTENT_LABEL = 1002
 INTENT_VECTOR = 1007
 CHANNELS_4D = b"medseg channels"
@@ -51,27 +55,50 @@ MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
 SMALLEST_MM, LARGEST_MM = 1e-9, 1e9  # beyond these, in any unit, a header is damaged
 AGREEMENT = 1e-3  # voxels, as Grid.same_as
+MISNAMED_SINGLE = "its header is that of a single file, and its name that of a pair; rename it to .nii"
+MISNAMED_PAIR = (
+    "its header is that of a .hdr/.img pair, and its name that of a single file; rename it to .hdr"
+)
 
 
 @dataclass(frozen=True)
 class Layout:
     """How the voxels lie in the file: `shape` (i, j, k), channels, type, and the scaling to apply.
 
-    `interleaved` is True where the channels of one voxel are neighbours (RGB); else each channel is a block.
+    The file is a row of blocks of `shape`. One volume is a block for each channel, `stride` blocks apart:
+    that is 1, or the number of time points where a vector's parts lie behind all of time.
     """
 
     shape: tuple[int, int, int]
     channels: tuple[str, ...]
+    volumes: int
+    stride: int
     dtype: np.dtype[Any]
-    interleaved: bool
     offset: int
     slope: float
     intercept: float
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than a stray field would have it, one line each."""
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one channel of one volume."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes of all channels of all voxels."""
-        return math.prod(self.shape) * len(self.channels) * self.dtype.itemsize
+        """Bytes of all channels of one volume."""
+        return self.block_bytes * len(self.channels)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all volumes in the file."""
+        return self.voxel_bytes * self.volumes
+
+    def block(self, volume: int, channel: int) -> int:
+        """Which block of the file holds a channel (from 0) of a volume (from 1)."""
+        rest, first = divmod(volume - 1, self.stride)
+        return first + self.stride * (channel + len(self.channels) * rest)
 
     @property
     def scaled(self) -> bool:
@@ -92,7 +119,9 @@ def header_bytes(read: Callable[[int], bytes], name: str) -> bytes:
         if len(first) < 540:
             raise InputError(f"{name}: truncated in its NIfTI-2 header of 540 bytes; copy the file again")
     elif 348 not in sizes:
-        if first[344:348] in {b"n+1\0", b"ni1\0"}:
+        if first[:2] == GZIP_MAGIC:
+            raise InputError(f"{name}: compressed twice: gzip within gzip; unpack it once")
+        if first[344:348] in {SINGLE[348], PAIR[348]}:
             raise InputError(
                 f"{name}: damaged NIfTI header: sizeof_hdr is {sizes[0]}, not 348; export it again"
             )
@@ -100,25 +129,35 @@ def header_bytes(read: Callable[[int], bytes], name: str) -> bytes:
     return first
 
 
-def parse(block: bytes, name: str) -> Header:
-    """The header's fields (a nibabel header, either endianness) from the bytes of `header_bytes`.
-
-    Raises InputError for a wrong magic and for the two-file form (.hdr with .img).
-    """
+def fields(block: bytes) -> Header:
+    """The header's fields, unchecked, in either endianness."""
     import nibabel
 
     order = "<" if int.from_bytes(block[:4], "little") == len(block) else ">"
     kind: Any = nibabel.Nifti1Header if len(block) == 348 else nibabel.Nifti2Header
-    header = kind(block, endianness=order, check=False)
+    return kind(block, endianness=order, check=False)
+
+
+def parse(block: bytes, name: str, *, pair: bool = False) -> Header:
+    """The header's fields (a nibabel header, either endianness) from the bytes of `header_bytes`.
+
+    `pair` tells whether its voxels are in a file of their own. Raises InputError where its magic says
+    otherwise or is none, and GeometryError for Analyze 7.5, which has no magic and no orientation.
+    """
+    header = fields(block)
     magic = block[344:348] if len(block) == 348 else block[4:12]
-    if magic[:3] in {b"ni1", b"ni2"}:
-        raise InputError(
-            f"{name}: the header of a .hdr/.img pair; pairs are not read yet, convert it to one .nii file"
+    expected, other = (PAIR, SINGLE) if pair else (SINGLE, PAIR)
+    if magic == other[len(block)]:
+        raise InputError(f"{name}: {MISNAMED_SINGLE if pair else MISNAMED_PAIR}")
+    if pair and len(block) == 348 and magic != expected[348]:
+        raise GeometryError(
+            f"{name}: no orientation: an Analyze 7.5 header (no NIfTI magic), in which left and right are "
+            "unknown; convert the original images again, to NIfTI"
         )
-    expected = b"n+1\0" if len(block) == 348 else b"n+2\0\r\n\x1a\n"
-    if magic != expected:
+    if magic != expected[len(block)]:
         raise InputError(
-            f"{name}: not a NIfTI file: its magic is {magic!r}, not {expected!r}; check the file's format"
+            f"{name}: not a NIfTI file: its magic is {magic!r}, not {expected[len(block)]!r}; "
+            "check the file's format"
         )
     return header
 
@@ -126,19 +165,12 @@ def parse(block: bytes, name: str) -> Header:
 def layout(header: Header, name: str) -> Layout:
     """What the header claims about the voxels; raises InputError where it makes no sense or is not read."""
     dims = _dims(header, name)
-    dtype, colours = _datatype(header, name)
-    channels, volumes = _channels(header, dims)
-    if volumes > 1:
-        raise InputError(
-            f"{name}: {len(dims)}-D, holds {volumes} volumes (time points or channels); split it first"
-        )
-    if len(channels) > 1 and colours:
-        raise InputError(f"{name}: a vector of colours is not read; convert it to grey values first")
-    slope, intercept = (0.0, 0.0) if colours else _scaling(header, name)
+    dtype = _datatype(header, name)
+    channels, volumes, stride = _channels(header, dims)
+    slope, intercept, notes = _scaling(header, name)
     i, j, k = (*dims, 1, 1, 1)[:3]
-    return Layout(
-        (i, j, k), colours or channels, dtype, bool(colours), _offset(header, name), slope, intercept
-    )
+    offset = _offset(header, name)
+    return Layout((i, j, k), channels, volumes, stride, dtype, offset, slope, intercept, notes)
 
 
 def _dims(header: Header, name: str) -> tuple[int, ...]:
@@ -153,44 +185,65 @@ def _dims(header: Header, name: str) -> tuple[int, ...]:
     return dims
 
 
-def _channels(header: Header, dims: tuple[int, ...]) -> tuple[tuple[str, ...], int]:
-    """Channel names and the number of volumes that remain; a vector lies along the fifth axis."""
+def _channels(header: Header, dims: tuple[int, ...]) -> tuple[tuple[str, ...], int, int]:
+    """Channel names, the number of volumes, and the blocks between two channels of one volume.
+
+    A vector lies along the fifth axis, behind time.
+    """
     marked = header["intent_name"].item() == CHANNELS_4D and len(dims) == 4
     vector = int(header["intent_code"]) == INTENT_VECTOR and len(dims) >= 5
     count = dims[3] if marked else dims[4] if vector else 1
     names = tuple(f"channel {n + 1}" for n in range(count)) if 1 < count <= MOST_CHANNELS else ("image",)
-    return names, math.prod(dims[3:]) // len(names)
+    stride = dims[3] if vector and len(names) > 1 else 1
+    return names, math.prod(dims[3:]) // len(names), stride
 
 
-def _datatype(header: Header, name: str) -> tuple[np.dtype[Any], tuple[str, ...]]:
-    """The type of one number, in the file's byte order, and the names of a colour's parts."""
+def _datatype(header: Header, name: str) -> np.dtype[Any]:
+    """The type of one number, in the file's byte order."""
     code, bits = int(header["datatype"]), int(header["bitpix"])
-    colours = COLOURS.get(code, ())
-    if code not in DATATYPES and not colours:
+    if code in COLOURS:
+        raise InputError(
+            f"{name}: RGB colours ({COLOURS[code]}), not intensities: they would be read as three scans; "
+            "convert it to grey values first"
+        )
+    if code not in DATATYPES:
         known = REFUSED.get(code, "undefined")
         raise InputError(
             f"{name}: data type {code} ({known}) is not read; convert it to an integer or float type"
         )
-    dtype = np.dtype(DATATYPES.get(code, "u1")).newbyteorder(header.endianness)
-    expected = 8 * dtype.itemsize * max(1, len(colours))
+    dtype = np.dtype(DATATYPES[code]).newbyteorder(header.endianness)
+    expected = 8 * dtype.itemsize
     if bits != expected:
         raise InputError(
             f"{name}: damaged header: bitpix is {bits}, and data type {code} has {expected}; export it again"
         )
-    return dtype, colours
+    return dtype
 
 
-def _scaling(header: Header, name: str) -> tuple[float, float]:
+def _scaling(header: Header, name: str) -> tuple[float, float, tuple[str, ...]]:
+    """Slope (0 where nothing is to be scaled), intercept, and a note where a stray field was passed over.
+
+    Slope 0 means "not scaled", whatever the intercept (NIfTI-1, scl_slope). NaN is what some writers leave
+    there when they do not scale; the standard's C library reads it as 0. An intercept beside it is a
+    contradiction.
+    """
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if not math.isfinite(slope) or (slope != 0 and not math.isfinite(intercept)):
+    if math.isnan(slope) and (math.isnan(intercept) or intercept == 0):
+        return 0.0, 0.0, ("scl_slope is NaN: values taken as not scaled",)
+    if slope == 0:
+        stray = f"scl_inter {intercept:g} not applied: scl_slope is 0, which means not scaled"
+        return 0.0, 0.0, () if intercept == 0 else (stray,)
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise InputError(
             f"{name}: scl_slope {slope:g} and scl_inter {intercept:g} must be finite; export it again"
         )
-    return slope, intercept
+    return slope, intercept, ()
 
 
 def _offset(header: Header, name: str) -> int:
-    offset, first = float(header["vox_offset"]), FIRST_VOXEL[len(header.binaryblock)]
+    """Bytes before the first voxel, in the file that holds the voxels."""
+    pair = header["magic"].item()[:2] == b"ni"
+    offset, first = float(header["vox_offset"]), 0 if pair else FIRST_VOXEL[len(header.binaryblock)]
     if not math.isfinite(offset) or offset < first or offset != int(offset):
         raise InputError(
             f"{name}: damaged header: vox_offset is {offset:g}, and must be a whole number from {first}"
@@ -217,10 +270,20 @@ def geometry(header: Header, shape: tuple[int, int, int], name: str) -> tuple[Gr
         _require_agreement(header, grids[0], grids[1], name)
     if code == 0 and header["aux_file"].item() == PIXELS:
         return replace(grids[0], unit="px"), ()
+    notes = _stray_pixdim(header, grids[0])
     if code not in UNIT_NAMES:
-        return grids[0], ()
+        return grids[0], notes
     scale = np.diag([*[MM_PER_UNIT[code]] * 3, 1.0])
-    return Grid(shape, scale @ grids[0].affine), (f"affine converted from {UNIT_NAMES[code]} to mm",)
+    return Grid(shape, scale @ grids[0].affine), (*notes, f"affine converted from {UNIT_NAMES[code]} to mm")
+
+
+def _stray_pixdim(header: Header, grid: Grid) -> tuple[str, ...]:
+    """A note where pixdim contradicts the affine, which can only be a sform's: a qform is built on pixdim."""
+    pixdim = [float(p) for p in header["pixdim"][1:4]]
+    if np.allclose(pixdim, grid.spacing, rtol=AGREEMENT, atol=0):
+        return ()
+    told, true = (" x ".join(f"{p:.6g}" for p in lengths) for lengths in (pixdim, grid.spacing))
+    return (f"pixdim {told} contradicts the sform, whose spacing {true} is used",)
 
 
 def _grid(header: Header, form: str, shape: tuple[int, int, int], name: str) -> Grid:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from medseg.errors import InputError, ResourceError, UsageError
 from medseg.io.policy import STRICT, Policy
 from medseg.io.regular_file import open_regular, printable, require_regular
-from medseg.io.verdict import Candidate
+from medseg.io.verdict import Candidate, Foretold
 
 if TYPE_CHECKING:
     from medseg.volume import Volume
 
-__all__ = ["STRICT", "Policy", "digests", "inspect", "read"]
+__all__ = ["STRICT", "Policy", "digests", "foretell", "inspect", "read"]
 
 PEEK_BYTES = 4096
 PICTURES = ("PNG", "TIFF")
@@ -78,7 +78,7 @@ def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None 
     doubtful); ResourceError where it does not fit in memory.
     """
     path = Path(path)
-    with _one_line(path):
+    with one_refusal(path):
         kind = _kind(path)
         if pixel_size is not None and kind not in PICTURES:
             raise UsageError(f"{printable(path)}: a pixel size is for PNG and TIFF; {kind} has its own scale")
@@ -105,7 +105,7 @@ def inspect(path: str | Path) -> tuple[Candidate, ...]:
     Raises InputError where there is no image at all.
     """
     path = Path(path)
-    with _one_line(path):
+    with one_refusal(path):
         kind = _kind(path)
         if kind == "DICOM":
             from medseg.io.dicom import describe_dicom
@@ -124,6 +124,21 @@ def inspect(path: str | Path) -> tuple[Candidate, ...]:
         return describe_nifti(path)
 
 
+def foretell(path: str | Path, *, policy: Policy) -> Foretold:
+    """What `read` would give with this policy, from headers only for DICOM; raises what it would raise."""
+    path = Path(path)
+    with one_refusal(path):
+        if _kind(path) == "DICOM":
+            from medseg.io.dicom import foretell_dicom
+
+            return Foretold(*foretell_dicom(path, policy))
+    volume = read(path, policy=policy)
+    source = volume.source
+    if source is not None:
+        policy.require_use(source.format, path)
+    return Foretold(volume.grid, 1 if source is None else len(source.files), source.decided if source else ())
+
+
 def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
     """SHA-256 of each file that `read` would read, in its order: the `Source.sha256` of its volume.
 
@@ -131,7 +146,7 @@ def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
     InputError where there is nothing to read.
     """
     path = Path(path)
-    with _one_line(path):
+    with one_refusal(path):
         files: tuple[Path, ...] = (path,)
         kind = _kind(path)
         if kind == "DICOM":
@@ -150,7 +165,7 @@ def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
 
 
 @contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def one_refusal(path: Path) -> Iterator[None]:
     """Turn what libraries raise over damaged data into one InputError line."""
     try:
         yield

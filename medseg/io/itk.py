@@ -24,7 +24,7 @@ from medseg.io.regular_file import open_regular
 from medseg.io.verdict import Candidate
 from medseg.volume import LPS_TO_RAS, Grid, Source, Volume
 
-__all__ = ["describe_itk", "read_itk"]
+__all__ = ["describe_itk", "nrrd_texts", "read_itk"]
 
 MOST_HEADER = 1 << 20  # bytes of text; a segmentation with 100 named segments has 60 kB
 SAME_MM = 1e-4  # ITK's geometry and ours may differ by rounding only
@@ -131,6 +131,14 @@ def describe_itk(path: Path) -> tuple[Candidate, ...]:
             dtype=header.dtype,
         ),
     )
+
+
+def nrrd_texts(path: Path) -> dict[str, str]:
+    """The texts of an NRRD header (`key:=value`), by which programs keep what the format has no field for."""
+    with path.open("rb") as file:
+        lines = _lines(path.name, file, lambda line: line == "")
+    pairs = (line.split(":=", 1) for line in lines[1:] if ":=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def _channel_names(count: int) -> tuple[str, ...]:

@@ -59,15 +59,16 @@ class _Picture:
         )  # a palette may add alpha
 
 
-def read_picture(path: Path, *, pixel_size: float | None) -> Volume:
+def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: bool = False) -> Volume:
     """The picture's values, unscaled; with `pixel_size` (mm) on a grid in mm, without it in px.
 
     Grey, RGB and alpha of 8 or 16 bits; palettes become RGB, 1-bit pictures 0 and 1. The grid is one voxel of
-    the same size thick. Raises InputError for several pages, animations and what would have to be guessed.
+    the same size thick. `palette_as_values` gives a palette's entries by number, not by colour, as masks are
+    kept. Raises InputError for several pages, animations and what would have to be guessed.
     """
     if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
         raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
-    picture = _header(path)
+    picture = _header(path, palette_as_values=palette_as_values)
     kept: list[NDArray[Any]] = []
 
     def keep(_fields: dict[str, Any], array: NDArray[Any] | None) -> None:
@@ -110,10 +111,10 @@ def _grid(picture: _Picture, pixel_size: float | None) -> Grid:
     return Grid((picture.columns, picture.rows, 1), affine, "px" if pixel_size is None else "mm")
 
 
-def _header(path: Path) -> _Picture:
+def _header(path: Path, *, palette_as_values: bool = False) -> _Picture:
     with path.open("rb") as file:
         start = file.read(8)
-    picture = _png(path) if start == PNG_MAGIC else _tiff(path)
+    picture = _png(path, palette_as_values) if start == PNG_MAGIC else _tiff(path)
     _refuse_too_many(path.name, picture.columns, picture.rows)
     refuse_oversize(picture.bytes, path.name)
     return picture
@@ -124,7 +125,7 @@ def _refuse_too_many(name: str, columns: int, rows: int) -> None:
         raise InputError(f"{name}: {columns} x {rows} pixels; up to {MOST_PIXELS} are read")
 
 
-def _png(path: Path) -> _Picture:
+def _png(path: Path, palette_as_values: bool) -> _Picture:
     """IHDR, and a walk over all chunks: the file must be whole and hold one picture."""
     with path.open("rb") as file:
         chunks = _png_chunks(path.name, file, path.stat().st_size)
@@ -150,6 +151,8 @@ def _png(path: Path) -> _Picture:
     request = (
         {"do": "itk", "image_io": "PNGImageIO"} if deep_colour else {"do": "png", "most_pixels": MOST_PIXELS}
     )
+    if colour == 3 and palette_as_values:
+        request["palette_as_values"] = True
     channels = PNG_CHANNELS[colour] + (colour == 3 and b"tRNS" in names)
     return _Picture("PNG", columns, rows, channels, "uint16" if depth == 16 else "uint8", request)
 

@@ -45,8 +45,9 @@ def png(request: dict[str, Any]) -> Iterator[Reply]:
         with Image.open(request["files"][0], formats=["PNG"]) as picture:
             picture.load()
             palette = "RGBA" if "transparency" in picture.info else "RGB"
-            plain = picture.convert(palette) if picture.mode == "P" else picture
-            mode, values = plain.mode, np.asarray(plain)
+            by_number = picture.mode == "P" and request.get("palette_as_values", False)
+            plain = picture.convert(palette) if picture.mode == "P" and not by_number else picture
+            mode, values = "L" if by_number else plain.mode, np.asarray(plain)
     except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as problem:
         raise RefusedError(f"cannot be decoded: {one_line(problem)}") from problem
     if mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16"):

@@ -1,0 +1,47 @@
+"""DICOM objects that hold labels: segmentations (SEG) and structure sets (RTSTRUCT).
+
+They are parsed in the decoder process. Patient tags are never read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.io.child.masks import FRAME_COLUMNS, MOST_FRAMES
+from medseg.io.decoder import decode
+from medseg.io.masks.layers import Tell
+from medseg.io.masks.references import require_same_image
+from medseg.segmentation import Segmentation
+from medseg.volume import Volume
+
+__all__ = ["read_dicom_labels"]
+
+
+def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
+    """The labels of a SEG or RTSTRUCT file on the grid of the image they were made for.
+
+    Raises InputError (GeometryError for its place) where the file is damaged, of another kind, or made for
+    another image.
+    """
+    kept: list[tuple[dict[str, Any], NDArray[Any] | None]] = []
+    decode(
+        {"do": "dicom-mask-header"},
+        files=[path],
+        take=lambda fields, rows: kept.append((fields, rows)),
+        most_bytes=8 * FRAME_COLUMNS * MOST_FRAMES,
+    )
+    about, rows = kept[0]
+    require_same_image(
+        path.name, frames=about["frames_of_reference"], series=about["series"], onto=onto, tell=tell
+    )
+    if about["object"] == "SEG":
+        from medseg.io.masks.dicom_seg import read_seg
+
+        return read_seg(path, about, np.asarray(rows), onto.grid, tell)
+    from medseg.io.masks.rtstruct import read_structure_set
+
+    return read_structure_set(path, about, onto, tell)

@@ -1,0 +1,179 @@
+"""DICOM SEG: BINARY and FRACTIONAL (a frame for each segment and slice), LABELMAP (a frame for each slice).
+
+Frames are decoded one by one and kept as the indices of their labelled voxels, so that the memory is the
+layers that are needed and four bytes for each labelled voxel, never one array for each segment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import GeometryError, InputError
+from medseg.io.decoder import decode, refuse_oversize
+from medseg.io.masks.frames import stacked
+from medseg.io.masks.layers import Tell, in_layers, listed, smallest_type, unique
+from medseg.io.masks.place import placed
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.volume import Grid
+
+__all__ = ["read_seg"]
+
+KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
+MOST_SIDE = 1 << 15  # rows or columns
+IN = 0.5  # of MaximumFractionalValue: at least this much of a voxel, or this probable, is in
+BACKGROUND = "DCM:125040"
+
+
+def read_seg(
+    path: Path, about: dict[str, Any], rows: NDArray[np.float64], onto: Grid, tell: Tell
+) -> Segmentation:
+    """The segments on `onto`; slices without a frame are background.
+
+    Segment numbers become label values. Fractions of at least half their maximum are in, which is told.
+    """
+    name = path.name
+    _require_sound(name, about, rows)
+    size = (int(about["columns"]), int(about["rows"]))
+    grid, slices = stacked(name, rows, size, onto)
+    refuse_oversize(2 * int(np.prod(grid.shape)), name)
+    if about["kind"] == "LABELMAP":
+        found = _labelmap(path, about, grid, slices, tell)
+    else:
+        found = _segments(path, about, rows[:, -1], grid, slices, tell)
+    return placed(found, onto, name, tell)
+
+
+def _require_sound(name: str, about: dict[str, Any], rows: NDArray[np.float64]) -> None:
+    """Refuse what contradicts itself before any frame is decoded."""
+    if about["kind"] not in KINDS:
+        raise InputError(f"{name}: SegmentationType {about['kind'] or 'missing'!r} is not one of {KINDS}")
+    sides = (about["rows"], about["columns"])
+    if not all(side is not None and 1 <= side <= MOST_SIDE for side in sides):
+        raise InputError(f"{name}: {sides[0]} rows and {sides[1]} columns are no image size")
+    if not len(rows) or about["frames"] != len(rows):
+        raise InputError(
+            f"{name}: its header claims {about['frames'] or 0:g} frames and says where {len(rows)} of them lie"
+        )
+    if not about["labels"]:
+        raise InputError(f"{name}: it describes no segment (SegmentSequence is missing)")
+
+
+def _decoded(path: Path, about: dict[str, Any], count: int, take: Any) -> None:
+    """Give `take` the number and the values `[row, column]` of each frame."""
+    size = (int(about["rows"]), int(about["columns"]))
+    done = 0
+
+    def keep(_fields: dict[str, Any], frame: NDArray[Any] | None) -> None:
+        nonlocal done
+        if frame is None or frame.shape != size or frame.dtype.kind != "u" or done >= count:
+            raise InputError(f"{path.name}: frame {done + 1} is not what its header claims")
+        take(done, frame)
+        done += 1
+
+    decode({"do": "dicom-mask-frames"}, files=[path], take=keep, most_bytes=4 * size[0] * size[1])
+    if done != count:
+        raise InputError(f"{path.name}: truncated: its header claims {count} frames, {done} are there")
+
+
+def _label(item: dict[str, Any]) -> Label:
+    return Label(item["number"], item["name"], code=item["code"], colour=_colour(item["lab"]))
+
+
+def _colour(lab: list[float]) -> str | None:
+    """`#rrggbb` of a CIELab triple of unsigned 16-bit numbers (PS3.3 C.10.7.1.1), white point D65.
+
+    The standard means the ICC connection space, whose white is D50; the writers met so far (dcmqi, highdicom)
+    use D65, and with it a colour comes back as it went in.
+    """
+    if not np.isfinite(lab).all():
+        return None
+    from skimage.color import lab2rgb
+
+    scaled = np.clip(lab, 0, 65535) / 65535 * (100, 255, 255) - (0, 128, 128)
+    rgb = np.rint(255 * lab2rgb(scaled[None, None]).ravel()).clip(0, 255).astype(np.uint8)
+    return "#" + rgb.tobytes().hex()
+
+
+# ------------------------------------------------------------------ a frame for each segment
+def _segments(
+    path: Path,
+    about: dict[str, Any],
+    numbers: NDArray[np.float64],
+    grid: Grid,
+    slices: NDArray[np.intp],
+    tell: Tell,
+) -> Segmentation:
+    described = [item["number"] for item in about["labels"]]
+    stray = set(numbers.tolist()) - set(described)
+    if stray:
+        raise InputError(f"{path.name}: a frame belongs to segment {min(stray):g}, which is not described")
+    if len(set(described)) < len(described):
+        raise InputError(f"{path.name}: two of its segments have the same SegmentNumber")
+    pairs = list(zip(numbers.tolist(), slices.tolist(), strict=True))
+    if len(set(pairs)) < len(pairs):
+        raise GeometryError(f"{path.name}: two frames of one segment lie on the same slice; which counts?")
+    least = _least(path.name, about, tell)
+    indices = np.uint32 if np.prod(grid.shape) < 1 << 32 else np.uint64
+    there: dict[int, list[NDArray[Any]]] = {number: [] for number in described}
+
+    def take(frame: int, values: NDArray[Any]) -> None:
+        row, column = np.nonzero(values >= least)
+        flat = np.ravel_multi_index((column, row, np.full_like(row, slices[frame])), grid.shape)
+        there[int(numbers[frame])].append(flat.astype(indices))
+
+    _decoded(path, about, len(numbers), take)
+    labels = unique([_label(item) for item in about["labels"]], tell)
+    empty = np.empty(0, indices)
+    wheres = (np.concatenate([empty, *there.pop(number)]) for number in described)
+    return in_layers(labels, wheres, grid, path.name)
+
+
+def _least(name: str, about: dict[str, Any], tell: Tell) -> float:
+    """The smallest stored value that counts as in."""
+    if about["kind"] == "BINARY":
+        return 1.0
+    most = about["most"]
+    if most is None or not 1 <= most <= 255:
+        raise InputError(f"{name}: fractions without a MaximumFractionalValue between 1 and 255")
+    what = {"PROBABILITY": "probabilities", "OCCUPANCY": "parts of a voxel"}.get(
+        about["fraction"], "fractions"
+    )
+    tell(f"holds {what}: at least {IN * most:g} of {most:g} counts as in")
+    return IN * float(most)
+
+
+# ------------------------------------------------------------------ a frame for each slice
+def _labelmap(
+    path: Path, about: dict[str, Any], grid: Grid, slices: NDArray[np.intp], tell: Tell
+) -> Segmentation:
+    if len(set(slices.tolist())) < len(slices):
+        raise GeometryError(f"{path.name}: two frames lie on the same slice; which counts?")
+    padding = int(about["padding"]) if about["padding"] is not None else 0
+    nothing = {padding} | {item["number"] for item in about["labels"] if item["code"] == BACKGROUND}
+    array = np.full(grid.shape, padding, np.uint16)
+
+    def take(frame: int, values: NDArray[Any]) -> None:
+        if values.dtype.itemsize > 2:
+            raise InputError(f"{path.name}: a label map of {8 * values.dtype.itemsize} bits is not read")
+        array[:, :, slices[frame]] = values.T
+
+    _decoded(path, about, len(slices), take)
+    there = set(np.flatnonzero(np.bincount(array.ravel())).tolist()) - nothing
+    described = [_label(item) for item in about["labels"] if item["number"] not in nothing]
+    known = {label.value for label in described}
+    if 0 not in known:
+        there.discard(0)
+    nameless = sorted(there - known)
+    if nameless:
+        tell(f"segments {listed([str(number) for number in nameless])} are not described: they have no name")
+    stored = [*described, *(Label(number, "") for number in nameless)]
+    labels = unique(stored, tell)
+    kind = smallest_type(max((label.value for label in labels), default=0))
+    lookup = np.zeros(1 << 16, kind)
+    for old, label in zip(stored, labels, strict=True):
+        lookup[old.value] = label.value
+    return Segmentation(lookup[array][None], grid, LabelTable(tuple(labels)))

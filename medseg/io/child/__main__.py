@@ -19,9 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.child.dicom import dicom_headers, dicom_pixels
+from medseg.io.child.dicom import dicom_headers
 from medseg.io.child.masks import dicom_contours, dicom_mask_frames, dicom_mask_header
 from medseg.io.child.pictures import itk, png, tiff, tiff_header
+from medseg.io.child.pixels import dicom_pixels
 from medseg.io.child.reply import RefusedError, Reply
 
 __all__ = ["main"]

@@ -1,0 +1,29 @@
+"""Load the next few files in threads while one is being worked on."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["read_ahead"]
+
+Loaded = TypeVar("Loaded")
+
+
+def read_ahead(load: Callable[[str], Loaded], paths: Sequence[str], ahead: int) -> Iterator[Loaded]:
+    """`load(path)` for each path, in order, with at most `ahead` of them loaded and not yet taken.
+
+    What `load` raises is raised when its file's turn has come.
+    """
+    waiting: deque[Future[Loaded]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        try:
+            for path in paths:
+                waiting.append(pool.submit(load, path))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

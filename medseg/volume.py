@@ -288,12 +288,23 @@ class Source:
     def put_back(self, segmentation: Segmentation) -> Segmentation:
         """The segmentation on the original voxels: nearest, or an exact copy where only whole voxels moved.
 
-        Raises GeometryError where the original slices have no common grid (Planes): sample
-        `segmentation.onto(plane)` for each of `native.grids()` instead.
+        Raises GeometryError where the original slices have no common grid (Planes): `on_slices` then.
         """
         if isinstance(self.native, Planes):
-            raise GeometryError("the original slices have no common grid; sample each of native.grids()")
+            raise GeometryError("the original slices have no common grid; use on_slices()")
         return segmentation.onto(self.native)
+
+    def on_slices(self, segmentation: Segmentation) -> NDArray[Any]:
+        """Labels `[L, i, j, n]` on each original slice, where it lies, in the order of `headers`: nearest."""
+        if isinstance(self.native, Grid):
+            return self.put_back(segmentation).array
+        first, *others = self.native.grids()
+        labels = segmentation.onto(first).array
+        result = np.empty((*labels.shape[:3], 1 + len(others)), labels.dtype)
+        result[..., :1] = labels
+        for k, plane in enumerate(others, start=1):
+            result[..., k : k + 1] = segmentation.onto(plane).array
+        return read_only(result)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,38 +1,42 @@
 """Read a DICOM series from a folder: index the files, choose the series, check it, put slices together.
 
-Right for a clean series of single-frame images, and a refusal in one line for everything else:
+Right for a clean series, and a refusal in one line for everything else, unless a policy decides the doubt:
 
 1. `index`: every file below the folder is indexed by its header, in the decoder process;
-2. images are grouped by series, frame of reference, size, orientation, pixel spacing and image type. Reports,
-   segmentations, plans, localizers and colour pictures are left out; two volumes are an error with a list;
-3. `slices` and `stack` look for what forbids reading; nothing doubtful is repaired;
-4. pixels are decoded slice by slice and rescaled to modality values (HU in CT). No window, no presentation
-   table and no inversion of MONOCHROME1: those are for display.
+2. `group` and `choose`: images that belong together, and the one series that is meant;
+3. `stack` looks for what forbids reading, `resolve` decides what a policy allows to decide: `copies`,
+   `phases`, gaps and tilt (`even_grid`);
+4. `values`: pixels are decoded slice by slice and rescaled to modality values (HU in CT). No window, no
+   presentation table and no inversion of MONOCHROME1: those are for display.
 
-Patient tags are never read. Source.headers keeps, for each slice, only what a result needs to refer to it.
+Source.headers keeps, for each slice, only what a result needs to refer to it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import GeometryError, InputError
-from medseg.io.dicom.choose import candidate, chosen, found, plain
+from medseg.io.dicom.choose import Choice, Series, candidate, chosen, found, plain
+from medseg.io.dicom.copies import without_copies
 from medseg.io.dicom.header import SliceHeader, joined
 from medseg.io.dicom.index import indexed
-from medseg.io.dicom.stack import Stack
-from medseg.io.dicom.values import Assembly
+from medseg.io.dicom.resolve import FaultError, Resolved, resolved
+from medseg.io.dicom.stack import placed
+from medseg.io.dicom.values import CT_AIR_HU, Assembly
 from medseg.io.policy import STRICT, Policy
-from medseg.io.verdict import OK, Candidate
-from medseg.volume import Source, Volume
+from medseg.io.verdict import Candidate
+from medseg.volume import Grid, Source, Volume
 
-__all__ = ["describe_dicom", "dicom_files", "read_dicom"]
+__all__ = ["describe_dicom", "dicom_files", "foretell_dicom", "read_dicom"]
 
 logger = logging.getLogger(__name__)
 
+CROWDED = ("not a volume", "several phases", "duplicate positions")
 KEPT = (
     "SOPInstanceUID",
     "SOPClassUID",
@@ -54,47 +58,83 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
     """The one series below a folder as `[1, column, row, slice]` in RAS+ mm, slices along their normal.
 
     Values are int16 where the rescale keeps them whole and they fit, else int32; float32 where it does not.
-    Pixel padding becomes -1024 HU in CT and the smallest real value elsewhere (0 stays 0 there). Raises
-    GeometryError or InputError where there is no series, more than one, or one that is doubtful.
+    Pixel padding becomes -1024 HU in CT and the smallest real value elsewhere (0 stays 0 there); so does what
+    lies outside the slices where `policy` has them resampled. Raises GeometryError or InputError where there
+    is no series, more than one, or one that is doubtful in a way that `policy` does not decide.
     """
-    stack, left_out = _sound(path, policy)
-    headers = stack.headers
+    what, choice = _resolved(path, policy)
+    headers = what.stack.headers
     array, digests, padded = Assembly(headers).decoded()
     modality = headers[0].text("Modality") or None
+    if what.even is not None:
+        array = what.even.read(array, CT_AIR_HU if modality == "CT" else float(array.min()))
     logger.debug("series ...%s: %d slices", plain(headers[0].text("SeriesInstanceUID")[-8:]), len(headers))
+    sha256 = dict(zip((header.path for header in headers), digests, strict=True))
     source = Source(
-        native=stack.grid,
+        native=what.native,
         format="DICOM series",
-        files=tuple(header.path for header in headers),
-        sha256=digests,
+        files=tuple(sha256),
+        sha256=tuple(sha256.values()),
         headers=tuple(_kept(header) for header in headers),
         modality=modality,
-        verdict=OK,
-        policies=(*_repairs(headers), *left_out, *padded),
+        verdict=what.verdict,
+        policies=(*_repairs(headers), *choice.left_out, *what.notes, *padded),
+        decided=(*choice.decided, *what.decided),
     )
     channel = re.sub(r"[^a-z0-9]+", "", (modality or "").lower()) or "image"
-    return Volume(array, stack.grid, (channel,), source)
+    return Volume(array, what.grid, (channel,), source)
 
 
 def dicom_files(path: Path, policy: Policy = STRICT) -> tuple[Path, ...]:
-    """The files that `read_dicom` would read, in its order, from headers only; raises what it would raise."""
-    stack, _ = _sound(path, policy)
-    return tuple(header.path for header in stack.headers)
+    """The files that `read_dicom` would read, in its order; raises what it would raise.
+
+    Pixels are decoded only where several images lie at one position.
+    """
+    what, _ = _resolved(path, policy)
+    return tuple(dict.fromkeys(header.path for header in what.stack.headers))
+
+
+def foretell_dicom(path: Path, policy: Policy = STRICT) -> tuple[Grid, int, tuple[str, ...]]:
+    """The grid that `read_dicom` would give, from how many files, and what it would decide; raises as it."""
+    what, choice = _resolved(path, policy)
+    files = {header.path for header in what.stack.headers}
+    return what.grid, len(files), (*choice.decided, *what.decided)
 
 
 def describe_dicom(path: Path) -> tuple[Candidate, ...]:
-    """Every stack of images below a folder, the largest first, each with a verdict; no pixel is decoded."""
-    return tuple(candidate(series) for series in found(indexed(path)))
+    """Every stack of images below a folder, the largest first, each with a verdict.
+
+    From headers only, but for images at one position: whether they are copies only pixels can tell.
+    """
+    return tuple(candidate(_without_copies(series)) for series in found(indexed(path)))
 
 
-def _sound(path: Path, policy: Policy) -> tuple[Stack, tuple[str, ...]]:
-    """The one series that could be meant, with nothing that forbids reading it, and what was left out."""
-    series, left_out = chosen(path, found(indexed(path)))
-    if series.fault is not None:
-        kind = GeometryError if series.fault.geometry else InputError
-        raise kind(series.fault.detail if path.is_file() else f"{path.name}: {series.fault.detail}")
-    assert series.stack is not None
-    return series.stack, left_out
+def _without_copies(series: Series) -> Series:
+    """The series as `read_dicom` would judge it; left as it is where its pixels cannot be decoded."""
+    if series.stack is None or series.fault is None or series.fault.verdict not in CROWDED:
+        return series
+    try:
+        stack, dropped, conflict = without_copies(series.stack)
+    except InputError:
+        return series
+    if conflict is not None or not dropped:
+        return replace(series, fault=conflict or series.fault)
+    stack, fault = placed(stack.headers)
+    return replace(series, headers=stack.headers, stack=stack, fault=fault)
+
+
+def _resolved(path: Path, policy: Policy) -> tuple[Resolved, Choice]:
+    """The one series that is meant, with every doubt about it decided, and how it was chosen."""
+    choice = chosen(path, found(indexed(path)), policy.series)
+    series = choice.series
+    try:
+        if series.stack is None:
+            assert series.fault is not None
+            raise FaultError(series.fault)
+        return resolved(series.stack, policy), choice
+    except FaultError as problem:
+        kind = GeometryError if problem.fault.geometry else InputError
+        raise kind(str(problem) if path.is_file() else f"{path.name}: {problem}") from None
 
 
 def _kept(header: SliceHeader) -> dict[str, Any]:

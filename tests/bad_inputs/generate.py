@@ -26,7 +26,17 @@ from bad_inputs.cases import CASES, PHI, Case
 
 __all__ = ["generate", "registered"]
 
-FAMILIES = ("nifti", "filesystem", "dicom_geometry", "dicom_values")
+FAMILIES = (
+    "nifti",
+    "filesystem",
+    "dicom_geometry",
+    "dicom_values",
+    "nifti_pairs",
+    "dicom_frames",
+    "dicom_hostile",
+    "archives",
+    "raster",
+)
 CONVENTIONS = {
     "reject": "exit != 0 (and not by a signal); one clear line naming the file and the reason; no traceback; "
     "nothing left in the output folder",

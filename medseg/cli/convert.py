@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from medseg.errors import UsageError
 
 if TYPE_CHECKING:
     from medseg.io import Policy
+    from medseg.volume import Volume
 
 __all__ = ["command"]
 
@@ -19,32 +21,76 @@ __all__ = ["command"]
 @click.command("convert")
 @click.argument("image", metavar="IMAGE")
 @click.option("-o", "--out", required=True, metavar="FILE", help="File to write: .nii.gz or .nii.")
+@click.option("--onto", metavar="IMAGE", help="Read IMAGE as a segmentation, onto the voxels of this image.")
 @options.pixel_size
 @options.policy
 @options.overwrite
 @options.quiet
 @options.verbose
 def command(
-    image: str, out: str, pixel_size: float | None, policy: Policy, overwrite: bool, quiet: bool
+    image: str,
+    out: str,
+    onto: str | None,
+    pixel_size: float | None,
+    policy: Policy,
+    overwrite: bool,
+    quiet: bool,
 ) -> None:
     """Read IMAGE as `segment` would, and write it as NIfTI: same voxels, same place, nothing else changed.
 
     What an option decides about a doubtful geometry is printed and stands in short in the file's `descrip`.
+    With --onto, IMAGE is a segmentation (DICOM SEG, RTSTRUCT, .seg.nrrd, NIfTI, PNG, COCO JSON); its labels
+    are written on the other image's voxels, with a further file for each label that overlaps others.
     """
     if not out.endswith((".nii", ".nii.gz")):
         raise UsageError(f"{out}: only .nii.gz and .nii are written; choose such a name")
     require_existing(image)
+    if onto is not None:
+        require_existing(onto)
+        _convert_labels(
+            image, Path(out), onto=_read(onto, policy, pixel_size), overwrite=overwrite, quiet=quiet
+        )
+        return
 
-    from medseg.io import read
     from medseg.io.atomic import staged_file
     from medseg.io.nifti import write_volume
 
     with staged_file(Path(out), overwrite=overwrite) as path:
-        volume = read(image, policy=policy, pixel_size=pixel_size)
-        if volume.source is not None:
-            policy.require_use(volume.source.format, image)
+        volume = _read(image, policy, pixel_size)
         write_volume(volume, path)
     if not quiet:
         click.echo(f"{out}: {volume.grid!r}, {volume.array.dtype}")
         for note in volume.source.decided if volume.source is not None else ():
             click.echo(f"note: {note}")
+
+
+def _read(image: str, policy: Policy, pixel_size: float | None) -> Volume:
+    from medseg.io import read
+
+    volume = read(image, policy=policy, pixel_size=pixel_size)
+    if volume.source is not None:
+        policy.require_use(volume.source.format, image)
+    return volume
+
+
+def _convert_labels(mask: str, out: Path, *, onto: Volume, overwrite: bool, quiet: bool) -> None:
+    """Write the labels of a segmentation on the voxels of an image; print what was decided, and each file."""
+    from medseg.io.atomic import staged_file
+    from medseg.io.masks import read_segmentation
+    from medseg.io.nifti import write_labels
+    from medseg.report.label_files import label_files
+
+    notes = list(onto.source.decided if onto.source is not None else ())
+    segmentation = read_segmentation(mask, onto=onto, tell=notes.append)
+    suffix = ".nii.gz" if out.name.endswith(".gz") else ".nii"
+    stem = out.name.removesuffix(suffix)
+    with ExitStack() as files:
+        written = []
+        for ending, array, labels in label_files(segmentation):
+            file = out.with_name(f"{stem}{ending}{suffix}")
+            path = files.enter_context(staged_file(file, overwrite=overwrite))
+            write_labels(array, segmentation.grid, path, labels=labels, source=onto.source)
+            written.append(f"{file}: {', '.join(label.name for label in labels) or 'no label'}")
+    if not quiet:
+        for line in (*written, *(f"note: {note}" for note in notes)):
+            click.echo(line)

@@ -1,23 +1,16 @@
 """Labels as NIfTI files on the original grid."""
 
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from medseg.io.nifti import write_labels
 from medseg.prediction import Result
-from medseg.report.palette import PALETTE, colour_of
-from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.report.label_files import SLICES, label_files
 from medseg.steps import Writer
 from medseg.volume import Grid, Planes
 
 __all__ = ["Nifti"]
-
-SLICES = "-slices"
 
 
 class Nifti(Writer):
@@ -40,16 +33,16 @@ class Nifti(Writer):
         segmentation = result.segmentation
         if isinstance(native, Grid):
             segmentation = segmentation.onto(native)
-        for name, array, labels in _files(segmentation):
-            path = folder / f"{name}.nii.gz"
+        for ending, array, labels in label_files(segmentation):
+            path = folder / f"segmentation{ending}.nii.gz"
             write_labels(array, segmentation.grid, path, labels=labels, source=source)
             yield path
         if source is None or not isinstance(native, Planes):
             return
         array = source.on_slices(segmentation)
         slices = replace(segmentation, array=array, grid=_evenly(native))
-        for name, array, labels in _files(slices):
-            path = folder / f"{name}{SLICES}.nii.gz"
+        for ending, array, labels in label_files(slices):
+            path = folder / f"segmentation{ending}{SLICES}.nii.gz"
             remarks = ("slices uneven",)
             write_labels(array, slices.grid, path, labels=labels, source=source, remarks=remarks)
             yield path
@@ -62,59 +55,3 @@ def _evenly(planes: Planes) -> Grid:
     if count > 1:
         affine[:3, 2] = (planes.affines[-1][:3, 3] - affine[:3, 3]) / (count - 1)
     return Grid((*planes.shape, count), affine)
-
-
-def _files(segmentation: Segmentation) -> Iterable[tuple[str, np.ndarray, LabelTable]]:
-    """Stem of the file's name, array `[i, j, k]` and the labels in it, one at a time."""
-    first = [label for label in segmentation.labels if label.layer == 0]
-    yield "segmentation", segmentation.array[0], _table(segmentation, 0, first)
-    taken = {SLICES.lstrip("-")}
-    for label in segmentation.labels:
-        if label.layer == 0:
-            continue
-        layer = segmentation.array[label.layer]
-        own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
-        yield f"segmentation-{_slug(label, taken)}", own, _table(segmentation, label.layer, [label])
-
-
-def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> LabelTable:
-    """What one file's values mean: its labels, or the objects of its labels, in the preview's colours."""
-    names = {label.name for label in labels}
-    if segmentation.kinds[layer] == "objects":
-        things = [thing for thing in segmentation.objects if thing.label in names]
-        codes = {label.name: label.code for label in labels}
-        return LabelTable(
-            tuple(
-                Label(
-                    thing.id,
-                    f"{thing.label} {thing.id}",
-                    code=codes[thing.label],
-                    colour=PALETTE[(thing.id - 1) % len(PALETTE)],
-                )
-                for thing in things
-            )
-        )
-    # A pair whose other half lies in another file would point nowhere.
-    return LabelTable(
-        tuple(
-            replace(
-                label,
-                layer=0,
-                colour=colour_of(label),
-                pair=label.pair if label.pair in names else None,
-            )
-            for label in labels
-        )
-    )
-
-
-def _slug(label: Label, taken: set[str]) -> str:
-    """A file name's part for a label: lower case, words joined by dashes, numbered where two are equal."""
-    plain = unicodedata.normalize("NFKD", label.name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain)).strip("-")[:80] or f"label-{label.value}"
-    name, number = slug, 1
-    while not taken.isdisjoint({name, f"{name}{SLICES}"}):
-        number += 1
-        name = f"{slug}-{number}"
-    taken |= {name, f"{name}{SLICES}"}
-    return name

@@ -1,4 +1,4 @@
-"""COCO JSON: instances drawn as polygons or run lengths on many pictures; those of one picture become objects.
+"""COCO JSON: instances of many pictures, as polygons or run lengths; those of one picture become objects.
 
 Polygons are in pixels with the picture's corner at 0: the centre of the first pixel is at 0.5.
 """
@@ -19,7 +19,7 @@ from medseg.errors import GeometryError, InputError
 from medseg.io.masks.layers import Tell, in_layers, listed, smallest_type, unique
 from medseg.io.masks.polygons import inside
 from medseg.io.regular_file import open_regular
-from medseg.segmentation import Label, LabelTable, Object, Segmentation
+from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
 from medseg.volume import Volume
 
 __all__ = ["read_coco"]
@@ -232,8 +232,8 @@ def _segmentation(
     if hidden:
         tell(f"{hidden} objects lie wholly under others of their category: they have no pixel of their own")
     shaped = array.reshape(len(array), *onto.grid.shape)
-    kinds = ("objects",) * len(array)
-    return Segmentation(shaped, onto.grid, LabelTable(tuple(table.labels)), kinds, objects)
+    kinds: list[LayerKind] = ["objects"] * len(array)
+    return Segmentation(shaped, onto.grid, LabelTable(tuple(table.labels)), tuple(kinds), objects)
 
 
 def _score(fields: dict[str, Any]) -> float | None:

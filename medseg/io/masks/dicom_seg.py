@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError, InputError
 from medseg.io.decoder import decode, refuse_oversize
 from medseg.io.masks.frames import stacked
-from medseg.io.masks.layers import Tell, in_layers, listed, smallest_type, unique
+from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, smallest_type, unique
 from medseg.io.masks.place import placed
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
@@ -56,7 +56,7 @@ def _require_sound(name: str, about: dict[str, Any], rows: NDArray[np.float64]) 
         raise InputError(f"{name}: {sides[0]} rows and {sides[1]} columns are no image size")
     if not len(rows) or about["frames"] != len(rows):
         raise InputError(
-            f"{name}: its header claims {about['frames'] or 0:g} frames and says where {len(rows)} of them lie"
+            f"{name}: its header claims {about['frames'] or 0:g} frames and places {len(rows)} of them"
         )
     if not about["labels"]:
         raise InputError(f"{name}: it describes no segment (SegmentSequence is missing)")
@@ -89,13 +89,14 @@ def _colour(lab: list[float]) -> str | None:
     The standard means the ICC connection space, whose white is D50; the writers met so far (dcmqi, highdicom)
     use D65, and with it a colour comes back as it went in.
     """
-    if not np.isfinite(lab).all():
-        return None
+    import warnings
+
     from skimage.color import lab2rgb
 
     scaled = np.clip(lab, 0, 65535) / 65535 * (100, 255, 255) - (0, 128, 128)
-    rgb = np.rint(255 * lab2rgb(scaled[None, None]).ravel()).clip(0, 255).astype(np.uint8)
-    return "#" + rgb.tobytes().hex()
+    with warnings.catch_warnings(action="ignore"):  # colours that no screen has are clipped
+        rgb = lab2rgb(scaled[None, None])
+    return hexadecimal(255 * rgb.ravel())
 
 
 # ------------------------------------------------------------------ a frame for each segment

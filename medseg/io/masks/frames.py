@@ -1,4 +1,4 @@
-"""Where the frames of a DICOM segmentation lie: on the image's own slices, or as an even stack of their own."""
+"""Where the frames of a DICOM segmentation lie: on the image's slices, or as an even stack of their own."""
 
 from __future__ import annotations
 

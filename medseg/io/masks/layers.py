@@ -14,7 +14,7 @@ from medseg.io.decoder import refuse_oversize
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Tell", "in_layers", "listed", "smallest_type", "unique"]
+__all__ = ["Tell", "hexadecimal", "in_layers", "listed", "smallest_type", "unique"]
 
 Tell = Callable[[str], None]
 """Takes one line for each thing that was decided on the way."""
@@ -48,9 +48,10 @@ def unique(labels: Sequence[Label], tell: Tell) -> list[Label]:
 
 
 def in_layers(labels: Sequence[Label], wheres: Iterable[NDArray[Any]], grid: Grid, name: str) -> Segmentation:
-    """Labels with the flat C-order indices of their voxels, each in the first layer where it overlaps nothing.
+    """Labels with the voxels of each, put into the first layer where they overlap nothing.
 
-    Labels and their values are unique already. One layer where nothing overlaps.
+    `wheres` are flat C-order indices; names and values of the labels are unique already.
+    One layer where nothing overlaps.
     """
     kind = smallest_type(max((label.value for label in labels), default=0))
     count = math.prod(grid.shape)
@@ -70,6 +71,13 @@ def in_layers(labels: Sequence[Label], wheres: Iterable[NDArray[Any]], grid: Gri
 def smallest_type(highest: int) -> np.dtype[Any]:
     """The smallest unsigned type that holds label values up to `highest`."""
     return np.min_scalar_type(highest)
+
+
+def hexadecimal(rgb: NDArray[np.float64]) -> str | None:
+    """`#rrggbb` of red, green and blue from 0 to 255; None where they are no colour."""
+    if rgb.shape != (3,) or not np.isfinite(rgb).all():
+        return None
+    return "#" + bytes(int(part) for part in np.rint(rgb).clip(0, 255)).hex()
 
 
 def listed(words: Sequence[str]) -> str:

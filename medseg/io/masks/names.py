@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medseg.io.regular_file import open_regular
 from medseg.errors import InputError
+from medseg.io.regular_file import open_regular
 
 __all__ = ["names_beside"]
 

@@ -40,8 +40,8 @@ def read_picture_mask(path: Path, onto: Volume, tell: Tell) -> Segmentation:
         values = (values != 0).astype(np.uint8)
     elif there_are & set(WHITE) and len(there_are) > 1 and not names:
         raise InputError(
-            f"{path.name}: holds white ({max(there_are)}) and {len(there_are) - 1} other values: smoothed edges "
-            'or labels? Save it as black and white, or name its labels in a .json file beside it: {"labels": …}'
+            f"{path.name}: holds white ({max(there_are)}) and {len(there_are) - 1} other values: smoothed "
+            "edges or labels? Save it as black and white, or name its labels in a .json file beside it"
         )
     array, table = labels_of(values, names, path.name, tell)
     return Segmentation(array[None], onto.grid, table)
@@ -55,4 +55,5 @@ def _grey(array: NDArray[Any], name: str) -> NDArray[Any]:
         raise InputError(f"{name}: a mask in colours; save it as label values, in grey or with a palette")
     if alpha.size and (alpha != alpha.max()).any():
         raise InputError(f"{name}: a mask with transparent parts; save it without an alpha channel")
-    return colours[0]
+    grey: NDArray[Any] = colours[0]
+    return grey

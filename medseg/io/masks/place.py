@@ -35,9 +35,7 @@ def placed(segmentation: Segmentation, onto: Grid, name: str, tell: Tell) -> Seg
         tell(f"{lost} labelled voxels, up to one voxel outside the image, are cut off")
     if not exact:
         here, there = (" x ".join(f"{s:.3g}" for s in grid.spacing) for grid in (segmentation.grid, onto))
-        tell(
-            f"its voxels ({here} {onto.unit}) are not the image's ({there}): labels are taken from the nearest"
-        )
+        tell(f"its voxels ({here} {onto.unit}) are not the image's ({there}): nearest labels are taken")
         gone = [
             label.name
             for label in segmentation.labels
@@ -77,8 +75,8 @@ def _require_inside(segmentation: Segmentation, onto: Grid, name: str) -> int:
         )
     if far:
         raise GeometryError(
-            f"{name}: {lost} of {total} labelled voxels lie outside the image, up to {worst:.1f} voxels: they "
-            "would be lost. Give the image that it was drawn on"
+            f"{name}: {lost} of {total} labelled voxels lie outside the image, up to {worst:.1f} voxels: "
+            "they would be lost. Give the image that it was drawn on"
         )
     return lost
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError
 from medseg.io.decoder import decode
-from medseg.io.masks.layers import Tell, in_layers, listed, unique
+from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, unique
 from medseg.io.masks.polygons import inside
 from medseg.segmentation import Label, Segmentation
 from medseg.volume import LPS_TO_RAS, Grid, Volume
@@ -41,7 +41,7 @@ class _Contour:
 
 
 def read_structure_set(path: Path, about: dict[str, Any], onto: Volume, tell: Tell) -> Segmentation:
-    """The regions as labels on the image's grid, by the number of each; points and open contours are left out.
+    """The regions as labels on the image's grid; points and open contours are left out, which is told.
 
     Raises GeometryError where a contour lies in no slice of the image or reaches beyond it.
     """
@@ -55,7 +55,12 @@ def read_structure_set(path: Path, about: dict[str, Any], onto: Volume, tell: Te
         raise InputError(f"{path.name}: two of its regions have the same ROINumber")
     contours = _contours(path, set(regions), grid, tell)
     stored = [
-        Label(item["number"], item["name"], code=item["code"], colour=_colour(item["rgb"]))
+        Label(
+            item["number"],
+            item["name"],
+            code=item["code"],
+            colour=hexadecimal(np.array(item["rgb"] or [], float)),
+        )
         for item in about["labels"]
     ]
     labels = unique(stored, tell)
@@ -97,12 +102,6 @@ def _contours(path: Path, regions: set[int], grid: Grid, tell: Tell) -> dict[int
         told = listed([f"{count} {kind}" for kind, count in sorted(left_out.items())])
         tell(f"contours that enclose nothing are left out: {told}")
     return found
-
-
-def _colour(rgb: list[float] | None) -> str | None:
-    if rgb is None or not np.isfinite(rgb).all():
-        return None
-    return "#" + np.clip(np.rint(rgb), 0, 255).astype(np.uint8).tobytes().hex()
 
 
 def _slice_axis(name: str, contours: dict[int, list[_Contour]], grid: Grid) -> int:
@@ -176,7 +175,7 @@ def _tell_of_planes(labels: list[Label], contours: list[list[_Contour]], axis: i
 
 def _filled(contours: list[_Contour], axis: int, grid: Grid, name: str) -> NDArray[np.intp]:
     """Flat C-order indices of the voxels inside."""
-    flat = [np.empty(0, np.intp)]
+    flat: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
     across = [other for other in range(3) if other != axis]
     shape = (grid.shape[across[0]], grid.shape[across[1]])
     for number, plane in _planes(contours, axis, grid.shape[axis]):
@@ -186,7 +185,7 @@ def _filled(contours: list[_Contour], axis: int, grid: Grid, name: str) -> NDArr
         first, second = np.nonzero(canvas)
         index = np.empty((3, len(first)), np.intp)
         index[axis], index[across[0]], index[across[1]] = number, first, second
-        flat.append(np.ravel_multi_index(tuple(index), grid.shape))
+        flat.append(np.asarray(np.ravel_multi_index((index[0], index[1], index[2]), grid.shape)))
     return np.concatenate(flat)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError
-from medseg.io.itk import nrrd_texts, read_itk
+from medseg.io.itk import read_itk
 from medseg.io.masks.label_map import whole_values
-from medseg.io.masks.layers import Tell, in_layers, listed, unique
+from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, unique
 from medseg.io.masks.place import placed
 from medseg.segmentation import Label, Segmentation
 from medseg.volume import Volume
@@ -71,13 +71,11 @@ def _colour(text: str) -> str | None:
         parts = [float(word) for word in text.split()]
     except ValueError:
         return None
-    if len(parts) != 3 or not np.isfinite(parts).all():
-        return None
-    return "#" + np.rint(255 * np.clip(parts, 0, 1)).astype(np.uint8).tobytes().hex()
+    return hexadecimal(255 * np.array(parts))
 
 
 def _code(tags: str) -> str | None:
-    """SCHEME:VALUE of the type in a terminology entry, `context~category~type~…`, each `scheme^value^meaning`."""
+    """SCHEME:VALUE of the type in an entry `context~category~type~…`, each `scheme^value^meaning`."""
     match = TERMINOLOGY.search(tags)
     parts = match[1].split("~") if match else []
     scheme, _, rest = parts[2].partition("^") if len(parts) > 2 else ("", "", "")

@@ -1,0 +1,77 @@
+"""A segmentation as files: which array and which labels go into each."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.report.palette import PALETTE, colour_of
+from medseg.segmentation import Label, LabelTable, Segmentation
+
+__all__ = ["SLICES", "label_files"]
+
+SLICES = "-slices"
+"""Ending of a file on the original slices: no label's file may be called so."""
+
+
+def label_files(segmentation: Segmentation) -> Iterator[tuple[str, NDArray[np.unsignedinteger], LabelTable]]:
+    """Ending of the file's name, array `[i, j, k]` and the labels in it, one file at a time.
+
+    The first layer has the empty ending; each label of the others has a file of its own and an ending such
+    as "-liver-tumour". A layer of objects holds their ids.
+    """
+    first = [label for label in segmentation.labels if label.layer == 0]
+    yield "", segmentation.array[0], _table(segmentation, 0, first)
+    taken = {SLICES.lstrip("-")}
+    for label in segmentation.labels:
+        if label.layer == 0:
+            continue
+        layer = segmentation.array[label.layer]
+        own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
+        yield f"-{_slug(label, taken)}", own, _table(segmentation, label.layer, [label])
+
+
+def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> LabelTable:
+    """What one file's values mean: its labels, or the objects of its labels, in the preview's colours."""
+    names = {label.name for label in labels}
+    if segmentation.kinds[layer] == "objects":
+        things = [thing for thing in segmentation.objects if thing.label in names]
+        codes = {label.name: label.code for label in labels}
+        return LabelTable(
+            tuple(
+                Label(
+                    thing.id,
+                    f"{thing.label} {thing.id}",
+                    code=codes[thing.label],
+                    colour=PALETTE[(thing.id - 1) % len(PALETTE)],
+                )
+                for thing in things
+            )
+        )
+    # A pair whose other half lies in another file would point nowhere.
+    return LabelTable(
+        tuple(
+            replace(
+                label,
+                layer=0,
+                colour=colour_of(label),
+                pair=label.pair if label.pair in names else None,
+            )
+            for label in labels
+        )
+    )
+
+
+def _slug(label: Label, taken: set[str]) -> str:
+    """A file name's part for a label: lower case, words joined by dashes, numbered where two are equal."""
+    plain = unicodedata.normalize("NFKD", label.name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain)).strip("-")[:80] or f"label-{label.value}"
+    name, number = slug, 1
+    while not taken.isdisjoint({name, f"{name}{SLICES}"}):
+        number += 1
+        name = f"{slug}-{number}"
+    taken |= {name, f"{name}{SLICES}"}
+    return name

@@ -62,7 +62,7 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
     try:
         with tifffile.TiffFile(request["files"][0]) as file:
             # a reduced page is a thumbnail of the one before it
-            full = [number for number, page in enumerate(file.pages) if not page.aspage().is_reduced]
+            full = [number for number, page in enumerate(_pages(file)) if not page.is_reduced]
             page = file.pages[full[0] if full else 0].aspage()
             orientation = page.tags.get("Orientation")
             yield (
@@ -85,6 +85,16 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
             )
     except tifffile.TiffFileError as problem:
         raise RefusedError(f"damaged TIFF: {one_line(problem)}") from problem
+
+
+def _pages(file: Any) -> Iterator[Any]:
+    """Pages, each linked from the one before; links that lead back would have no end."""
+    seen = set()
+    for page in file.pages:
+        if page.offset in seen:
+            raise RefusedError("damaged TIFF: its pages form a loop")
+        seen.add(page.offset)
+        yield page.aspage()
 
 
 def tiff(request: dict[str, Any]) -> Iterator[Reply]:

@@ -12,13 +12,13 @@ MORE = "; and more"
 
 
 def description(source: Source | None, *remarks: str) -> bytes:
-    """`descrip` of a file made from this source: "medseg: research use only; gaps resampled".
+    """`descrip` of a file made from this source: "medseg: research use only; missing slice resampled".
 
-    A line of `Source.decided` is told by what stands before its colon, in ASCII. What does not fit is left
-    out and a hint put in its place.
+    A line of `Source.decided` is told by the doubt that stands before its colon, in ASCII. What does not fit
+    is left out and a hint put in its place.
     """
     decided = source.decided if source is not None else ()
-    short = dict.fromkeys((*remarks, *(line.partition(":")[0].strip() for line in decided)))
+    short = dict.fromkeys((*remarks, *map(_in_short, decided)))
     text = RESEARCH
     for number, part in enumerate(short):
         words = part.encode("ascii", "replace").decode()
@@ -27,3 +27,8 @@ def description(source: Source | None, *remarks: str) -> bytes:
             return f"{text}{MORE}".encode()
         text += f"; {words}"
     return text.encode()
+
+
+def _in_short(line: str) -> str:
+    doubt, _, decision = line.partition(":")
+    return f"{doubt.strip()} {'resampled' if 'resampled' in decision else 'decided'}"

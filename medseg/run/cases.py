@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medseg.errors import InputError, UsageError, did_you_mean
-from medseg.io import SUFFIXES
+from medseg.io import ARCHIVES
+from medseg.io.content import SUFFIXES
 from medseg.io.regular_file import is_folder, open_regular, printable, require_regular
 from medseg.pipeline import Input
 from medseg.run.inputs import PLAIN, plain_stem
@@ -27,6 +28,8 @@ TABLES = ("cohort.csv", "summary.csv", "cohort.json")
 MOST_CSV_BYTES = 64 << 20
 MOST_CASES = 100_000
 DICOM_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind == "DICOM")
+ARCHIVE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in ARCHIVES)
+IMAGE_SUFFIXES = (*SUFFIXES, ".hdr", ".hdr.gz")  # of a .hdr/.img pair the header stands for both
 MOST_LOOKED_AT = 2000  # files of a sub-folder in search of the first DICOM file
 
 
@@ -105,7 +108,7 @@ def _in_folder(folder: Path, inputs: Sequence[Input], out: Path) -> Found:
                 "or give the folder above it"
             )
         else:
-            wanted = path.name.lower().endswith(tuple(SUFFIXES))
+            wanted = path.name.lower().endswith(IMAGE_SUFFIXES)
         others += not wanted
         if wanted:
             tasks.append(Task(_own_id(path, path.name), {inputs[0].name: path}, printable(path)))
@@ -221,10 +224,11 @@ def _fits(case: str) -> bool:
 def _own_id(path: Path, written: str) -> str:
     """The stem of an image's file name; a hash for DICOM and for names that would not do.
 
-    For DICOM it is a hash of the bytes of the first file by name, which no name can be guessed from;
-    elsewhere of the path as `written`.
+    For DICOM it is a hash of the bytes of the first file by name (or of the archive), which no name can be
+    guessed from; elsewhere of the path as `written`.
     """
-    first = first_dicom_file(path) if is_folder(path) else path if _is_dicom_file(path) else None
+    alone = path.name.lower().endswith(ARCHIVE_SUFFIXES) or _is_dicom_file(path)
+    first = first_dicom_file(path) if is_folder(path) else path if alone else None
     if first is not None:
         try:
             with open_regular(first) as file:

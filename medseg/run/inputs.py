@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.io import STRICT, SUFFIXES, Policy, read
+from medseg.io import PAIR, STRICT, Policy, read
+from medseg.io.content import SUFFIXES
 from medseg.pipeline import Input
 from medseg.volume import Source, Volume
 
@@ -166,6 +167,7 @@ def case_id(images: Mapping[str, Image], volumes: Mapping[str, Volume]) -> str:
 
 def plain_stem(file: Path) -> str | None:
     """A file's name without its suffix; None where it could not name a folder and a row of a table."""
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if file.name.lower().endswith(s)), "")
+    known = sorted((*SUFFIXES, *PAIR), key=len, reverse=True)
+    suffix = next((each for each in known if file.name.lower().endswith(each)), "")
     stem = file.name[: -len(suffix)] if suffix else ""
     return stem if PLAIN.fullmatch(stem) else None

@@ -11,10 +11,10 @@ from pathlib import Path
 from medseg.errors import MedsegError
 from medseg.io.regular_file import is_folder, printable
 
-__all__ = ["reason", "without_names"]
+__all__ = ["reason", "undescribed", "without_names"]
 
-# What follows describes series in the words of whoever operated the scanner.
-DESCRIPTIONS = re.compile(r"(more than one series \(\d+\)), give one folder only: .*")
+# What follows describes series in the words of whoever operated the scanner, or of the user.
+DESCRIPTIONS = re.compile(r"(no series has description)=.*|, choose one with --series: .*")
 MOST_FILES = 20_000
 MOST_CHARACTERS = 1000
 LEAST_DIGITS = 6  # of a number that may be a patient's; shorter ones are counts and sizes as a rule
@@ -46,13 +46,18 @@ def without_names(told: str, images: Mapping[str, Path], out: Path | None = None
     for name, path in [*images.items(), *([] if out is None else [("out", out)])]:
         parents = [parent for way in _ways(path) for parent in way.parents]
         _add(labels, told, f"<folder of {name}>", _written(parents))
-    text = DESCRIPTIONS.sub(r"\1", told)
+    text = undescribed(told)
     if labels:
         # a folder as it was typed may be a plain word, `in` or `out`: it must look like a path there
         ends = {each: "" if each in bare or "/" in each else "(?=[/:])" for each in labels}
         each = "|".join(re.escape(each) + ends[each] for each in sorted(labels, key=len, reverse=True))
         text = re.sub(rf"(?<!\w)(?:{each})(?!\w)", lambda found: labels[found[0]], text)
     return text[:MOST_CHARACTERS]
+
+
+def undescribed(told: str) -> str:
+    """A failure without the list of series that it ends with, which repeats their descriptions."""
+    return DESCRIPTIONS.sub(lambda found: found[1] or "", told)
 
 
 def _add(labels: dict[str, str], told: str, label: str, texts: Iterable[str]) -> None:

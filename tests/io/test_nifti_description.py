@@ -16,11 +16,12 @@ def test_nothing_decided_nothing_said() -> None:
     assert said() == "medseg: research use only"
 
 
-def test_each_decision_is_told_by_what_stands_before_its_colon() -> None:
-    assert said("gaps resampled: 1 slice at z=12.50 mm") == "medseg: research use only; gaps resampled"
-    both = said("gaps resampled: 1 slice", "duplicates: first kept", remarks=("slices uneven",))
-    assert both == "medseg: research use only; slices uneven; gaps resampled; duplicates"
-    assert said("gaps resampled: a", "gaps resampled: b") == "medseg: research use only; gaps resampled"
+def test_each_decision_is_told_by_the_doubt_before_its_colon() -> None:
+    gaps = "missing slice: 20 slices resampled onto 21"
+    assert said(gaps) == "medseg: research use only; missing slice resampled"
+    both = said(gaps, "series: CT of 2", remarks=("slices uneven",))
+    assert both == "medseg: research use only; slices uneven; missing slice resampled; and more"
+    assert said("series: CT", "series: MR") == "medseg: research use only; series decided"
 
 
 @pytest.mark.parametrize("length", range(40, 60))
@@ -34,4 +35,4 @@ def test_it_always_fits_and_says_where_something_is_left_out(length: int, many: 
 
 
 def test_only_ascii_is_written() -> None:
-    assert said("gantry tilt 15°: …") == "medseg: research use only; gantry tilt 15?"
+    assert said("tilt of 15°: …") == "medseg: research use only; tilt of 15? decided"

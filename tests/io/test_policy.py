@@ -6,7 +6,7 @@ from medseg.io import STRICT, Policy
 
 
 def test_by_default_all_doubt_is_refused() -> None:
-    assert STRICT == Policy()
+    assert Policy() == STRICT
     assert (STRICT.gaps, STRICT.tilt, STRICT.duplicates) == ("refuse", "refuse", "refuse")
     assert (STRICT.phase, STRICT.series, STRICT.suv) == (None, None, False)
 

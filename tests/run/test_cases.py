@@ -160,3 +160,13 @@ def test_one_study_twice_is_refused_naming_both(tmp_path: Path) -> None:
         (tmp_path / "in" / name).mkdir(parents=True)
         (tmp_path / "in" / name / "1.dcm").write_bytes((STUDY / "ct001.dcm").read_bytes())
     refused(tmp_path / "in", "first and .*second are both case 'dicom-")
+
+
+def test_an_archive_is_called_after_its_content_and_a_pair_after_its_name(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("DOE JANE.zip", "DOE.tar.gz"):
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    for name in ("brain.hdr", "brain.img"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    digests = [hashlib.sha256(name.encode()).hexdigest()[:12] for name in ("DOE JANE.zip", "DOE.tar.gz")]
+    assert ids(tmp_path / "in") == [f"dicom-{digest}" for digest in digests] + ["brain"]

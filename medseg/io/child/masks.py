@@ -6,12 +6,15 @@ all frames at once where these are given one by one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.io.child.codecs import DEFLATED
+from medseg.io.child.pixel_data import UNDEFINED, element_at, fragments_at
 from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
 
 __all__ = ["FRAME_COLUMNS", "dicom_contours", "dicom_mask_frames", "dicom_mask_header"]
@@ -51,6 +54,7 @@ def dicom_mask_frames(request: dict[str, Any]) -> Iterator[Reply]:
     """Stored values `[row, column]` of each frame, in the order of the file."""
     from pydicom.pixels.utils import iter_pixels
 
+    _require_whole(request["files"][0])
     frames = iter_pixels(request["files"][0], raw=True)
     while True:
         try:
@@ -62,6 +66,30 @@ def dicom_mask_frames(request: dict[str, Any]) -> Iterator[Reply]:
         if frame is None:
             return
         yield {}, frame
+
+
+def _require_whole(path: str) -> None:
+    """Refuse pixel data that is shorter than its frames: pydicom may read on into what follows it."""
+    from pydicom import dcmread
+
+    tags: list[Any] = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated"]
+    with open(path, "rb") as file:  # noqa: PTH123  # the name as it was sent
+        dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+        if dataset.file_meta.get("TransferSyntaxUID") == DEFLATED:
+            return  # read at once, and compared by pydicom
+        implicit, little = dataset.original_encoding
+        element = element_at(file, little=little is not False, implicit=bool(implicit))
+        size = os.fstat(file.fileno()).st_size
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if element is None:
+            raise RefusedError("its pixel data is missing or cut off")
+        if element.length == UNDEFINED:
+            there, needed = len(fragments_at(file, element.start, size)), frames
+        else:
+            there = 8 * min(element.length, size - element.start)
+            needed = frames * int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated)
+    if there < needed:
+        raise RefusedError(f"its pixel data is cut off: not all of its {frames} frames are there")
 
 
 def dicom_contours(request: dict[str, Any]) -> Iterator[Reply]:

@@ -12,11 +12,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from medseg.errors import InputError, ResourceError, UsageError
+from medseg.io.content import PEEK_BYTES, by_content, by_name, suffixes
 from medseg.io.policy import STRICT, Policy
 from medseg.io.regular_file import open_regular, printable, require_regular
 from medseg.io.verdict import Candidate, Foretold
@@ -26,51 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["STRICT", "Policy", "digests", "foretell", "inspect", "read"]
 
-PEEK_BYTES = 4096
 PICTURES = ("PNG", "TIFF")
 PAIR = (".hdr", ".img", ".hdr.gz", ".img.gz")
-SUFFIXES = {
-    ".nii": "NIfTI",
-    ".nii.gz": "gzip",
-    ".dcm": "DICOM",
-    ".dicom": "DICOM",
-    ".ima": "DICOM",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-MAGIC = (
-    (128, b"DICM", "DICOM"),  # first: what stands before it may be anything, even a TIFF header
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"NRRD000", "NRRD"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
-    (344, b"n+1\0", "NIfTI"),
-    (344, b"ni1\0", "NIfTI"),
-    (4, b"n+2\0", "NIfTI"),
-    (4, b"ni2\0", "NIfTI"),
-    (0, (348).to_bytes(4, "little"), "NIfTI"),
-    (0, (348).to_bytes(4, "big"), "NIfTI"),
-    (0, (540).to_bytes(4, "little"), "NIfTI"),
-    (0, (540).to_bytes(4, "big"), "NIfTI"),
-    (0, b"\x02\0\0\0UL", "DICOM"),  # file meta information without its preamble
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"%PDF", "PDF"),
-)
-READ = {"NIfTI", "gzip", "DICOM", "NRRD", "MetaImage", *PICTURES}
+ARCHIVES = ("a zip archive", "a tar archive", "a tar.gz archive")
+READ = {"NIfTI", "gzip", "DICOM", "NRRD", "MetaImage", *PICTURES, *ARCHIVES}
 CONVERT = "convert it to NIfTI, DICOM, NRRD, MetaImage, PNG or TIFF"
 
 
 def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None = None) -> "Volume":
-    """The image in a file or DICOM folder.
+    """The image in a file, a DICOM folder, or a zip or tar archive of one.
 
     `policy` decides what a doubtful geometry is made of; by default it is refused.
     `pixel_size` gives a picture (PNG, TIFF) its scale in mm; other formats carry their own, and giving one is
@@ -86,6 +52,8 @@ def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None 
             from medseg.io.dicom import read_dicom
 
             return read_dicom(path, policy)
+        if kind in ARCHIVES:
+            return _read_archive(path, policy)
         if kind in PICTURES:
             from medseg.io.picture import read_picture
 
@@ -111,6 +79,12 @@ def inspect(path: str | Path) -> tuple[Candidate, ...]:
             from medseg.io.dicom import describe_dicom
 
             return describe_dicom(path)
+        if kind in ARCHIVES:
+            from medseg.io.archive import unpacked
+            from medseg.io.dicom import describe_dicom
+
+            with unpacked(path) as contents:
+                return describe_dicom(contents.folder)
         if kind in PICTURES:
             from medseg.io.picture import describe_picture
 
@@ -128,10 +102,17 @@ def foretell(path: str | Path, *, policy: Policy) -> Foretold:
     """What `read` would give with this policy, from headers only for DICOM; raises what it would raise."""
     path = Path(path)
     with one_refusal(path):
-        if _kind(path) == "DICOM":
+        kind = _kind(path)
+        if kind == "DICOM":
             from medseg.io.dicom import foretell_dicom
 
             return Foretold(*foretell_dicom(path, policy))
+        if kind in ARCHIVES:
+            from medseg.io.archive import unpacked
+            from medseg.io.dicom import foretell_dicom
+
+            with unpacked(path) as contents:
+                return Foretold(*foretell_dicom(contents.folder, policy))._replace(files=1)
     volume = read(path, policy=policy)
     source = volume.source
     if source is not None:
@@ -162,6 +143,18 @@ def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:
             with open_regular(part) as file:
                 found.append(file.sha256())
         return tuple(found)
+
+
+def _read_archive(path: Path, policy: Policy) -> "Volume":
+    """The DICOM series in an archive; its source is the archive, not what was taken out of it for a while."""
+    from medseg.io.archive import unpacked
+    from medseg.io.dicom import read_dicom
+
+    with unpacked(path) as contents:
+        volume = read_dicom(contents.folder, policy)
+    assert volume.source is not None
+    source = replace(volume.source, files=(path,), sha256=(contents.sha256,))
+    return volume.replace(source=source)
 
 
 @contextmanager
@@ -199,10 +192,12 @@ def _kind(path: Path) -> str:
     if status.st_size == 0:
         raise InputError(f"{printable(path)}: the file is empty (0 bytes); copy or export it again")
     with open_regular(path) as file:
-        content = _by_content(file.read(PEEK_BYTES))
+        content = by_content(file.read(PEEK_BYTES))
     if path.name.lower().endswith(PAIR) and content != "DICOM":  # an .img may begin with any voxel
         return "NIfTI"
-    named = _by_name(path)
+    named = by_name(path)
+    if content == "gzip" and named and named[1] == "a tar.gz archive":
+        return named[1]
     if content not in READ:
         held = f"named {named[0]} but holds {content}" if named else f"holds {content}"
         raise InputError(f"{printable(path)}: {held}, not a recognised image format; {CONVERT}")
@@ -211,36 +206,6 @@ def _kind(path: Path) -> str:
         raise InputError(f"{printable(path)}: {what}; rename it")
     if not named and content != "DICOM":  # DICOM files may have any name
         raise InputError(
-            f"{printable(path)}: holds {content}, but its extension is not {_suffixes(content)}; rename it"
+            f"{printable(path)}: holds {content}, but its extension is not {suffixes(content)}; rename it"
         )
     return "NIfTI" if content == "gzip" else content
-
-
-def _by_content(start: bytes) -> str:
-    """What the first bytes say: a format's name, or words for what is not an image."""
-    for offset, magic, kind in MAGIC:
-        if start[offset : offset + len(magic)] == magic:
-            return kind
-    try:
-        # MetaImage: text up to ElementDataFile, then voxels; a peek may end within a character
-        head = start.partition(b"\nElementDataFile")[0]
-        text = head[: max(1, len(head) - 3)].decode("utf-8")
-    except UnicodeDecodeError:
-        return "unknown data"
-    if any(not c.isprintable() and not c.isspace() for c in text):
-        return "unknown data"
-    keys = {line.partition("=")[0].strip() for line in text.splitlines()}
-    return "MetaImage" if {"NDims", "DimSize"} <= keys else "text"
-
-
-def _by_name(path: Path) -> tuple[str, str] | None:
-    """The name's extension and the format it stands for; None where it stands for none."""
-    name = path.name.lower()
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.endswith(suffix):
-            return suffix, SUFFIXES[suffix]
-    return None
-
-
-def _suffixes(kind: str) -> str:
-    return " or ".join(suffix for suffix, format_ in SUFFIXES.items() if format_ == kind)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medseg.errors import InputError
 
-__all__ = ["HashedFile", "is_folder", "open_regular", "printable", "require_regular"]
+__all__ = ["HashedFile", "is_folder", "open_regular", "open_seekable", "printable", "require_regular"]
 
 CHUNK_BYTES = 1 << 20
 REASONS = {
@@ -59,16 +59,29 @@ def require_regular(path: Path, *, or_folder: bool = False) -> os.stat_result:
 @contextmanager
 def open_regular(path: Path) -> Iterator["HashedFile"]:
     """Open a regular file for reading; raises InputError where it is none or cannot be read."""
+    with HashedFile(_descriptor(path)) as file:
+        yield file
+
+
+@contextmanager
+def open_seekable(path: Path) -> Iterator[io.BufferedReader]:
+    """The same without a hash, to read here and there."""
+    with os.fdopen(_descriptor(path), "rb") as file:
+        yield file
+
+
+def _descriptor(path: Path) -> int:
+    """A regular file, open for reading."""
     require_regular(path)
     try:
         # O_NONBLOCK: should the file become a FIFO between the check and here, opening still returns
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
         raise _unreadable(path, problem) from problem
-    with HashedFile(descriptor) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError(f"{printable(path)}: not a regular file")
-        yield file
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{printable(path)}: not a regular file")
+    return descriptor
 
 
 class HashedFile(io.RawIOBase):

@@ -1,11 +1,11 @@
 """What an input could be read as, told without reading its voxels: one Candidate per volume found."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from medseg.volume import Unit
+from medseg.volume import Grid, Unit
 
-__all__ = ["OK", "Candidate"]
+__all__ = ["OK", "Candidate", "Foretold"]
 
 OK = "ok"
 
@@ -36,6 +36,14 @@ class Candidate:
     """"ok", or the problem's name: "missing slice", "duplicate positions", "not a volume", and so on."""
     detail: str = ""
     """The verdict's reason in one line, with the numbers in millimetres."""
+    thickness_mm: float | None = None
+    """Usual distance between slices, from their positions."""
+    orientation: str | None = None
+    """How slices lie: "axial", "coronal", "sagittal", or "oblique"; None where unknown."""
+    image_type: tuple[str, ...] = ()
+    """DICOM ImageType, as in ORIGINAL, PRIMARY, AXIAL."""
+    phases: int = 1
+    """Images at each position: time points, echoes, b-values."""
 
     @property
     def readable(self) -> bool:
@@ -46,6 +54,15 @@ class Candidate:
         """Plain values for a JSON file or log: all but the free-text description."""
         values = asdict(self)
         del values["description"]
-        for name in ("shape", "spacing"):
+        for name in ("shape", "spacing", "image_type"):
             values[name] = None if values[name] is None else list(values[name])
         return values | {"readable": self.readable}
+
+
+class Foretold(NamedTuple):
+    """What reading an input with a given policy would give."""
+
+    grid: Grid
+    files: int
+    decided: tuple[str, ...]
+    """A line for each doubt that the policy decides, as in `Source.decided`."""

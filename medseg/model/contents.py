@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from medseg.errors import ModelError
 from medseg.io.regular_file import printable
 
-__all__ = ["MAX_BYTES", "Part", "check_forms", "check_parts", "check_path", "inventory"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "Part", "check_forms", "check_parts", "check_path", "inventory"]
 
 MAX_FILES = 1000
 MAX_BYTES = 4 << 30  # all files together

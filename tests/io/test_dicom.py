@@ -430,8 +430,8 @@ def test_two_series_are_listed_and_neither_is_taken(tmp_path: Path, write_series
     )
     message = refusal(tmp_path)
     assert "more than one series (2)" in message
-    assert "Abdomen CT 12 x 10 x 8 spacing 0.7 x 0.9 x 2.5 mm UID ...1.2.3.1" in message
-    assert "Thorax__2J CT 12 x 10 x 4 spacing 0.7 x 0.9 x 2.5 mm UID ....3.999.2" in message
+    assert "Abdomen CT axial 12 x 10 x 8 spacing 0.7 x 0.9 x 2.5 mm --series 1.2.3.1;" in message
+    assert "Thorax__2J CT axial 12 x 10 x 4 spacing 0.7 x 0.9 x 2.5 mm --series 3.999.2" in message
     assert [(c.shape, c.files, c.verdict) for c in describe_dicom(tmp_path)] == [
         ((12, 10, 8), 8, "ok"),
         ((12, 10, 4), 4, "ok"),

@@ -86,7 +86,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, mode: int, said: str) 
 @pytest.mark.parametrize("flag", [0x1, 0x41, 0x2000])
 def test_an_encrypted_archive_is_refused(tmp_path: Path, flag: int) -> None:
     source = patched(write_zip(tmp_path / "x.zip", good()), "card.yaml", flags=flag)
-    assert "'card.yaml' is encrypted; pack the model without a password" in refused(source)
+    assert "'card.yaml' is encrypted; pack it without a password" in refused(source)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

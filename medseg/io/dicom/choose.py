@@ -5,17 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError
 from medseg.io.dicom.group import differences, group
 from medseg.io.dicom.header import Fault, SliceHeader, fault_of_headers
+from medseg.io.dicom.rule import conditions, meant_by, selector, told
 from medseg.io.dicom.stack import Stack, placed
 from medseg.io.verdict import OK, Candidate
 
-__all__ = ["Series", "candidate", "chosen", "found", "plain"]
+if TYPE_CHECKING:
+    from medseg.config import SeriesRule
+
+__all__ = ["Choice", "Series", "candidate", "chosen", "found", "plain"]
 
 NOT_VOLUMES = ("localizer", "colour", "not a volume")
+PLANE_DEGREES = 10.0  # a slice further from a plane of the body is oblique
+PLANES = ("sagittal", "coronal", "axial")  # by the axis of their normal: x, y, z
+SAME_PLACE = 0.01  # of the mean distance between slices: closer ones are at one position
+MOST_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +45,87 @@ class Series:
         return self.headers[0].text("SeriesInstanceUID")
 
     @property
+    def modality(self) -> str:
+        """As in "CT"; empty where the files do not say."""
+        return self.headers[0].text("Modality")
+
+    @property
+    def description(self) -> str:
+        """What the operator typed; may name the patient, so it is for the terminal only."""
+        return self.headers[0].text("SeriesDescription")
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """Values of ImageType, in capitals."""
+        return self.headers[0].image_type
+
+    @property
     def counts(self) -> bool:
         """Whether someone could mean it as a volume: no localizer, no colour picture, no single image."""
         return self.fault is None or self.fault.verdict not in NOT_VOLUMES
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a single image, or several at one position."""
+        return self.fault is not None and self.fault.verdict == "not a volume"
+
+    @cached_property
+    def normal(self) -> NDArray[np.float64] | None:
+        """Unit vector across the slices, LPS; None where the files do not say how they lie."""
+        along = self.headers[0].orientation
+        if along is None:
+            return None
+        normal = np.cross(*along)
+        length = float(np.linalg.norm(normal))
+        return None if length < 0.5 else normal / length  # the directions are nearly one
+
+    @cached_property
+    def places(self) -> NDArray[np.float64] | None:
+        """Different positions along the normal, mm, in order; None where a slice does not say where it is."""
+        positions = [header.position for header in self.headers]
+        if self.normal is None or any(position is None for position in positions):
+            return None
+        heights = np.sort(np.array(positions) @ self.normal)
+        gaps = np.diff(heights)
+        limit = SAME_PLACE * gaps.mean() if len(gaps) else 0.0
+        new: NDArray[np.float64] = heights[np.concatenate([[True], gaps > limit])]
+        return new
+
+    @property
+    def slices(self) -> int:
+        """How many positions there are; images where those are unknown."""
+        return len(self.headers) if self.places is None else len(self.places)
+
+    @property
+    def phases(self) -> int:
+        """Images at each position where there are equally many at all, else 1."""
+        whole, rest = divmod(len(self.headers), self.slices)
+        return 1 if rest else whole
+
+    @property
+    def thickness(self) -> float | None:
+        """Usual distance between slices in mm, whatever SliceThickness says; None for a single one."""
+        if self.places is None or len(self.places) < 2:
+            return None
+        gaps = np.sort(np.diff(self.places))
+        return float(gaps[(len(gaps) - 1) // 2])  # the lower middle one: right for two gaps too
+
+    @property
+    def orientation(self) -> str | None:
+        """How slices lie: "axial", "coronal", "sagittal"; "oblique" beyond 10 degrees."""
+        if self.normal is None:
+            return None
+        axis = int(np.abs(self.normal).argmax())
+        near = abs(float(self.normal[axis])) >= np.cos(np.radians(PLANE_DEGREES))
+        return PLANES[axis] if near else "oblique"
+
+
+class Choice(NamedTuple):
+    """The series that is meant, a line for each that was left out, and a line on the rule that decided."""
+
+    series: Series
+    left_out: tuple[str, ...] = ()
+    decided: tuple[str, ...] = ()
 
 
 def found(headers: Sequence[SliceHeader]) -> list[Series]:
@@ -52,44 +143,82 @@ def _judged(headers: tuple[SliceHeader, ...]) -> Series:
     return Series(headers, stack, fault)
 
 
-def chosen(path: Path, found: Sequence[Series]) -> tuple[Series, tuple[str, ...]]:
-    """The one series that could be meant, and a line for each that was left out."""
-    meant = [series for series in found if series.counts]
-    if not meant and len(found) == 1:
-        return found[0], ()
-    stray = next(
-        (s for s in found for m in meant if s.fault and s.fault.verdict == "not a volume" and s.uid == m.uid),
-        None,
-    )
-    if len(meant) == 1 and stray is None:
-        others = [series for series in found if series is not meant[0]]
-        return meant[0], tuple(f"left out: {_line(series)}" for series in others)
-    mixed = [series for series in found if series.uid == found[0].uid]
-    if len(mixed) == len(found) or stray is not None:
-        sizes = " + ".join(str(len(series.headers)) for series in mixed)
-        differ = differences([series.headers for series in mixed])
-        raise GeometryError(
+def chosen(path: Path, found: Sequence[Series], rule: SeriesRule | None = None) -> Choice:
+    """The one series that could be meant; with a rule, the one that it means.
+
+    A single image beside a volume in one series is taken for a slice that does not fit, unless the rule
+    excludes it. Raises InputError (GeometryError for one series that mixes volumes) with a list of what there
+    is, and UsageError where the rule's expression is none.
+    """
+    volumes = [series for series in found if series.counts]
+    strays = [s for s in found if s.alone and any(s.uid == volume.uid for volume in volumes)]
+    pool = volumes + strays or list(found)
+    kept = pool
+    if rule is not None:
+        _refuse_two_uids(path, found, rule)
+        kept, lacking = meant_by(rule, pool)
+        kept = kept or meant_by(rule, found)[0]  # it may mean a localizer: that is then said of it
+        if not kept:
+            raise InputError(f"{path.name}: {lacking}, {_listed(pool)}")
+    if len(kept) > 1:
+        raise _undecided(path, kept, pool, ruled=rule is not None)
+    rest = [series for series in found if series is not kept[0]]
+    decided: tuple[str, ...] = ()
+    if rule is not None and any(series.counts for series in rest):
+        # what the rule's expression for descriptions says may be a name
+        asked = {name: value for name, value in conditions(rule).items() if name != "description"}
+        by = ", ".join(part for part in (told(asked), "description" * (rule.description is not None)) if part)
+        decided = (f"series: {_line(kept[0])} of {len(pool)}, by {by}",)
+    return Choice(kept[0], tuple(f"left out: {_line(series)}" for series in rest), decided)
+
+
+def _refuse_two_uids(path: Path, found: Sequence[Series], rule: SeriesRule) -> None:
+    """The end of a UID must belong to one series, or it may be a slip of the pen."""
+    if rule.uid is None or any(series.uid == rule.uid for series in found):
+        return
+    ending = [series for series in found if series.uid.endswith(rule.uid)]
+    if len({series.uid for series in ending}) > 1:
+        raise InputError(f"{path.name}: more than one series ends with {rule.uid}, {_listed(ending)}")
+
+
+def _undecided(path: Path, kept: Sequence[Series], pool: Sequence[Series], *, ruled: bool) -> InputError:
+    """Why none of these was taken, and how to say which is meant."""
+    if len({series.uid for series in kept}) == 1 and any(series.counts for series in kept):
+        sizes = " + ".join(str(len(series.headers)) for series in kept)
+        differ = differences([series.headers for series in kept])
+        return GeometryError(
             f"{path.name}: one series mixes {sizes} images of different {differ}, as "
-            f"{mixed[-1].headers[0].name}; separate them into one folder each"
+            f"{kept[-1].headers[0].name}, {_listed([series for series in kept if series.counts], kept)}"
         )
-    listed = "; ".join(_line(series, described=True) for series in (meant or found))
-    raise InputError(
-        f"{path.name}: more than one series ({len(meant or found)}), give one folder only: {listed}"
-    )
+    fit = " that the rule fits" if ruled else ""
+    return InputError(f"{path.name}: more than one series ({len(kept)}){fit}, {_listed(kept, pool)}")
+
+
+def _listed(series: Sequence[Series], pool: Sequence[Series] | None = None) -> str:
+    """The end of a refusal: each series in a few words, and what would mean it among all of `pool`."""
+    lines = []
+    for each in series[:MOST_LISTED]:
+        words = selector(each, pool or series)
+        lines.append(f"{_line(each, described=True)}" + (f" --series {words}" if words else ""))
+    more = len(series) - len(lines)
+    return f"choose one with --series: {'; '.join(lines)}{f'; and {more} more' if more > 0 else ''}"
 
 
 def _line(series: Series, *, described: bool = False) -> str:
     """A series in a few words; `described` adds the operator's text, for the terminal only."""
-    told = candidate(series)
-    size = " x ".join(str(n) for n in told.shape or ())
-    spacing = " x ".join(f"{s:.4g}" for s in told.spacing or ())
-    words = [told.description if described else "", told.modality or "image", size]
+    about = candidate(series)
+    size = " x ".join(str(n) for n in about.shape or ())
+    spacing = " x ".join(f"{s:.4g}" for s in about.spacing or ())
+    words = [about.description if described else "", about.modality or "image"]
     words += [
+        about.orientation or "" if described else "",
+        size,
         f"spacing {spacing} mm" if spacing else "",
-        "" if told.readable else f"({told.verdict})",
+        "" if about.readable else f"({about.verdict})",
     ]
-    tail = f"UID ...{told.uid_tail}" if told.uid_tail else "no UID"
-    return " ".join([*(word for word in words if word), tail])
+    if not described:
+        words.append(f"UID ...{about.uid_tail}" if about.uid_tail else "no UID")
+    return " ".join(word for word in words if word)
 
 
 def candidate(series: Series) -> Candidate:
@@ -104,16 +233,20 @@ def candidate(series: Series) -> Candidate:
     signed, bits = first.whole("PixelRepresentation", 0), first.whole("BitsAllocated", 0)
     return Candidate(
         format="DICOM series",
-        modality=plain(first.text("Modality")) or None,
-        shape=(columns, rows, len(series.headers)),
+        modality=plain(series.modality) or None,
+        shape=(columns, rows, len(series.headers) // series.phases),
         spacing=None if grid is None else grid.spacing,
         axis_codes=None if grid is None else grid.axis_codes,
         dtype=f"{'int' if signed else 'uint'}{bits}" if bits else "",
-        files=len(series.headers),
-        description=plain(first.text("SeriesDescription")),
+        files=len({header.path for header in series.headers}),
+        description=plain(series.description),
         uid_tail=plain(series.uid[-8:]) or None,
         verdict=OK if fault is None else fault.verdict,
         detail="" if fault is None else fault.detail,
+        thickness_mm=series.thickness,
+        orientation=series.orientation,
+        image_type=tuple(plain(value) for value in series.image_type),
+        phases=series.phases,
     )
 
 

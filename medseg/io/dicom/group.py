@@ -91,5 +91,5 @@ def differences(stacks: Sequence[Sequence[SliceHeader]]) -> str:
     """In what the stacks of one series differ, as in "orientation, pixel spacing"."""
     firsts = [stack[0] for stack in stacks]
     told = [name for name, trait in EXACT if len({trait(first) for first in firsts}) > 1]
-    far = _far(np.array([_place(first) for first in firsts]), _place(firsts[0])).any(axis=0)
-    return joined(told + [name for name, there in zip(PLACED, far.tolist(), strict=True) if there])
+    far = _far(np.array([_place(first) for first in firsts]), _place(firsts[0]))
+    return joined(told + [name for column, name in enumerate(PLACED) if far[:, column].any()])

@@ -1,102 +1,51 @@
-"""NIfTI in and out, against nibabel as the independent reader and against hand-damaged headers."""
+"""NIfTI in and out, against nibabel as the independent reader and against claims that no file can hold."""
 
 import gzip
 import hashlib
 import os
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel as untyped_nibabel  # noqa: TID253
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nifti_files import (
+    AFFINE,
+    NUMBERS,
+    SHAPE,
+    SHEAR,
+    Edit,
+    assert_same_header,
+    both,
+    field,
+    header_for,
+    nibabel,
+    store,
+    turned,
+)
 from numpy.typing import NDArray
+from strategies import grids
 
-from medseg.errors import GeometryError, InputError, UsageError
+from medseg.errors import InputError, UsageError
 from medseg.io import inspect, read
 from medseg.io.nifti import read_label_names, write_labels, write_volume
+from medseg.io.policy import Policy
 from medseg.segmentation import Label, LabelTable
 from medseg.volume import Grid, Source, Volume
 
-nibabel: Any = untyped_nibabel
-SHAPE = (5, 4, 3)
-AFFINE = np.array([[-0.9, 0, 0, 10.0], [0, -0.7, 0, 20.0], [0, 0, 2.5, -30.0], [0, 0, 0, 1.0]])
-NUMBERS = np.arange(60).reshape(SHAPE, order="F")
+TYPES = ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
+KINDS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
 LIVER = LabelTable((Label(1, "liver", colour="#dd8265"), Label(2, "liver <tumour> & \u00e9")))
-
-
-def turned(degrees: float, axis: int = 0) -> NDArray[np.float64]:
-    t = np.deg2rad(degrees)
-    matrix = np.eye(4)
-    i, j = [a for a in range(3) if a != axis]
-    matrix[i, i], matrix[j, j], matrix[i, j], matrix[j, i] = np.cos(t), np.cos(t), -np.sin(t), np.sin(t)
-    return matrix
-
-
-SHEAR = np.array([[1, 0, 0, 0], [0, 1, 0.26, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-
-
-def header_for(
-    array: NDArray[Any], affine: NDArray[np.float64], order: str = "<", kind: type = nibabel.Nifti1Header
-) -> Any:
-    header = kind(endianness=order)
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
-    header.set_sform(affine, 1)
-    header.set_qform(affine, 1, strip_shears=True)
-    header["qform_code"] = 0 if np.abs(header.get_qform() - affine).max() > 1e-4 else 1
-    header["xyzt_units"] = 10
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    header["magic"], header["vox_offset"] = ((b"n+1", 352), (b"n+2", 544))[kind is nibabel.Nifti2Header]
-    header["descrip"] = b"PATIENT^NAME"
-    return header
-
-
-def store(
-    path: Path,
-    array: NDArray[Any],
-    edit: Callable[[Any], object] = lambda header: None,
-    header: Any = None,
-    payload: bytes | None = None,
-) -> Path:
-    """Write by hand, so that a header may claim anything."""
-    header = header_for(array, AFFINE) if header is None else header
-    edit(header)
-    body = array.astype(array.dtype.newbyteorder(header.endianness)).tobytes(order="F")
-    content = header.binaryblock + b"\0\0\0\0" + (body if payload is None else payload)
-    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    return path
-
-
-def field(name: str, value: object, index: int | None = None) -> Callable[[Any], object]:
-    def edit(header: Any) -> None:
-        if index is None:
-            header[name] = value
-        else:
-            header[name][index] = value
-
-    return edit
-
-
-def assert_same_header(path: Path, original: Path) -> None:
-    """Affine, sform, qform, codes and pixdim bit for bit, as nibabel loads both."""
-    ours, theirs = nibabel.load(path), nibabel.load(original)
-    assert np.array_equal(ours.affine, theirs.affine)
-    assert np.array_equal(ours.header["pixdim"], theirs.header["pixdim"])
-    for form in ("get_sform", "get_qform"):
-        (a, a_code), (b, b_code) = (getattr(image.header, form)(coded=True) for image in (ours, theirs))
-        assert a_code == b_code
-        assert (a is None and b is None) or np.array_equal(a, b)
-    assert int(ours.header["xyzt_units"]) & 7 == int(theirs.header["xyzt_units"]) & 7
 
 
 # ---- reading
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", [nibabel.Nifti1Header, nibabel.Nifti2Header])
-@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", TYPES)
 def test_reads_every_real_type_in_both_byte_orders(
     tmp_path: Path, dtype: str, order: str, kind: type
 ) -> None:
@@ -129,141 +78,139 @@ def test_scaling_is_applied_in_double_precision(tmp_path: Path) -> None:
     assert np.array_equal(volume.array[0], (array.astype(float) * slope - 1024).astype(np.float32))
 
 
-def test_slope_zero_means_not_scaled(tmp_path: Path) -> None:
-    volume = read(store(tmp_path / "in.nii", NUMBERS.astype("i2"), field("scl_slope", 0)))
+@pytest.mark.parametrize("dtype", ["i8", "u8", "f8"])
+def test_sixty_four_bits_are_exact(tmp_path: Path, dtype: str) -> None:
+    """Neighbours at the ends of the range, where float64 no longer tells integers apart."""
+    array = np.zeros(SHAPE, dtype)
+    if dtype == "f8":
+        array.flat[:3] = np.nextafter(1.0, 2), -5e-324, 1.7e308
+    else:
+        ends = np.iinfo(np.dtype(dtype))
+        array.flat[:4] = ends.max, ends.max - 1, ends.min, ends.min + 1
+    assert read(store(tmp_path / "in.nii", array)).array[0].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8"])
+def test_scaled_integers_of_many_bits_keep_them(tmp_path: Path, dtype: str) -> None:
+    """float32 would take these two for one."""
+    array = np.zeros(SHAPE, dtype)
+    array.flat[:2] = 16777217, 16777216
+    values = read(store(tmp_path / "in.nii", array, field("scl_inter", 1))).array
+    assert values.dtype == np.float64
+    assert values[0].flat[:2].tolist() == [16777218, 16777217]
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "told"),
+    [
+        (0, 0, ()),
+        (0, np.nan, ("scl_inter nan not applied: scl_slope is 0, which means not scaled",)),
+        (0, -1024, ("scl_inter -1024 not applied: scl_slope is 0, which means not scaled",)),
+        (np.nan, 0, ("scl_slope is NaN: values taken as not scaled",)),
+        (np.nan, np.nan, ("scl_slope is NaN: values taken as not scaled",)),
+    ],
+)
+def test_without_a_slope_nothing_is_scaled(
+    tmp_path: Path, slope: float, intercept: float, told: tuple[str, ...]
+) -> None:
+    edit = both(field("scl_slope", slope), field("scl_inter", intercept))
+    path = store(tmp_path / "in.nii", NUMBERS.astype("i2"), edit)
+    volume = read(path)
     assert volume.array.dtype == np.int16
     assert np.array_equal(volume.array[0], NUMBERS)
+    assert isinstance(volume.source, Source)
+    assert volume.source.policies == told
+    assert inspect(path)[0].detail == "; ".join(told)
 
 
-def test_colours_and_vectors_become_channels(tmp_path: Path) -> None:
-    rgb = np.arange(180, dtype="u1").reshape((3, *SHAPE), order="F")
+def test_an_intercept_alone_is_added(tmp_path: Path) -> None:
+    volume = read(store(tmp_path / "in.nii", NUMBERS.astype("i2"), field("scl_inter", -1024)))
+    assert np.array_equal(volume.array[0], NUMBERS - 1024)
 
-    def colour(header: Any) -> None:
-        header["datatype"], header["bitpix"] = 128, 24
 
-    volume = read(store(tmp_path / "rgb.nii", NUMBERS.astype("u1"), colour, payload=rgb.tobytes(order="F")))
-    assert volume.channels == ("red", "green", "blue")
-    assert np.array_equal(volume.array, rgb)
+@pytest.mark.parametrize(("code", "bits", "name"), [(128, 24, "RGB24"), (2304, 32, "RGBA32")])
+def test_colours_are_no_intensities(tmp_path: Path, code: int, bits: int, name: str) -> None:
+    edit = both(field("datatype", code), field("bitpix", bits))
+    path = store(tmp_path / "in.nii", NUMBERS, edit, header_for(NUMBERS.astype("u1")), bytes(60 * bits // 8))
+    with pytest.raises(InputError, match=rf"RGB colours \({name}\), not intensities"):
+        read(path)
+    assert [c.verdict for c in inspect(path)] == ["not readable"]
 
+
+def test_a_vector_becomes_channels(tmp_path: Path) -> None:
     vector = np.arange(120, dtype="f4").reshape((*SHAPE, 1, 2))
-    header = header_for(vector, AFFINE)
-    volume = read(store(tmp_path / "vector.nii", vector, field("intent_code", 1007), header))
+    path = store(tmp_path / "vector.nii", vector, field("intent_code", 1007), header_for(vector))
+    volume = read(path)
     assert volume.channels == ("channel 1", "channel 2")
-    assert np.array_equal(volume.array[1], vector[:, :, :, 0, 1])
+    assert np.array_equal(np.moveaxis(volume.array, 0, -1), vector[:, :, :, 0])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_phase_picks_one_volume(tmp_path: Path, suffix: str) -> None:
+    array = np.stack([NUMBERS, NUMBERS + 100, NUMBERS + 200], -1).astype("i2")
+    path = store(tmp_path / f"in{suffix}", array)
+    for phase in (1, 2, 3):
+        volume = read(path, policy=Policy(phase=phase))
+        assert np.array_equal(volume.array[0], array[..., phase - 1])
+        assert isinstance(volume.source, Source)
+        assert volume.source.decided == (f"phase {phase} of 3: one volume of a 4-D file read",)
+        assert volume.source.verdict == "several volumes"
+        assert volume.source.sha256 == (hashlib.sha256(path.read_bytes()).hexdigest(),)
+
+
+@pytest.mark.parametrize("phase", [0, -1, 4])
+def test_a_phase_that_is_not_there_is_refused(tmp_path: Path, phase: int) -> None:
+    path = store(tmp_path / "in.nii", np.stack([NUMBERS.astype("i2")] * 3, -1))
+    with pytest.raises(InputError, match=rf"no phase {phase}: it holds 3 volumes; give --phase 1 to 3"):
+        read(path, policy=Policy(phase=phase))
+
+
+def test_the_only_volume_is_phase_1_and_nothing_was_decided(tmp_path: Path) -> None:
+    path = store(tmp_path / "in.nii", NUMBERS.astype("i2"))
+    source = read(path, policy=Policy(phase=1)).source
+    assert isinstance(source, Source)
+    assert (source.decided, source.verdict) == ((), "ok")
+    with pytest.raises(InputError, match="holds 1 volume;"):
+        read(path, policy=Policy(phase=2))
+
+
+def test_phase_picks_a_vectors_time_point(tmp_path: Path) -> None:
+    """Parts of a vector lie behind all of time, and further axes behind both."""
+    array = np.arange(60 * 3 * 2 * 2, dtype="i2").reshape((*SHAPE, 3, 2, 2), order="F")
+    path = store(tmp_path / "in.nii.gz", array, field("intent_code", 1007), header_for(array))
+    for phase in range(1, 7):
+        expected = array[..., (phase - 1) % 3, :, (phase - 1) // 3]
+        assert np.array_equal(np.moveaxis(read(path, policy=Policy(phase=phase)).array, 0, -1), expected)
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_a_volume_is_not_picked_from_a_cut_file(tmp_path: Path, phase: int) -> None:
+    array = np.random.default_rng(0).integers(0, 9999, (20, 20, 20, 2)).astype("i2")
+    for suffix in (".nii", ".nii.gz"):
+        path = store(tmp_path / f"in{suffix}", array)
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(InputError, match="truncated"):
+            read(path, policy=Policy(phase=phase))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_reading_takes_the_memory_of_the_voxels_asked_for(tmp_path: Path, suffix: str) -> None:
+    """16 MB of 64: the other three volumes are passed over."""
+    array = np.random.default_rng(0).integers(0, 99, (200, 200, 200, 4)).astype("i2")
+    path = store(tmp_path / f"in{suffix}", array)
+    read(path, policy=Policy(phase=1))  # imports count once
+    tracemalloc.start()
+    volume = read(path, policy=Policy(phase=3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert volume.array.dtype == np.int16
+    assert peak < 1.1 * volume.array.nbytes + 6e6
 
 
 def test_a_flat_image_and_a_single_time_point_are_volumes(tmp_path: Path) -> None:
     flat = read(store(tmp_path / "flat.nii", NUMBERS[:, :, 0].astype("i2")))
     assert flat.array.shape == (1, 5, 4, 1)
     assert read(store(tmp_path / "one.nii", NUMBERS[..., None].astype("i2"))).array.shape == (1, *SHAPE)
-
-
-def test_micrometres_become_millimetres_and_it_is_told(tmp_path: Path) -> None:
-    volume = read(store(tmp_path / "in.nii", NUMBERS.astype("i2"), field("xyzt_units", 3)))
-    assert volume.grid.spacing == pytest.approx((0.0009, 0.0007, 0.0025))
-    assert isinstance(volume.source, Source)
-    assert volume.source.policies == ("affine converted from micrometres to mm",)
-
-
-def test_the_quaternions_own_rounding_is_no_conflict(tmp_path: Path) -> None:
-    """Near half a turn, float32 loses the quaternion's real part: corners move by a tenth of a voxel."""
-    affine = turned(179.99, 2) @ turned(30, 1) @ np.diag([0.7, 0.7, 1, 1.0])
-    array = np.zeros((512, 4, 300), "u1")
-    header = nibabel.Nifti1Header()
-    header.set_data_shape(array.shape)
-    header.set_qform(affine, 1)
-    apart = Grid((512, 4, 300), header.get_qform()).same_as(Grid((512, 4, 300), affine))
-    assert not apart, "this case no longer shows the rounding"
-    header = header_for(array, affine)
-    header.set_qform(affine, 1)
-    assert np.allclose(
-        read(store(tmp_path / "in.nii.gz", array, header=header)).grid.affine, affine, atol=1e-5
-    )
-
-
-def test_a_real_conflict_near_half_a_turn_is_still_one(tmp_path: Path) -> None:
-    """A turn of 0.2 degrees moves this grid's far end by 1.8 voxels: more than rounding can."""
-    affine = turned(179.99, 2) @ np.diag([0.7, 0.7, 1, 1.0])
-    array = np.zeros((512, 4, 300), "u1")
-    header = header_for(array, affine)
-    header.set_qform(turned(0.2, 2) @ affine, 1)
-    with pytest.raises(GeometryError, match=r"differ by up to 1\.2\d mm"):
-        read(store(tmp_path / "in.nii.gz", array, header=header))
-
-
-def test_rounding_does_not_excuse_half_a_voxel_of_shift(tmp_path: Path) -> None:
-    header = header_for(np.zeros((512, 4, 300), "u1"), np.diag([-0.7, -0.7, 1, 1.0]))
-    header["qoffset_x"] += 0.35
-    with pytest.raises(GeometryError, match=r"differ by up to 0\.35 mm"):
-        read(store(tmp_path / "in.nii.gz", np.zeros((512, 4, 300), "u1"), header=header))
-
-
-# ---- refusing
-
-
-def conflicting(degrees: float) -> Callable[[Any], object]:
-    return lambda header: header.set_qform(turned(degrees, 2) @ AFFINE, 1)
-
-
-def uncoded(header: Any) -> None:
-    header["sform_code"] = header["qform_code"] = 0
-
-
-DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
-    "magic": (field("magic", b"zzz"), "its magic is b'zzz"),
-    "pair": (field("magic", b"ni1"), ".hdr/.img pair"),
-    "sizeof": (field("sizeof_hdr", 999), "sizeof_hdr is 999"),
-    "no dimensions": (field("dim", 0, 0), r"dim\[0\] is 0"),
-    "nine dimensions": (field("dim", 9, 0), r"dim\[0\] is 9"),
-    "zero extent": (field("dim", 0, 3), "at least 1"),
-    "negative extent": (field("dim", -5, 2), "at least 1"),
-    "too long": (field("dim", 40, 3), "truncated"),
-    "too short": (field("dim", 1, 1), "wrong size"),
-    "complex": (field("datatype", 32), "complex64"),
-    "undefined type": (field("datatype", 999), "999"),
-    "bitpix": (field("bitpix", 8), "bitpix is 8"),
-    "offset NaN": (field("vox_offset", np.nan), "vox_offset is nan"),
-    "offset negative": (field("vox_offset", -16), "vox_offset is -16"),
-    "offset past end": (field("vox_offset", 1e7), "truncated"),
-    "offset infinite": (field("vox_offset", np.inf), "vox_offset is inf"),
-    "slope NaN": (field("scl_slope", np.nan), "scl_slope nan"),
-    "intercept infinite": (field("scl_inter", np.inf), "scl_inter inf"),
-    "unit": (field("xyzt_units", 7), "undefined unit"),
-    "no orientation": (uncoded, "no orientation"),
-    "sform NaN": (field("srow_x", np.nan, 0), "sform cannot be used.*finite"),
-    "sform flat": (field("srow_z", 0), "sform cannot be used.*singular"),
-    "absurd": (field("srow_x", 1e30, 3), "sform cannot be used.*absurd"),
-    "quaternion": (field("quatern_b", 3), "qform cannot be used"),
-    "qfac": (field("pixdim", 5, 0), "qform cannot be used.*qfac"),
-    "conflict": (conflicting(90), "differ by up to"),
-}
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, damage: str, suffix: str) -> None:
-    edit, reason = DAMAGE[damage]
-    array = np.tile(NUMBERS.astype("i2"), (40, 1, 1))
-    path = store(tmp_path / f"in{suffix}", array, edit)
-    with pytest.raises(InputError, match=reason) as caught:
-        read(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_the_conflict_is_given_in_millimetres(tmp_path: Path) -> None:
-    """A shift of 2 mm between the two forms is named as 2 mm."""
-    path = store(tmp_path / "in.nii", NUMBERS.astype("i2"), field("qoffset_x", 12.0))
-    with pytest.raises(GeometryError, match=r"differ by up to 2\.00 mm"):
-        read(path)
-
-
-@pytest.mark.parametrize(("count", "reason"), [(3, "4-D, holds 3 volumes"), (2, "holds 2 volumes")])
-def test_several_volumes_are_refused(tmp_path: Path, count: int, reason: str) -> None:
-    path = store(tmp_path / "in.nii", np.stack([NUMBERS.astype("i2")] * count, -1))
-    with pytest.raises(InputError, match=reason):
-        read(path)
-    assert [c.verdict for c in inspect(path)] == ["not readable"]
 
 
 def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
@@ -276,34 +223,6 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 def test_scaling_that_overflows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not finite"):
         read(store(tmp_path / "in.nii", NUMBERS.astype("f4") * 1e36, field("scl_slope", 1e30)))
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda content: content[: len(content) // 2], "truncated"),
-        (lambda content: content[:20], "truncated"),
-        (lambda content: content[:-8] + b"\0" * 8, "CRC"),
-        (lambda content: content + b"not gzip", "corrupt gzip"),
-        (lambda content: content[:60] + bytes([content[60] ^ 16]) + content[61:], "corrupt gzip"),
-    ],
-    ids=["cut", "cut in header", "crc", "garbage behind", "bit flipped"],
-)
-def test_a_damaged_gzip_stream_is_refused(
-    tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
-) -> None:
-    array = np.random.default_rng(3).integers(0, 99, (30, 30, 30)).astype("i2")
-    path = store(tmp_path / "in.nii.gz", array)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=reason):
-        read(path)
-
-
-def test_gzip_of_several_members_is_legal(tmp_path: Path) -> None:
-    plain = store(tmp_path / "in.nii", NUMBERS.astype("i2")).read_bytes()
-    path = tmp_path / "in.nii.gz"
-    path.write_bytes(gzip.compress(plain[:400]) + gzip.compress(plain[400:]))
-    assert np.array_equal(read(path).array[0], NUMBERS)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -371,7 +290,7 @@ def test_label_names_of_another_program_are_read(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", [nibabel.Nifti1Header, nibabel.Nifti2Header])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["i2", "u1", "f4"])
 @pytest.mark.parametrize("affine", [AFFINE, turned(30) @ turned(20, 2) @ AFFINE, AFFINE @ SHEAR])
 def test_reading_and_writing_changes_no_bit(
@@ -392,15 +311,80 @@ def test_reading_and_writing_changes_no_bit(
     assert_same_header(tmp_path / "labels.nii.gz", path)
 
 
-@pytest.mark.parametrize("edit", [uncoded, field("xyzt_units", 3), field("pixdim", 0, 0)])
-def test_odd_orientation_fields_survive(tmp_path: Path, edit: Callable[[Any], object]) -> None:
-    def qform_only(header: Any) -> None:
-        edit(header)
-        header["sform_code"], header["qform_code"] = 0, 3
-
+@pytest.mark.parametrize("edit", [field("xyzt_units", 3), field("xyzt_units", 1), field("pixdim", 0, 0)])
+def test_odd_orientation_fields_survive(tmp_path: Path, edit: Edit) -> None:
+    qform_only = both(edit, field("sform_code", 0), field("qform_code", 3))
     path = store(tmp_path / "in.nii", NUMBERS.astype("i2"), qform_only)
     write_volume(read(path), tmp_path / "out.nii")
     assert_same_header(tmp_path / "out.nii", path)
+
+
+@st.composite
+def images(draw: st.DrawFn) -> tuple[Any, NDArray[Any]]:
+    """A header of any grid, kind, type, byte order and scaling; voxels over the whole range of the type."""
+    grid = draw(grids())
+    dtype = np.dtype(draw(st.sampled_from(TYPES)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    if dtype.kind == "f":
+        array = (rng.normal(size=grid.shape) * 10.0 ** rng.integers(-30, 30, grid.shape)).astype(dtype)
+    else:
+        ends: Any = np.iinfo(dtype.name)
+        array = rng.integers(ends.min, ends.max, grid.shape, dtype, endpoint=True)
+    header = header_for(array, grid.affine, draw(st.sampled_from("<>")), draw(st.sampled_from(KINDS)))
+    scale = (1, 0), (0, 0), (0.1, -1024), (-2, 0), (1, 3.5), (1e-4, 1e4)
+    header["scl_slope"], header["scl_inter"] = draw(st.sampled_from(scale))
+    if draw(st.booleans()):  # one of the two alone, where the qform can say it
+        header["sform_code" if header["qform_code"] and draw(st.booleans()) else "qform_code"] = 0
+    header["pixdim"][4:] = draw(st.tuples(*[st.floats(0, 10, width=32)] * 4))[: len(header["pixdim"]) - 4]
+    return header, array
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(image=images(), suffix=st.sampled_from([".nii", ".nii.gz"]))
+def test_any_image_goes_through_bit_for_bit(tmp_path: Path, image: tuple[Any, Any], suffix: str) -> None:
+    """Values and affine are nibabel's; where a file is scaled, nibabel's float64 is rounded once, to ours."""
+    header, array = image
+    path, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    volume = read(store(path, array, header=header))
+    theirs = nibabel.load(path)
+    expected = np.asanyarray(theirs.dataobj)
+    scaled = (float(header["scl_slope"]), float(header["scl_inter"])) not in {(1.0, 0.0), (0.0, 0.0)}
+    assert scaled or volume.array.dtype == array.dtype
+    assert np.array_equal(volume.array[0], expected.astype(volume.array.dtype))
+    assert np.array_equal(volume.grid.affine, theirs.affine)
+    write_volume(volume, out)
+    assert_same_header(out, path)
+    again = np.asanyarray(nibabel.load(out).dataobj)
+    assert again.dtype == volume.array.dtype
+    assert np.array_equal(again, volume.array[0])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(200, 150, 70), (3, 2000, 900), (1, 1, 7)])
+def test_slabs_are_written_in_order_whatever_the_layout_in_memory(
+    tmp_path: Path, shape: tuple[int, int, int], order: str
+) -> None:
+    """More than one slab, and rows that are no multiple of what is turned together; flips are views."""
+    array = np.random.default_rng(1).integers(-999, 999, shape).astype("i4")
+    array = np.asfortranarray(array) if order == "F" else array
+    for name, view in (("a", array), ("b", array[::-1, :, ::-1])):
+        write_volume(Volume(view[None], Grid(shape, AFFINE)), tmp_path / f"{name}.nii.gz")
+        assert np.array_equal(np.asarray(nibabel.load(tmp_path / f"{name}.nii.gz").dataobj), view)
+
+
+def test_writing_takes_no_second_copy(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (1, 300, 300, 300)).astype("i2")
+    write_volume(Volume(array[:, :9, :9, :9], Grid((9, 9, 9), AFFINE)), tmp_path / "first.nii.gz")
+    tracemalloc.start()
+    write_volume(Volume(array, Grid((300, 300, 300), AFFINE)), tmp_path / "out.nii.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.6 * array.nbytes  # a slab being turned, the one before, and what the threads hold
 
 
 def test_nothing_of_the_inputs_text_is_carried_over(tmp_path: Path) -> None:
@@ -445,7 +429,9 @@ def test_equal_images_give_equal_files(tmp_path: Path) -> None:
     volume = Volume(NUMBERS.astype("f4")[None], Grid(SHAPE, AFFINE))
     for name in ("one.nii.gz", "other.nii.gz"):
         write_volume(volume, tmp_path / name)
+    write_volume(volume.replace(array=np.asfortranarray(volume.array)), tmp_path / "turned.nii.gz")
     first = (tmp_path / "one.nii.gz").read_bytes()
+    assert first == (tmp_path / "turned.nii.gz").read_bytes(), "whatever the order in memory"
     assert first == (tmp_path / "other.nii.gz").read_bytes()
     assert first[3] == 0, "flags: no file name"
     assert first[4:8] == bytes(4), "no time"
@@ -462,6 +448,18 @@ def test_label_names_are_read_back_and_others_can_read_them(tmp_path: Path) -> N
     assert b"CaretExtension" in image.header.extensions[0].get_content()
     assert int(image.header["intent_code"]) == 1002
     assert np.array_equal(np.asarray(image.dataobj), NUMBERS % 3)
+
+
+@pytest.mark.parametrize("size", [0, -16, 7, 1 << 30])
+def test_an_extension_that_lies_about_its_size_harms_nothing(tmp_path: Path, size: int) -> None:
+    """Where voxels begin is for vox_offset to say."""
+    extension = b"\1\0\0\0" + size.to_bytes(4, "little", signed=True) + bytes(24)
+    header = header_for(NUMBERS.astype("i2"))
+    header["vox_offset"] = 348 + len(extension)
+    content = header.binaryblock + extension + NUMBERS.astype("i2").tobytes(order="F")
+    (tmp_path / "in.nii").write_bytes(content)
+    assert np.array_equal(read(tmp_path / "in.nii").array[0], NUMBERS)
+    assert read_label_names(tmp_path / "in.nii") == {}
 
 
 def test_an_image_without_names_has_none(tmp_path: Path) -> None:

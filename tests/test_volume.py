@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import ORIENTATIONS, affine_of, grids, moved, numbered, organs, rotation, whole_voxel_moves
 
 from medseg.errors import GeometryError
+from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid, Planes, Source, Volume, read_only
 
 steady = settings(max_examples=100, deadline=None, derandomize=True)
@@ -458,8 +459,37 @@ def test_a_source_puts_a_segmentation_back_exactly(grid: Grid, steps: Steps) -> 
 
 def test_planes_are_not_put_back_as_one() -> None:
     planes = Planes((5, 6), np.eye(4)[None])
-    with pytest.raises(GeometryError, match=r"native\.grids\(\)"):
+    with pytest.raises(GeometryError, match="on_slices"):
         Source(native=planes, format="dicom").put_back(organs(upright()))
+
+
+def test_labels_on_planes_are_those_where_each_plane_lies() -> None:
+    # two layers; label k + 1 on slice k, slices 2.5 mm apart
+    array = np.stack([np.broadcast_to(np.arange(1, 9, dtype=np.uint8), (5, 6, 8))] * 2)
+    array = array + np.array([0, 10], np.uint8)[:, None, None, None]
+    table = LabelTable(
+        tuple(Label(n, f"slice {n}", layer=int(n > 10)) for n in (*range(1, 9), *range(11, 19)))
+    )
+    there = Segmentation(array, Grid((5, 6, 8), affine_of(np.diag([1, 1, 2.5]))), table)
+    heights = (0, 2.5, 10, 11.4, 17.5, 30)  # the last beyond the labels
+    shifted = np.stack([affine_of(np.diag([1, 1, 2.0]), (1, 0, z)) for z in heights])
+    labels = Source(native=Planes((5, 6), shifted), format="dicom").on_slices(there)
+    assert labels.shape == (2, 5, 6, 6)
+    np.testing.assert_array_equal(labels[0, 2, 2], [1, 2, 5, 6, 8, 0])
+    np.testing.assert_array_equal(labels[1, 2, 2], [11, 12, 15, 16, 18, 0])
+    assert not labels[:, 4].any()  # one voxel to the right, the outermost column lies outside
+    with pytest.raises(ValueError, match="read-only"):
+        labels[:] = 0
+
+
+@steady
+@given(grid=grids(), steps=whole_voxel_moves(croppable=False))
+def test_labels_on_the_slices_of_a_grid_are_those_put_back(grid: Grid, steps: Steps) -> None:
+    there = organs(grid)
+    for step in steps:
+        there = there.onto(moved(there.grid, step))
+    source = Source(native=grid, format="nifti")
+    np.testing.assert_array_equal(source.on_slices(there), source.put_back(there).array)
 
 
 def test_reorienting_copies_once_and_computes_nothing() -> None:

@@ -15,6 +15,7 @@ from medseg.io.child.frames import FRAME_TAGS, frames_of
 from medseg.io.child.pixel_data import UNDEFINED, element_at, fragments_at
 from medseg.io.child.read_ahead import read_ahead
 from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply
+from medseg.io.content import by_content
 
 __all__ = ["START", "dicom_headers", "guessed_syntax", "plain", "refuse_deflate_bomb"]
 
@@ -25,10 +26,10 @@ AHEAD = 8  # files; reading the starts of files waits for the disk or the networ
 TAGS = """
     SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID Modality
     SeriesDescription SeriesNumber InstanceNumber AcquisitionNumber TemporalPositionIdentifier EchoTime
-    TriggerTime DiffusionBValue ImageType Rows Columns NumberOfFrames SamplesPerPixel
-    PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation PixelSpacing
-    ImagePositionPatient ImageOrientationPatient SliceThickness RescaleSlope RescaleIntercept RescaleType
-    Units PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence LossyImageCompression
+    TriggerTime DiffusionBValue AcquisitionTime ContentTime ImageType Rows Columns NumberOfFrames
+    SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation
+    PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness RescaleSlope RescaleIntercept
+    RescaleType Units PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence LossyImageCompression
 """.split()  # noqa: SIM905  # one quoted name a line would fill the page
 
 
@@ -70,8 +71,7 @@ def _header(file: BinaryIO, start: bytes) -> dict[str, Any]:
 
     size = os.fstat(file.fileno()).st_size
     preamble = start[128:132] == b"DICM"
-    # without a preamble, a data set starts with group 2 (file meta) or 8 (identification), little endian
-    if not preamble and not (start[1:2] == b"\0" and start[:1] in (b"\2", b"\x08") and start[3:4] == b"\0"):
+    if not preamble and by_content(start) != "DICOM":
         return {"dicom": False, "size": size}
     if DEFLATED.encode() in start:
         refuse_deflate_bomb(file)

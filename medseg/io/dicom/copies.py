@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 # besides pixels, what an image's values are made of
 VALUES = ("RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "Units")
 SAME_ORIGIN = 2  # decimals in mm
+Content = tuple[Any, ...]
 
 
 class Copies(NamedTuple):
-    """A stack without the copies that were in it, how many those were, and images that contradict each other."""
+    """A stack without its copies, how many those were, and images that contradict each other."""
 
     stack: Stack
     dropped: int
@@ -44,7 +46,7 @@ def without_copies(stack: Stack) -> Copies:
     shared = [image for place in places if len(place) > 1 for image in place]
     if not shared or (_uids_differ(shared) and _told_apart(places)):
         return Copies(stack, 0, None)
-    content = dict(zip(map(id, shared), _contents(stack, shared), strict=True))
+    content = _contents(shared)
     same_uid = [_first_of_each(place, lambda image: (_uid(image), content[id(image)])) for place in places]
     kept = [_first_of_each(place, lambda image: content[id(image)]) for place in same_uid]
     if len({len(place) for place in same_uid}) == 1 < len({len(place) for place in kept}):
@@ -71,25 +73,32 @@ def _told_apart(places: Sequence[Sequence[SliceHeader]]) -> bool:
     return told is not None and told.tagged
 
 
-def _contents(stack: Stack, images: Sequence[SliceHeader]) -> list[tuple[Any, ...]]:
-    """What makes two images equal: pixels as a digest, what they are rescaled by, and where the first one lies."""
-    digests: list[str] = []
+def _contents(images: Sequence[SliceHeader]) -> dict[int, Content]:
+    """What two images must have in common to be equal, by the `id` of the header.
 
-    def take(_fields: dict[str, Any], pixels: NDArray[Any] | None) -> None:
-        assert pixels is not None
-        digests.append(hashlib.sha256(np.ascontiguousarray(pixels, np.int64)).hexdigest())
+    A digest of the pixels, how they are rescaled, and where the first one lies.
+    """
+    asked: dict[Path, list[SliceHeader]] = {}
+    for image in images:
+        asked.setdefault(image.path, []).append(image)
+    frames = [
+        None if of_file[0].frame is None else [image.frame for image in of_file] for of_file in asked.values()
+    ]
+    left = [image for of_file in asked.values() for image in of_file]
+    contents: dict[int, Content] = {}
 
-    for image in images:  # TODO
-        frames = [None if image.frame is None else [image.frame]]
-        request = {"do": "dicom-pixels", "frames": frames}
-        decode(request, files=[image.path], take=take, most_bytes=math.prod(stack.size) * 4)
-    origins = [
-        np.round(image.position, SAME_ORIGIN).tolist() for image in images if image.position is not None
-    ]
-    return [
-        (digest, *(image.text(keyword) for keyword in VALUES), *origin)
-        for digest, origin, image in zip(digests, origins, images, strict=True)
-    ]
+    def take(fields: dict[str, Any], pixels: NDArray[Any] | None) -> None:
+        image = left.pop(0)
+        assert image.position is not None
+        digest = hashlib.sha256(np.ascontiguousarray(pixels, np.int64).data).hexdigest()
+        origin = np.round(image.position, SAME_ORIGIN).tolist()
+        # values that come from a table are equal for certain only where the whole file is
+        table = fields["sha256"] if image.values.get("ModalityLUTSequence") else ""
+        contents[id(image)] = (digest, table, *(image.text(keyword) for keyword in VALUES), *origin)
+
+    most_bytes = math.prod(images[0].size) * 4
+    decode({"do": "dicom-pixels", "frames": frames}, files=list(asked), take=take, most_bytes=most_bytes)
+    return contents
 
 
 def _first_of_each(place: Sequence[SliceHeader], key: Any) -> list[SliceHeader]:

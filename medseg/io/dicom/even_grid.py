@@ -38,8 +38,8 @@ class EvenGrid:
     def read(self, array: NDArray[Any], fill: float) -> NDArray[Any]:
         """`array[1, i, j, slice]` of the original slices at the voxels of the grid, in the same type.
 
-        Whole numbers are rounded. Where only one of two neighbours reaches, it alone counts; beyond both there
-        is `fill`.
+        Whole numbers are rounded. Where only one of two neighbours reaches, it alone counts; beyond both
+        there is `fill`.
         """
         columns, rows, slices = self.grid.shape
         refuse_oversize(columns * rows * slices * array.dtype.itemsize, "the even grid")
@@ -74,10 +74,10 @@ class EvenGrid:
 
 
 def even_grid(stack: Stack, *, upright: bool) -> EvenGrid:
-    """Even slices over the whole height of a stack; `upright` undoes a tilt, else slices stay above each other.
+    """Even slices over the whole height of a stack; `upright` undoes a tilt, which is overlooked else.
 
-    Where slices are missing from a regular stack the grid has its spacing and holds every original slice. Else
-    the spacing is the usual one, but for what makes the first and the last slice lie on the grid.
+    Where slices are missing from a regular stack the grid has its spacing and holds every original slice.
+    Else the spacing is the usual one, but for what makes the first and the last slice lie on the grid.
     """
     here = _in_even_steps(stack)
     there = np.arange(round(here[-1]) + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,8 +16,8 @@ Place = Sequence[SliceHeader]
 """The images at one position."""
 Value = tuple[float | str, ...]
 
-# Tags that differ between phases, in the order in which they are asked; times of the day come late, since they
-# tell when a file was made as often as when the image was taken.
+# Tags that differ between phases, in the order in which they are asked; times of the day come late, since
+# they tell when a file was made as often as when the image was taken.
 TELLING = (
     "TemporalPositionIdentifier",
     "AcquisitionNumber",
@@ -69,7 +69,7 @@ def in_order(image: SliceHeader) -> tuple[float, str]:
 
 
 def _told_by(places: Sequence[Place], keywords: tuple[str, ...]) -> dict[Value, list[SliceHeader]] | None:
-    """Images by the value of these tags, if every position has each value at most once and no value strays."""
+    """Images by the value of these tags, if each position has each value once at most and none strays."""
     told: dict[Value, list[SliceHeader]] = {}
     for place in places:
         here = set()

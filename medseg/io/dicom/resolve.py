@@ -41,7 +41,8 @@ class Resolved:
     stack: Stack
     even: EvenGrid | None = None
     """Where slices have to be resampled; else they are the volume's slices."""
-    native: Grid | Planes | None = None
+    planes: Planes | None = None
+    """The slices where they have no grid in common."""
     overridden: tuple[str, ...] = ()
     decided: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -52,8 +53,13 @@ class Resolved:
         return self.stack.grid if self.even is None else self.even.grid
 
     @property
+    def native(self) -> Grid | Planes:
+        """Where the slices lie, before any resampling."""
+        return self.stack.grid if self.planes is None else self.planes
+
+    @property
     def verdict(self) -> str:
-        """ "ok", or the names of the faults that a policy decided."""
+        """The names of the faults that a policy decided; "ok" without any."""
         return ", ".join(self.overridden) or OK
 
     def because(self, fault: Fault, decision: str) -> Resolved:
@@ -88,16 +94,17 @@ def _one_a_place(so_far: Resolved, policy: Policy, conflict: Fault | None) -> Re
     told = phases(places)
     if fault is None:
         if policy.phase not in (None, 1):
-            raise FaultError(
-                Fault("no such phase", f"there is no phase {policy.phase}: the series has one phase")
-            )
+            detail = f"there is no phase {policy.phase}: the series has one phase"
+            raise FaultError(Fault("no such phase", detail))
         return so_far
     if fault.verdict == "not a volume":
         raise FaultError(fault)
+    if conflict is not None and policy.duplicates != "first":
+        raise FaultError(conflict)
     if policy.phase is not None and told is not None:
         return _checked(_one_phase(so_far, fault, told, policy.phase))
     if policy.duplicates != "first":
-        raise FaultError(conflict or fault)
+        raise FaultError(fault)
     return _checked(_firsts(so_far, conflict or fault, places, told))
 
 
@@ -112,7 +119,7 @@ def _one_phase(so_far: Resolved, fault: Fault, told: Phases, number: int) -> Res
     count = len(told.images)
     if not 1 <= number <= count:
         detail = f"there is no phase {number}: the series has {count} phases, told apart by {told.by}"
-        raise FaultError(Fault("no such phase", detail, geometry=True))
+        raise FaultError(Fault("no such phase", detail))
     kept = replace(so_far, stack=so_far.stack.only(told.images[number - 1]))
     return kept.because(fault, f"phase {number} of {count} read, {told.names[number - 1]}")
 
@@ -152,10 +159,10 @@ def _evenly_spaced(so_far: Resolved, policy: Policy) -> Resolved:
     made = int(np.count_nonzero(even.weight))
     widest = float(np.diff(stack.heights).max())
     decision = (
-        f"{len(stack.heights)} slices resampled onto {even.grid.shape[2]}, {even.grid.spacing[2]:.3f} mm apart; "
-        f"{made} of them interpolated, the widest gap {widest:.2f} mm"
+        f"{len(stack.heights)} slices resampled onto {even.grid.shape[2]}, {even.grid.spacing[2]:.3f} mm "
+        f"apart; {made} of them interpolated, the widest gap {widest:.2f} mm"
     )
-    return replace(so_far, even=even, native=stack.planes).because(fault, decision)
+    return replace(so_far, even=even, planes=stack.planes).because(fault, decision)
 
 
 def _within_reason(stack: Stack, even: EvenGrid, fault: Fault) -> None:
@@ -175,16 +182,14 @@ def _upright(so_far: Resolved, policy: Policy) -> Resolved:
     stack = so_far.stack
     fault = tilted(stack)
     if fault is None:
-        native = so_far.native or stack.grid
-        return replace(so_far, native=native)
+        return so_far
     if policy.tilt == "refuse":
         raise FaultError(fault)
     even = even_grid(stack, upright=True)
-    native = so_far.native or stack.grid
     aside = float(np.linalg.norm(stack.slope()))
     furthest = aside * float(stack.heights[-1] - stack.heights[0])
     decision = (
         f"{np.degrees(np.arctan(aside)):.1f} degrees, slices up to {furthest:.2f} mm aside, resampled onto "
         "upright boxes"
     )
-    return replace(so_far, even=even, native=native).because(fault, decision)
+    return replace(so_far, even=even).because(fault, decision)

@@ -123,7 +123,7 @@ class Stack:
         return times if np.abs(self.heights - even).max() <= tolerance(usual) else None
 
     def slope(self) -> NDArray[np.float64]:
-        """How far slices move aside for each mm along the normal, LPS mm, from the first slice to the last."""
+        """How far slices move aside for each mm along the normal, LPS mm, from first to last."""
         way: NDArray[np.float64] = self.positions[-1] - self.positions[0]
         height = self.heights[-1] - self.heights[0]
         aside: NDArray[np.float64] = way / height - self.directions[2]
@@ -154,7 +154,7 @@ class Stack:
 
     def _smallest(self) -> float:
         """Smallest distance between two voxels, mm."""
-        return min(*np.linalg.norm(self.in_plane, axis=1), float(np.linalg.norm(self.step)))
+        return float(min(*np.linalg.norm(self.in_plane, axis=1), np.linalg.norm(self.step)))
 
 
 def stacked(headers: Sequence[SliceHeader]) -> Stack:
@@ -188,7 +188,7 @@ def _directions(header: SliceHeader) -> NDArray[np.float64]:
     return np.stack([along[0], along[1], normal / np.linalg.norm(normal)])
 
 
-# ------------------------------------------------------------------ checks, in the order in which they are made
+# ------------------------------------------------------------------ checks, in their order
 def crowded(stack: Stack) -> Fault | None:
     """Too few positions for a volume, or several images at one position."""
     places = stack.places()
@@ -300,7 +300,7 @@ def tilted(stack: Stack) -> Fault | None:
         return None
     return Fault(
         "gantry tilt",
-        f"gantry tilt {degrees:.1f} degrees: each slice is shifted by {aside * stack.usual:.2f} mm against the "
-        "one before, so the voxels are not upright boxes; --tilt resample makes them so",
+        f"gantry tilt {degrees:.1f} degrees: each slice is shifted by {aside * stack.usual:.2f} mm against "
+        "the one before, so the voxels are not upright boxes; --tilt resample makes them so",
         geometry=True,
     )

@@ -6,52 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_edits import FAILING, SPACING, STORED, Edit, Write, every, only, place, refusal
 
-from medseg.errors import GeometryError, InputError
+from medseg.errors import GeometryError
 from medseg.io.dicom import describe_dicom, dicom_files, read_dicom
-
-STORED = np.arange(12 * 10 * 8, dtype=np.int16).reshape(12, 10, 8)  # columns, rows, slices
-SPACING = (0.7, 0.9, 2.5)
-PLACE = np.array([-30.0, -20.0, 40.0])  # LPS mm, as the writer of the series places them
-FAILING = Path("dicom_odd", "dicom2nifti", "failing")
-Write = Callable[..., Path]
-Edit = Callable[[int, Any], None]
-
-
-def every(**changes: Any) -> Edit:
-    """Set or (None) delete the same tags in every slice."""
-
-    def edit(_k: int, dataset: Any) -> None:
-        for keyword, value in changes.items():
-            if value is None:
-                delattr(dataset, keyword)
-            else:
-                setattr(dataset, keyword, value)
-
-    return edit
-
-
-def only(slice_number: int, **changes: Any) -> Edit:
-    change = every(**changes)
-    return lambda k, dataset: change(k, dataset) if k == slice_number else None
 
 
 def moved(by: Callable[[int], tuple[float, float, float]]) -> Edit:
     """Each slice `by(k)` mm from its place 2.5 k mm above the first."""
 
     def edit(k: int, dataset: Any) -> None:
-        place = PLACE + np.array([0, 0, 2.5 * k]) + np.array(by(k))
-        dataset.ImagePositionPatient = [f"{number:.6f}" for number in place]
+        here = place(0, 0, 2.5 * k) + np.array(by(k))
+        dataset.ImagePositionPatient = [f"{number:.6f}" for number in here]
 
     return edit
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_dicom(folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # ------------------------------------------------------------------ refused, with numbers
@@ -76,8 +44,8 @@ GEOMETRY = {
     "tilt": (
         moved(lambda k: (0, 2.5 * k * np.tan(np.radians(15)), 0)),
         "gantry tilt",
-        "gantry tilt 15.0 degrees: each slice is shifted by 0.67 mm against the one before, so the voxels are "
-        "not upright boxes; --tilt resample makes them so",
+        "gantry tilt 15.0 degrees: each slice is shifted by 0.67 mm against the one before, so the voxels "
+        "are not upright boxes; --tilt resample makes them so",
     ),
     "tilt sideways": (
         moved(lambda k: (-2.5 * k * np.tan(np.radians(3)), 0, 0)),
@@ -100,7 +68,7 @@ GEOMETRY = {
     "twice": (
         moved(lambda k: (0, 0, -2.5 * (k == 7))),
         "duplicate positions",
-        "IM0006.dcm and IM0007.dcm lie at the same position, z=55.00 mm; keep one of them, or let --duplicates",
+        "IM0006.dcm and IM0007.dcm lie at the same position, z=55.00 mm; keep one of them, or let",
     ),
     "no spacing": (every(PixelSpacing=None), "no PixelSpacing", "IM0000.dcm has no PixelSpacing"),
     "zero spacing": (every(PixelSpacing=[0, 0]), "no PixelSpacing", "PixelSpacing of [0.0, 0.0] mm"),

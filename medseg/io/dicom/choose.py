@@ -165,9 +165,11 @@ def chosen(path: Path, found: Sequence[Series], rule: SeriesRule | None = None) 
     rest = [series for series in found if series is not kept[0]]
     decided: tuple[str, ...] = ()
     if rule is not None and any(series.counts for series in rest):
-        # what the rule's expression for descriptions says may be a name
-        asked = {name: value for name, value in conditions(rule).items() if name != "description"}
-        by = ", ".join(part for part in (told(asked), "description" * (rule.description is not None)) if part)
+        # what the rule's expression for descriptions says may be a name, and of a UID its end is told already
+        asked = conditions(rule)
+        by = ", ".join(
+            name if name in ("uid", "description") else told({name: value}) for name, value in asked.items()
+        )
         decided = (f"series: {_line(kept[0])} of {len(pool)}, by {by}",)
     return Choice(kept[0], tuple(f"left out: {_line(series)}" for series in rest), decided)
 

@@ -21,14 +21,14 @@ from bad_inputs.dicom_bytes import (
     uid,
 )
 
-__all__: list[str] = []
+__all__ = ["enhanced"]
 
 F = "dicom-multiframe"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 Edit = Callable[[Dataset], object]
 
 
-def _enhanced(tag: str, order: Sequence[int] = range(SHAPE[2])) -> Dataset:
+def enhanced(tag: str, order: Sequence[int] = range(SHAPE[2])) -> Dataset:
     """Frames in `order` of position; frame at position k has intercept -1024 - 10 k (PS3.3 C.7.6.16)."""
     from pydicom.dataset import Dataset as Item
 
@@ -63,7 +63,7 @@ def _frame(k: int) -> Any:
 
 def _file(edit: Edit | None, order: Sequence[int]) -> Callable[[Path, str], Built]:
     def build(folder: Path, tag: str) -> Built:
-        ds = _enhanced(tag, order)
+        ds = enhanced(tag, order)
         expected = geometry(NUMBERS - 1024.0, affine_of(CORNER, AXIAL, SPACING, (0, 0, 2.5)))
         if edit is not None:
             edit(ds)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import InputError
+from medseg.io.content import PEEK_BYTES, counted, seen
 from medseg.io.decoder import decode
+from medseg.io.dicom.directory import DIRECTORY_CLASS, files_of_directory
 from medseg.io.dicom.header import SliceHeader, is_image
 from medseg.io.regular_file import printable
 
@@ -18,15 +21,23 @@ __all__ = ["indexed"]
 MOST_DEPTH = 12  # folders below the one given: patient/study/series is 3, a burnt disc with years and dates 6
 MOST_FILES = 200_000
 MOST_IMAGES = 400_000  # slices, and frames of multi-frame files
+VOLUMES = ("NIfTI", "NRRD", "MetaImage", "PNG", "TIFF", "a zip archive", "a tar archive", "a tar.gz archive")
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 
 
 def indexed(path: Path) -> list[SliceHeader]:
-    """The header of every image below `path`; raises InputError where there is none or a file is broken."""
+    """The header of every image below a folder, or that a DICOMDIR names, or of one file.
+
+    Raises InputError where there is none or a file is broken. In a folder, a DICOMDIR is no image.
+    """
     files = list(_files(path))
+    records = _records(files)
+    if path.is_file() and records[0].get("SOPClassUID") == DIRECTORY_CLASS:
+        files = files_of_directory(path)
+        records = _records(files)
     base = path if path.is_dir() else path.parent
     headers: list[SliceHeader] = []
-    for file, record in zip(files, _records(files), strict=True):
+    for file, record in zip(files, records, strict=True):
         name = printable(file.relative_to(base))
         _refuse_broken(name, file, record)
         header = SliceHeader(file, name, record)
@@ -38,9 +49,26 @@ def indexed(path: Path) -> list[SliceHeader]:
         if len(headers) > MOST_IMAGES:
             raise InputError(f"{path.name}: more than {MOST_IMAGES} images; give the folder of one study")
     if not headers:
-        what = "the folder is empty" if not files else f"no DICOM images among {len(files)} file(s)"
-        raise InputError(f"{path.name}: {what}; give the folder of an image series")
+        raise _no_images(path, files)
     return headers
+
+
+def _no_images(path: Path, files: Sequence[Path]) -> InputError:
+    """Say what there is instead."""
+    if not files:
+        return InputError(f"{path.name}: the folder is empty; give the folder of an image series")
+    kinds: Counter[str] = Counter()
+    for file in files:
+        try:
+            with file.open("rb") as start:
+                kinds[seen(file, start.read(PEEK_BYTES))] += 1
+        except OSError:
+            kinds["unknown data"] += 1
+    what = f"no DICOM images among {len(files)} file(s)"
+    others = [kind for kind in VOLUMES if kinds[kind]]
+    if others:
+        return InputError(f"{path.name}: {what}, but {counted(kinds)}: give one of them")
+    return InputError(f"{path.name}: {what} ({counted(kinds)}); give the folder of an image series")
 
 
 def _records(files: Sequence[Path]) -> list[dict[str, Any]]:

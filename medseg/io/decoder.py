@@ -10,6 +10,8 @@ starts a fresh process. Replies are JSON and raw bytes over a pipe: nothing is u
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import json
 import logging
 import math
@@ -23,15 +25,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import InputError, ResourceError
 
-__all__ = ["Decoder", "Take", "available_bytes", "decode", "refuse_oversize"]
+__all__ = ["Decoder", "Part", "Take", "available_bytes", "decode", "decode_parts", "refuse_oversize"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,9 @@ Take = Callable[[dict[str, Any], NDArray[Any] | None], None]
 TIMEOUT_S = 120.0  # for one file; the slowest real one seen, a 1 GB JPEG 2000 multi-frame, needs about 40 s
 MEMORY_BYTES = 8 << 30  # address space of the child: codecs and ITK map about 2 GiB before the first pixel
 MOST_BYTES = 16 << 30  # a 2048 x 2048 x 1024 CT in float32; more is a damaged or hostile header
-MOST_REPLY = 1 << 20  # bytes of one reply's JSON; a DICOM header record has about 2 kB
+# bytes of JSON in a reply: a DICOM header has about 2 kB, and 0.3 kB for each of at most 100 000 frames
+MOST_REPLY = 64 << 20
+PIPE_BYTES = 1 << 20  # what the system lets a pipe hold: the child works on while this process is busy
 KINDS = frozenset("biuf")
 CHILD = "medseg.io.child"
 
@@ -103,6 +108,7 @@ class Decoder:
         """
         # not resolved: the name a file has here is the one to be opened
         paths = [os.path.abspath(path) for path in files]  # noqa: PTH100
+        names = _names(files, request.get("frames"))
         memory = self.memory_bytes + 4 * most_bytes
         message = json.dumps({**request, "files": paths, "memory": memory}).encode()
         done = 0
@@ -113,15 +119,15 @@ class Decoder:
                     take(*reply)
                     done += 1
             except _RefusedError as refusal:
-                raise InputError(f"{_name(files, done)}: {refusal}") from None
+                raise InputError(f"{_name(names, done)}: {refusal}") from None
             except _EndedError:
                 raise InputError(
-                    f"{_name(files, done)}: {self._epitaph()}; it is damaged or hostile"
+                    f"{_name(names, done)}: {self._epitaph()}; it is damaged or hostile"
                 ) from None
             except _TimeoutError:
                 self._kill()
                 raise InputError(
-                    f"{_name(files, done)}: not decoded within {self.timeout_s:g} s; it is damaged or hostile"
+                    f"{_name(names, done)}: not decoded within {self.timeout_s:g} s; it is damaged or hostile"
                 ) from None
             except BaseException:
                 self._kill()  # the stream is in the middle of a reply: nobody could use it again
@@ -131,6 +137,12 @@ class Decoder:
         """End the child; the next request starts another."""
         with self._lock:
             self._kill()
+
+    def interrupt(self) -> None:
+        """End the child in the middle of its work: whoever asks it is told that it ended."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _send(self, message: bytes) -> None:
         """Write one request; a child that died while idle is replaced without a word."""
@@ -164,6 +176,7 @@ class Decoder:
             raise ResourceError(f"the decoder process cannot be started: {problem.strerror}") from problem
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
+        _widen(self._process.stdout)
         logger.debug("decoder started, process %d", self._process.pid)
 
     def _kill(self) -> None:
@@ -249,8 +262,25 @@ def _wait(pipe: int, event: int, deadline: float) -> None:
         raise _TimeoutError
 
 
-def _name(files: Sequence[Path], done: int) -> str:
-    return files[min(done, len(files) - 1)].name if files else "the decoder"
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold more, where the system allows it: a matter of speed only."""
+    assert pipe is not None
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _names(files: Sequence[Path], frames: Sequence[Sequence[int] | None] | None) -> list[str]:
+    """What each reply is about: a file, or one of the frames asked of it, numbered from 1."""
+    return [
+        path.name if frame is None else f"{path.name}, frame {frame + 1}"
+        for path, asked in zip(files, frames or [None] * len(files), strict=True)
+        for frame in ([None] if asked is None else asked)
+    ]
+
+
+def _name(names: Sequence[str], done: int) -> str:
+    return names[min(done, len(names) - 1)] if names else "the decoder"
 
 
 _decoder = Decoder()
@@ -259,6 +289,38 @@ _decoder = Decoder()
 def decode(request: Mapping[str, Any], *, files: Sequence[Path], take: Take, most_bytes: int = 0) -> None:
     """Ask this process's decoder; see `Decoder.ask`."""
     _decoder.ask(request, files=files, take=take, most_bytes=most_bytes)
+
+
+class Part(NamedTuple):
+    """One request of several that are answered at the same time: what to ask, of which files, for whom."""
+
+    request: Mapping[str, Any]
+    files: Sequence[Path]
+    take: Take
+
+
+def decode_parts(parts: Sequence[Part], *, most_bytes: int) -> None:
+    """Ask for every part at once, each after the first in a child process of its own, ended afterwards.
+
+    For codecs that keep one processor busy. `take` is called from several threads. Raises what the first part
+    that fails raises.
+    """
+    helpers = [Decoder() for _ in parts[1:]]
+    with ThreadPoolExecutor(max(1, len(helpers))) as pool:
+        waiting = [
+            pool.submit(helper.ask, part.request, files=part.files, take=part.take, most_bytes=most_bytes)
+            for helper, part in zip(helpers, parts[1:], strict=True)
+        ]
+        try:
+            first = parts[0]
+            decode(first.request, files=first.files, take=first.take, most_bytes=most_bytes)
+            for future in waiting:
+                future.result()
+        finally:
+            for helper in helpers:
+                helper.interrupt()
+    for helper in helpers:
+        helper.close()
 
 
 def _close() -> None:

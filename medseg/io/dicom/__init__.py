@@ -36,6 +36,7 @@ __all__ = ["describe_dicom", "dicom_files", "foretell_dicom", "read_dicom"]
 
 logger = logging.getLogger(__name__)
 
+SERIES_UIDS = ("SeriesInstanceUID", "StudyInstanceUID")
 CROWDED = ("not a volume", "several phases", "duplicate positions")
 KEPT = (
     "SOPInstanceUID",
@@ -49,8 +50,11 @@ KEPT = (
     "SliceThickness",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
+    "Units",
     "InstanceNumber",
     "TransferSyntaxUID",
+    "repaired",  # tags that the file does not have: a result that refers to them must not go to an archive
 )
 
 
@@ -64,7 +68,8 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
     """
     what, choice = _resolved(path, policy)
     headers = what.stack.headers
-    array, digests, padded = Assembly(headers).decoded()
+    assembly = Assembly(headers, suv=policy.suv)
+    array, digests, told = assembly.decoded()
     modality = headers[0].text("Modality") or None
     if what.even is not None:
         array = what.even.read(array, CT_AIR_HU if modality == "CT" else float(array.min()))
@@ -78,8 +83,8 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
         headers=tuple(_kept(header) for header in headers),
         modality=modality,
         verdict=what.verdict,
-        policies=(*_repairs(headers), *choice.left_out, *what.notes, *padded),
-        decided=(*choice.decided, *what.decided),
+        policies=(*_repairs(headers), *choice.left_out, *what.notes, *told),
+        decided=(*choice.decided, *what.decided, *assembly.decided),
     )
     channel = re.sub(r"[^a-z0-9]+", "", (modality or "").lower()) or "image"
     return Volume(array, what.grid, (channel,), source)
@@ -126,25 +131,29 @@ def _without_copies(series: Series) -> Series:
 def _resolved(path: Path, policy: Policy) -> tuple[Resolved, Choice]:
     """The one series that is meant, with every doubt about it decided, and how it was chosen."""
     choice = chosen(path, found(indexed(path)), policy.series)
-    series = choice.series
+    fault = choice.series.fault
     try:
-        if series.stack is None:
-            assert series.fault is not None
-            raise FaultError(series.fault)
-        return resolved(series.stack, policy), choice
-    except FaultError as problem:
-        kind = GeometryError if problem.fault.geometry else InputError
-        raise kind(str(problem) if path.is_file() else f"{path.name}: {problem}") from None
+        if choice.series.stack is not None:
+            return resolved(choice.series.stack, policy), choice
+    except FaultError as undecided:
+        fault = undecided.fault
+    assert fault is not None
+    kind = GeometryError if fault.geometry else InputError
+    raise kind(fault.detail if path.is_file() else f"{path.name}: {fault.detail}")
 
 
 def _kept(header: SliceHeader) -> dict[str, Any]:
-    return {keyword: header.values[keyword] for keyword in KEPT if header.values.get(keyword) is not None}
+    return {
+        keyword: header.values[keyword] for keyword in KEPT if header.values.get(keyword) not in (None, [])
+    }
 
 
 def _repairs(headers: tuple[SliceHeader, ...]) -> tuple[str, ...]:
     """What the files lack and where it was taken from; a result that refers to them must know."""
     notes = []
     repaired = {keyword for header in headers for keyword in header.values["repaired"]}
+    if repaired or not all(header.text(uid) for header in headers for uid in SERIES_UIDS):
+        logger.warning("UIDs are empty in the files: no result may refer to them in an archive")
     if repaired:
         notes.append(f"{joined(sorted(repaired))} empty: taken from the file meta information")
     if not headers[0].text("SeriesInstanceUID"):

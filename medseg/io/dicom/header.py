@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 __all__ = ["Fault", "SliceHeader", "fault_of_headers", "is_image", "joined"]
 
 UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
+MOST_TABLE_BITS = 16
+SLICED = ("CT", "MR", "PT")  # what is hardly ever anything else than slices
 NOT_IMAGES = ("RT ", "Segmentation", "Parametric Map")  # though their names may hold "Image Storage"
 
 
@@ -131,16 +133,24 @@ def fault_of_headers(stack: Sequence[SliceHeader]) -> Fault | None:
     return _mixed_values(stack)
 
 
-def _no_colour_or_frames(header: SliceHeader) -> Fault | None:
-    frames = header.whole("NumberOfFrames", 1)
-    if frames > 1 or "Enhanced" in header.text("class_name"):
-        return Fault(
-            "multi-frame", f"{header.name} is a multi-frame image ({frames} frames), which is not read yet"
-        )
+def _grey(header: SliceHeader) -> Fault | None:
     colours = header.text("PhotometricInterpretation")
     if header.whole("SamplesPerPixel", 1) != 1 or (colours and not colours.startswith("MONOCHROME")):
         return Fault("colour", f"{header.name} is a colour image ({colours}), not a volume of intensities")
     return None
+
+
+def _described_frames(header: SliceHeader) -> Fault | None:
+    """Frames without a place of their own: cine loops, projections, stacks that lost their places."""
+    if "NumberOfFrames" in header.values.get("unreadable", ()):
+        return Fault("damaged header", f"{header.name} has a NumberOfFrames that is not a number")
+    frames = header.whole("NumberOfFrames", 1)
+    if frames < 2 or header.frame is not None:
+        return None
+    what = f"{header.name} is a multi-frame image ({frames} frames) without a position for each frame"
+    if header.text("Modality") in SLICED:
+        return Fault("no position", what, geometry=True)
+    return Fault("not a volume", f"{what}, so not a volume")
 
 
 def _usual_pixels(header: SliceHeader) -> Fault | None:
@@ -152,8 +162,16 @@ def _usual_pixels(header: SliceHeader) -> Fault | None:
     if min(rows, columns) < 1:
         return Fault("damaged header", f"{header.name} has no valid Rows and Columns")
     bits, stored = header.whole("BitsAllocated", 0), header.whole("BitsStored", 0)
-    if bits not in (8, 16, 32) or not 0 < stored <= bits or header.whole("HighBit", stored - 1) != stored - 1:
-        return Fault("unsupported pixels", f"{header.name} stores {stored} of {bits} bits, which is not read")
+    if bits == 1:
+        return Fault(
+            "not a volume", f"{header.name} has one bit a pixel: a mask, not a volume of intensities"
+        )
+    high = header.whole("HighBit", stored - 1)
+    if bits not in (8, 16, 32) or not 0 < stored <= high + 1 <= bits:
+        return Fault(
+            "unsupported pixels",
+            f"{header.name} stores {stored} of {bits} bits up to bit {high}, which is not read",
+        )
     if header.whole("PixelRepresentation", 0) not in (0, 1):
         return Fault("damaged header", f"{header.name} has no valid PixelRepresentation")
     return None
@@ -165,7 +183,14 @@ def _whole_pixels(header: SliceHeader) -> Fault | None:
         return Fault(
             "no decoder", f"{header.name} is compressed as {syntax}, for which there is no decoder here"
         )
-    claimed = math.prod(header.size) * header.whole("BitsAllocated", 0) // 8
+    frames = max(1, header.whole("NumberOfFrames", 1))
+    whole = header.values.get("fragments")
+    if whole is not None and whole < frames:
+        return Fault(
+            "truncated",
+            f"{header.name} is truncated: {frames} compressed frame(s) are claimed, {whole} are there",
+        )
+    claimed = math.prod(header.size) * frames * (header.whole("BitsAllocated", 0) // 8)
     there = header.values.get("pixel_bytes")
     if there is not None and there < claimed:
         return Fault(
@@ -202,7 +227,9 @@ def _placed(header: SliceHeader) -> Fault | None:
 
 def _rescaled(header: SliceHeader) -> Fault | None:
     if header.values.get("ModalityLUTSequence"):
-        return Fault("unsupported values", f"{header.name} has a Modality LUT Sequence, which is not read")
+        if header.whole("BitsStored", 0) > MOST_TABLE_BITS:
+            return Fault("unsupported values", f"{header.name} has a Modality LUT for more than 16 bits")
+        return None
     for keyword in ("RescaleSlope", "RescaleIntercept"):
         given = keyword in header.values.get("unreadable", ()) or header.values.get(keyword) is not None
         if given and header.number(keyword) is None:
@@ -214,7 +241,7 @@ def _rescaled(header: SliceHeader) -> Fault | None:
     return None
 
 
-HEADER_CHECKS = (_no_colour_or_frames, _usual_pixels, _placed, _whole_pixels, _rescaled)
+HEADER_CHECKS = (_grey, _described_frames, _usual_pixels, _placed, _whole_pixels, _rescaled)
 
 
 def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:
@@ -225,6 +252,8 @@ def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:
             return Fault(
                 "mixed values", f"its slices differ in {keyword} ({shown}): their values cannot be compared"
             )
+    if len({bool(header.values.get("ModalityLUTSequence")) for header in stack}) > 1:
+        return Fault("mixed values", "some of its slices have a Modality LUT Sequence and others have none")
     with_slope = [header for header in stack if header.number("RescaleSlope") is not None]
     if 0 < len(with_slope) < len(stack):
         odd = next(header for header in stack if header.number("RescaleSlope") is None)

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.child.dicom import dicom_headers
+from medseg.io.child.dicomdir import dicomdir
 from medseg.io.child.masks import dicom_contours, dicom_mask_frames, dicom_mask_header
+from medseg.io.child.modality import modality_tables, pet_doses
 from medseg.io.child.pictures import itk, png, tiff, tiff_header
 from medseg.io.child.pixels import dicom_pixels
 from medseg.io.child.reply import RefusedError, Reply
@@ -35,10 +37,13 @@ def status(_request: dict[str, Any]) -> Iterator[Reply]:
 
 TASKS: dict[str, Callable[[dict[str, Any]], Iterator[Reply]]] = {
     "dicom-headers": dicom_headers,
+    "dicomdir": dicomdir,
     "dicom-pixels": dicom_pixels,
     "dicom-mask-header": dicom_mask_header,
     "dicom-mask-frames": dicom_mask_frames,
     "dicom-contours": dicom_contours,
+    "modality-tables": modality_tables,
+    "pet-dose": pet_doses,
     "itk": itk,
     "png": png,
     "tiff-header": tiff_header,

@@ -95,7 +95,8 @@ def decoded_frame(stream: bytes, syntax: str, stored: Stored) -> NDArray[Any]:
     except (MemoryError, ImportError):
         raise
     except Exception as problem:
-        raise RefusedError(f"its pixel data cannot be decoded: {one_line(problem)}") from problem
+        last = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]  # what the decoder said
+        raise RefusedError(f"its pixel data cannot be decoded: {one_line(ValueError(last))}") from problem
 
 
 def _by_pydicom(stream: bytes, syntax: str, stored: Stored, plugin: str) -> NDArray[Any]:
@@ -149,8 +150,8 @@ def _by_gdcm(stream: bytes, syntax: str, stored: Stored) -> NDArray[Any]:
 
 
 def ends_stream(end: bytes) -> bool:
-    """Whether these last bytes end a JPEG, JPEG-LS or JPEG 2000 stream; a zero may pad it."""
-    return end[-2:] == END or end[-3:] == END + b"\0"
+    """Whether these last bytes end a JPEG, JPEG-LS or JPEG 2000 stream; one byte may pad them."""
+    return END in (end[-2:], end[-3:-1])
 
 
 def _refuse_other_jpeg(stream: bytes, stored: Stored) -> None:

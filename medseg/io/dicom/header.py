@@ -112,7 +112,8 @@ def is_image(header: SliceHeader) -> bool:
     uid, kind = header.text("SOPClassUID"), header.text("class_name")
     if kind != uid:
         return "Image Storage" in kind and not any(word in kind for word in NOT_IMAGES)
-    return min(header.size) > 0 or not header.text("Modality")
+    # a class newer than the dictionary in use looks private: label map segmentations of 2024 do
+    return header.text("Modality") != "SEG" and (min(header.size) > 0 or not header.text("Modality"))
 
 
 def joined(names: Iterable[str], most: int = 3) -> str:

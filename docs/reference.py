@@ -19,6 +19,7 @@ from medseg import errors
 from medseg.assemble import component_class, component_schema
 from medseg.cli import medseg as command_line
 from medseg.config import PipelineFile, StepCall
+from medseg.io import STRICT
 from medseg.plugin import hookspecs
 from medseg.plugin.catalog import KINDS, Entry, discover
 
@@ -74,7 +75,11 @@ def pipeline_file() -> str:
         "`medseg pipelines schema` prints a JSON Schema for editors.",
         _table(schema, defaults=_pipeline_defaults()),
     ]
-    for name, title in (("InputSpec", "An entry of `inputs`"), ("LabelSpec", "An entry of `labels`")):
+    for name, title in (
+        ("InputSpec", "An entry of `inputs`"),
+        ("SeriesRule", "The `select` of an input"),
+        ("LabelSpec", "An entry of `labels`"),
+    ):
         parts += [f"## {title}", _table(definitions[name])]
     return "\n\n".join(parts)
 
@@ -179,7 +184,8 @@ def _plain_signature(thing: Callable[..., Any]) -> str:
         if name not in ("self", "cls")
     ]
     shown = signature.replace(parameters=parameters, return_annotation=_bare(signature.return_annotation))
-    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(shown)).replace("<factory>", "{}")
+    text = str(shown).replace(repr(STRICT), "STRICT").replace("<factory>", "{}")
+    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
 
 
 def _bare(annotation: Any) -> Any:

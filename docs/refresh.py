@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "docs/tutorials/first-segmentation.md",
     "docs/reference/outputs.md",
+    "docs/how-to/read-dicom.md",
     "docs/how-to/write-a-pipeline.md",
     "docs/how-to/use-a-network.md",
     "docs/how-to/use-from-python.md",

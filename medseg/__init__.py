@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medseg.config import SeriesRule
     from medseg.errors import (
         GeometryError,
         InputError,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         ResourceError,
         UsageError,
     )
-    from medseg.io import inspect, read
+    from medseg.io import Policy, inspect, read
     from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Sink, Wanted
     from medseg.run import segment, segment_cohort
     from medseg.segmentation import Label, LabelTable, Object, Segmentation
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 HOMES = {
+    "medseg.config": ("SeriesRule",),
     "medseg.errors": (
         "GeometryError",
         "InputError",
@@ -53,7 +55,7 @@ HOMES = {
         "ResourceError",
         "UsageError",
     ),
-    "medseg.io": ("inspect", "read"),
+    "medseg.io": ("Policy", "inspect", "read"),
     "medseg.prediction": (
         "Measured",
         "Plan",
@@ -98,6 +100,7 @@ __all__ = [
     "Plan",
     "Planes",
     "PluginError",
+    "Policy",
     "Postprocessor",
     "Prediction",
     "Predictor",
@@ -108,6 +111,7 @@ __all__ = [
     "Scores",
     "Segmentation",
     "Segmenter",
+    "SeriesRule",
     "Sink",
     "Source",
     "Step",

@@ -60,6 +60,8 @@ def command(
         write_volume(volume, path)
     if not quiet:
         click.echo(f"{out}: {volume.grid!r}, {volume.array.dtype}")
+        for done in volume.source.policies if volume.source is not None else ():
+            click.echo(f"read: {done}", err=True)
         for note in volume.source.decided if volume.source is not None else ():
             click.echo(f"note: {note}")
 

@@ -134,6 +134,8 @@ def _print(result: Result, out: Path) -> None:
             )
         )
     print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2), wrap=(3,))
+    for done in result.provenance.get("policies", ()):
+        click.echo(f"read: {done}", err=True)
     for note in result.provenance.get("notes", ()):
         click.echo(f"note: {note}")
     for name, lack in result.provenance.get("left_out", {}).items():

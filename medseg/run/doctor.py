@@ -21,12 +21,16 @@ State = Literal["ok", "missing", "problem"]
 TRANSFER_SYNTAXES = {
     "1.2.840.10008.1.2.5": "RLE lossless",
     "1.2.840.10008.1.2.4.50": "JPEG baseline",
+    "1.2.840.10008.1.2.4.51": "JPEG extended",
     "1.2.840.10008.1.2.4.57": "JPEG lossless",
     "1.2.840.10008.1.2.4.70": "JPEG lossless, first-order",
     "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
     "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
     "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
+    "1.2.840.10008.1.2.4.202": "HTJ2K lossless, by resolution",
+    "1.2.840.10008.1.2.4.203": "HTJ2K",
 }
 
 
@@ -102,13 +106,16 @@ def _devices() -> Iterator[Check]:
 
 
 def _decoders() -> Iterator[Check]:
-    """Which compressed DICOM can be read, by pydicom's own account."""
+    """Which compressed DICOM the decoder process can read, and with what."""
     from pydicom.pixels.decoders.base import get_decoder
+
+    from medseg.io.child.codecs import DECODERS
 
     for uid, name in TRANSFER_SYNTAXES.items():
         decoder = get_decoder(uid)
-        if decoder.is_available:
-            yield Check("decoder", name, "ok", ", ".join(sorted(decoder.available_plugins)))
+        there = [each for each in DECODERS[uid] if each in decoder.available_plugins]
+        if there:
+            yield Check("decoder", name, "ok", ", ".join(there))
         else:
             wanted = " or ".join(line.partition(" - requires ")[2] for line in decoder.missing_dependencies)
             remedy = f"install {wanted}" if wanted else ""

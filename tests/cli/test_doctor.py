@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from medseg.io.child.codecs import DECODERS
+from medseg.run.doctor import TRANSFER_SYNTAXES
+
 Medseg = Callable[..., Any]
 
 
@@ -23,10 +26,12 @@ def test_tells_versions_devices_decoders_plugins_and_models(medseg: Medseg) -> N
     assert checks[f"plugin medseg-ct {version('medseg-ct')}"]["state"] == "ok"
 
 
-def test_what_is_missing_comes_with_how_to_get_it(medseg: Medseg) -> None:
-    lossless = by_name(medseg("doctor", "--json"))["decoder JPEG lossless"]
-    assert lossless["state"] == "missing"  # no decoder of it is among what medseg installs
-    assert "gdcm" in lossless["remedy"]
+def test_every_form_that_the_decoder_process_reads_is_listed_with_its_decoder(medseg: Medseg) -> None:
+    checks = by_name(medseg("doctor", "--json"))
+    decoders = {name: check for name, check in checks.items() if name.startswith("decoder ")}
+    assert len(decoders) == len(DECODERS) == len(TRANSFER_SYNTAXES)
+    assert {check["state"] for check in decoders.values()} == {"ok"}
+    assert decoders["decoder JPEG lossless"]["detail"] == "gdcm"
 
 
 def test_a_broken_plugin_is_a_problem_with_a_remedy(

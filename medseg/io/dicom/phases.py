@@ -43,14 +43,14 @@ class Phases:
     by: str
     """All of it in a few words, as in "EchoTime 4.6, 9.2 ms"."""
     tagged: bool
-    """Whether a tag tells the phases apart, and not only the order of InstanceNumber at each position."""
+    """Whether a tag tells the phases apart, and not only the order of images at each position."""
 
 
 def phases(places: Sequence[Place]) -> Phases | None:
     """Split images by what tells those at one position apart; None where nothing does.
 
     One tag that has a value of its own for each phase, else two tags together. Where there are as many images
-    at each position but no such tag, the n-th by InstanceNumber at each position makes phase n.
+    at each position but no such tag, the n-th by InstanceNumber, or by frame, at each position makes phase n.
     """
     if max(map(len, places)) < 2:
         return None
@@ -62,10 +62,10 @@ def phases(places: Sequence[Place]) -> Phases | None:
     return _by_number(places)
 
 
-def in_order(image: SliceHeader) -> tuple[float, str]:
-    """The order among images at one position: InstanceNumber, those without one last, then name."""
+def in_order(image: SliceHeader) -> tuple[float, str, int]:
+    """The order among images at one position: InstanceNumber, those without one last, then file and frame."""
     number = image.number("InstanceNumber")
-    return (math.inf if number is None else number, image.name)
+    return (math.inf if number is None else number, str(image.path), image.frame or 0)
 
 
 def _told_by(places: Sequence[Place], keywords: tuple[str, ...]) -> dict[Value, list[SliceHeader]] | None:
@@ -120,13 +120,14 @@ def _shown(value: float | str) -> str:
 
 def _by_number(places: Sequence[Place]) -> Phases | None:
     count = len(places[0])
-    numbers = [[image.number("InstanceNumber") for image in place] for place in places]
-    if any(len(set(here)) != count or None in here or len(here) != count for here in numbers):
+    numbers = [[(image.number("InstanceNumber"), image.frame) for image in place] for place in places]
+    if any(len(set(here)) != count or len(here) != count or (None, None) in here for here in numbers):
         return None
     ordered = [sorted(place, key=in_order) for place in places]
+    by = "InstanceNumber" if places[0][0].frame is None else "the order of frames"
     return Phases(
         tuple(tuple(place[n] for place in ordered) for n in range(count)),
-        tuple(f"image {n + 1} by InstanceNumber at each position" for n in range(count)),
-        "InstanceNumber only",
+        tuple(f"image {n + 1} by {by} at each position" for n in range(count)),
+        f"{by} only",
         tagged=False,
     )

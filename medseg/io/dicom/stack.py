@@ -219,7 +219,7 @@ def crowded(stack: Stack) -> Fault | None:
     elif told.tagged:
         reason = f"{most} phases told apart by {told.by}; --phase N reads one of them"
     else:
-        reason = f"{most} phases that no tag tells apart; --phase N reads the N-th by InstanceNumber"
+        reason = f"{most} phases that no tag tells apart; --phase N reads the N-th by {told.by}"
     return Fault("several phases", f"{what}: {reason}", geometry=True)
 
 
@@ -274,7 +274,7 @@ def unevenly_spaced(stack: Stack) -> Fault | None:
         return Fault(
             "uneven spacing",
             f"slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm (slices {pair}), "
-            f"up to {stack.drift:.3f} mm off an even stack; --gaps resample makes it even",
+            f"up to {stack.drift:.3f} mm off an even stack{_tilt_too(stack)}; --gaps resample makes it even",
             geometry=True,
         )
     lacking = int(steps.sum()) - len(steps)
@@ -287,9 +287,15 @@ def unevenly_spaced(stack: Stack) -> Fault | None:
     return Fault(
         "missing slice",
         f"slices {stack.name(at)} and {stack.name(at + 1)} are {gaps[at]:.2f} mm apart, the others "
-        f"{usual:.2f} mm: {what} probably missing {after} {stack.where(at)}; --gaps resample fills {them} in",
+        f"{usual:.2f} mm: {what} probably missing {after} {stack.where(at)}{_tilt_too(stack)}; "
+        f"--gaps resample fills {them} in",
         geometry=True,
     )
+
+
+def _tilt_too(stack: Stack) -> str:
+    fault = tilted(stack)
+    return "" if fault is None else f", and {fault.detail.partition(':')[0]}"
 
 
 def tilted(stack: Stack) -> Fault | None:

@@ -1,10 +1,13 @@
 """Several phases in one series: told apart, read one at a time, never mixed."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bad_inputs.dicom_bytes import save
+from bad_inputs.dicom_frames import enhanced
 from dicom_edits import FIRST, SPACING, STORED, Edit, Write, every, refusal, source_of, write_phases
 
 from medseg.io.dicom import describe_dicom, read_dicom
@@ -117,3 +120,55 @@ def test_a_phase_is_checked_like_a_series(tmp_path: Path, write_series: Write) -
     source = source_of(read_dicom(folder, Policy(phase=2, gaps="resample")))
     assert source.verdict == "several phases, missing slice"
     assert len(source.decided) == 2
+
+
+# ------------------------------------------------------------------ frames of one file
+def write_frames(
+    folder: Path, order: Sequence[int], tell: Callable[[int, Any], None] | None = None, *, brighter: int = 0
+) -> Path:
+    """An enhanced CT with a frame for each position in `order`, frame n by n x `brighter` brighter."""
+    folder.mkdir()
+    ds = enhanced("phases", order)
+    stored = np.frombuffer(ds[0x7FE00010].value, "<i2").reshape(len(order), -1)
+    ds[0x7FE00010].value = (stored + brighter * np.arange(len(order))[:, None]).astype("<i2").tobytes()
+    for n, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        if tell is not None:
+            tell(n, groups.FrameContentSequence[0])
+    save(ds, folder / "volume.dcm")
+    return folder
+
+
+def test_time_points_of_a_multi_frame_file(tmp_path: Path) -> None:
+    def tell(n: int, content: Any) -> None:
+        content.TemporalPositionIndex = 1 if n >= 12 else 2  # the later one comes first
+
+    folder = write_frames(tmp_path / "ct", [*range(12), *range(12)], tell, brighter=1)
+    assert "2 phases told apart by TemporalPositionIdentifier 1, 2" in refusal(folder)
+    first, second = (read_dicom(folder, Policy(phase=phase)) for phase in (1, 2))
+    assert np.all(first.array - second.array == 12)
+    source = source_of(first)
+    assert source.files == (folder / "volume.dcm",)
+    assert len(source.sha256) == 1
+    assert len(source.headers) == first.grid.shape[2] == 12
+
+
+def test_without_a_tag_frames_count_in_their_order(tmp_path: Path) -> None:
+    order = [k for k in range(12) for _ in range(3)]
+    folder = write_frames(tmp_path / "ct", order, brighter=1)
+    first, third = (read_dicom(folder, Policy(phase=phase)) for phase in (1, 3))
+    assert np.all(third.array - first.array == 2)
+    assert source_of(third).decided == (
+        "several phases: phase 3 of 3 read, image 3 by the order of frames at each position",
+    )
+
+
+def test_equal_frames_are_copies(tmp_path: Path) -> None:
+    volume = read_dicom(write_frames(tmp_path / "ct", [*range(12), *range(12)]))
+    assert volume.grid.shape[2] == 12
+    assert source_of(volume).policies[0] == "12 exact copies dropped"
+
+
+def test_a_missing_frame_is_filled_in(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "ct", [k for k in range(12) if k != 5])
+    assert "frame 5 and volume.dcm, frame 6 are 5.00 mm apart" in refusal(folder)
+    assert read_dicom(folder, Policy(gaps="resample")).grid.shape[2] == 12

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dicom_series import write_dicom_series
 from numpy.typing import NDArray
-from segmentations import JPEG_LS, RGB, RLE, source_images, write_seg
+from segmentations import EXPLICIT_LITTLE, JPEG_LS, RGB, RLE, source_images, write_seg
 
 from medseg.errors import GeometryError, InputError
 from medseg.io import read
@@ -129,30 +129,28 @@ def test_highdicom_reads_the_same_voxels(real_data: Path) -> None:
 
 # ------------------------------------------------------------------ read back
 @pytest.mark.parametrize(
-    ("kind", "syntax", "stacked"),
+    ("kind", "syntax"),
     [
-        ("BINARY", None, False),
-        ("BINARY", None, True),
-        ("LABELMAP", None, False),
-        ("LABELMAP", RLE, False),
-        ("LABELMAP", JPEG_LS, False),
-        ("FRACTIONAL", RLE, True),
-        ("FRACTIONAL", JPEG_LS, True),
+        ("BINARY", EXPLICIT_LITTLE),
+        ("LABELMAP", EXPLICIT_LITTLE),
+        ("LABELMAP", RLE),
+        ("LABELMAP", JPEG_LS),
+        ("FRACTIONAL", RLE),
+        ("FRACTIONAL", JPEG_LS),
     ],
 )
 @pytest.mark.parametrize("backwards", [False, True])
 def test_what_highdicom_writes_comes_back(
-    tmp_path: Path, series: Path, image: Volume, kind: str, syntax: str | None, stacked: bool, backwards: bool
+    tmp_path: Path, image: Volume, kind: str, syntax: str, backwards: bool
 ) -> None:
     array = label_map()
-    images = source_images(series)
-    pixels = one_hot(array) if stacked else frames(array)
-    if kind == "FRACTIONAL":
-        pixels = pixels.astype(np.float32)
+    assert image.source is not None
+    images = source_images(image.source.files[0].parent)
+    pixels = one_hot(array).astype(np.float32) if kind == "FRACTIONAL" else frames(array)
     if backwards:
         images, pixels = images[::-1], pixels[::-1]
-    options: dict[str, Any] = {} if syntax is None else {"syntax": syntax}
-    found, notes = told(write_seg(tmp_path / "seg.dcm", images, pixels, kind=kind, **options), image)
+    path = write_seg(tmp_path / "seg.dcm", images, pixels, kind=kind, syntax=syntax)
+    found, notes = told(path, image)
     assert np.array_equal(found.array[0], array)
     assert found.array.shape[0] == 1
     assert found.array.dtype == np.uint8
@@ -192,7 +190,9 @@ def test_overlap_needs_a_second_layer_only_for_what_overlaps(
     masks[2:6, 2:6, 2:6, 0] = 1
     masks[4:8, 4:8, 2:6, 1] = 1
     masks[9:11, 7:9, 1:3, 2] = 1
-    path = write_seg(tmp_path / "seg.dcm", source_images(series), np.ascontiguousarray(masks.transpose(2, 1, 0, 3)))
+    path = write_seg(
+        tmp_path / "seg.dcm", source_images(series), np.ascontiguousarray(masks.transpose(2, 1, 0, 3))
+    )
     found, _ = told(path, image)
     assert [label.layer for label in found.labels] == [0, 1, 0]
     for number, label in enumerate(found.labels):
@@ -242,7 +242,9 @@ def test_another_frame_of_reference_is_refused(tmp_path: Path, series: Path, ima
 
 def test_another_series_is_refused(tmp_path: Path, series: Path, image: Volume) -> None:
     path = write_seg(tmp_path / "seg.dcm", source_images(series), frames(label_map()))
-    edited(path, lambda dataset: setattr(dataset.ReferencedSeriesSequence[0], "SeriesInstanceUID", "1.2.3.77"))
+    edited(
+        path, lambda dataset: setattr(dataset.ReferencedSeriesSequence[0], "SeriesInstanceUID", "1.2.3.77")
+    )
     assert "made for series …1.2.3.77" in refusal(path, image)
 
 

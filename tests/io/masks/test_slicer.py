@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medseg.errors import GeometryError, InputError
+from medseg.io.masks import read_segmentation
+from medseg.volume import Grid, Volume
+
+GRID = Grid((8, 7, 6), np.diag([-1.0, -1.0, 2.0, 1.0]))
+IMAGE = Volume(np.zeros((1, *GRID.shape), np.int16), GRID)
+TAGS = (
+    "Segmentation.Status:inprogress|TerminologyEntry:Segmentation category and type - 3D Slicer General "
+    "Anatomy list~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~Anatomic codes~^^~^^|"
+)
+
+
+def write(path: Path, layers: NDArray[np.uint8], texts: dict[str, str], origin: str = "(0,0,0)") -> Path:
+    """`[layer, i, j, k]` as 3D Slicer writes it: layers fastest, in LPS."""
+    sizes = " ".join(str(n) for n in layers.shape)
+    fields = [
+        "NRRD0004",
+        "type: unsigned char",
+        "dimension: 4",
+        "space: left-posterior-superior",
+        f"sizes: {sizes}",
+        "space directions: none (1,0,0) (0,1,0) (0,0,2)",
+        "kinds: list domain domain domain",
+        "encoding: raw",
+        f"space origin: {origin}",
+        *(f"{key}:={value}" for key, value in texts.items()),
+    ]
+    path.write_bytes("\n".join([*fields, "", ""]).encode() + layers.tobytes(order="F"))
+    return path
+
+
+def segment(number: int, name: str, *, layer: int, value: int, **more: str) -> dict[str, str]:
+    fields = {"ID": f"Segment_{number}", "Name": name, "Layer": str(layer), "LabelValue": str(value), **more}
+    return {f"Segment{number}_{key}": text for key, text in fields.items()}
+
+
+def overlapping() -> NDArray[np.uint8]:
+    layers = np.zeros((2, *GRID.shape), np.uint8)
+    layers[0, 1:5, 1:5, 1:4] = 1
+    layers[0, 6:, 6:, 5:] = 2
+    layers[1, 3:7, 3:6, 2:5] = 1
+    return layers
+
+
+def test_layers_names_colours_and_codes(tmp_path: Path) -> None:
+    layers = overlapping()
+    texts = {
+        **segment(0, "Liver", layer=0, value=1, Color="0.866667 0.509804 0.396078", Tags=TAGS),
+        **segment(1, "Node", layer=0, value=2),
+        **segment(2, "Tumour", layer=1, value=1, Color="1 0 0"),
+        "Segmentation_ReferenceImageExtentOffset": "5 5 5",
+    }
+    notes: list[str] = []
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE, tell=notes.append)
+    assert np.array_equal(found.mask("Liver"), layers[0] == 1)
+    assert np.array_equal(found.mask("Node"), layers[0] == 2)
+    assert np.array_equal(found.mask("Tumour"), layers[1] == 1)
+    assert [(label.layer, label.colour, label.code) for label in found.labels] == [
+        (0, "#dd8265", "SCT:10200004"),
+        (0, None, None),
+        (1, "#ff0000", None),
+    ]
+    assert len(notes) == 1
+    assert "renumbered from 1 to 1, 2 to 2, 1 to 3" in notes[0]
+
+
+def test_layers_that_need_not_be_two_become_one(tmp_path: Path) -> None:
+    layers = overlapping()
+    layers[1][layers[0] > 0] = 0
+    texts = {
+        **segment(0, "A", layer=0, value=1),
+        **segment(1, "B", layer=0, value=2),
+        **segment(2, "C", layer=1, value=7),
+    }
+    layers[1] *= 7
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE)
+    assert found.array.shape[0] == 1
+    assert [label.value for label in found.labels] == [1, 2, 7]
+
+
+def test_older_files_have_a_layer_for_each_segment(tmp_path: Path) -> None:
+    layers = (overlapping() == 1).astype(np.uint8)
+    texts = {"Segment0_Name": "A", "Segment1_Name": "B"}
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE, tell=lambda _: None)
+    assert np.array_equal(found.mask("A"), layers[0] == 1)
+    assert np.array_equal(found.mask("B"), layers[1] == 1)
+
+
+def test_cropped_array_lies_where_its_origin_says(tmp_path: Path) -> None:
+    whole = overlapping()[:1]
+    whole[0, 6:, 6:, 5:] = 0
+    texts = segment(0, "A", layer=0, value=1, Extent="1 4 1 4 1 3")
+    texts["Segmentation_ReferenceImageExtentOffset"] = "1 1 1"
+    path = write(tmp_path / "a.seg.nrrd", whole[:, 1:6, 1:6, 1:5], texts, origin="(1,1,2)")
+    assert np.array_equal(read_segmentation(path, onto=IMAGE).mask("A"), whole[0] == 1)
+    elsewhere = write(tmp_path / "b.seg.nrrd", whole[:, 1:6, 1:6, 1:5], texts, origin="(40,1,2)")
+    with pytest.raises(GeometryError, match="none of its 48 labelled voxels lies in the image"):
+        read_segmentation(elsewhere, onto=IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (segment(0, "A", layer=2, value=1), "in layer 2 of 2"),
+        (segment(0, "A", layer=0, value=1), "layer 0 holds value 2, which no segment describes"),
+        (
+            {**segment(0, "A", layer=0, value=1), **segment(1, "B", layer=0, value=1)},
+            "share a layer and a value",
+        ),
+        (segment(0, "A", layer=0, value=1) | {"Segment0_Layer": "first"}, "cannot be read"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, texts: dict[str, str], said: str) -> None:
+    path = write(tmp_path / "a.seg.nrrd", overlapping(), texts)
+    with pytest.raises(InputError, match=said):
+        read_segmentation(path, onto=IMAGE, tell=lambda _: None)

@@ -68,6 +68,10 @@ def open_tar(raw: IO[bytes], limits: Limits, *, gzipped: bool) -> TarMembers:
             listed.append((member, start))
             if len(listed) > limits.members:
                 raise InputError(f"there are more than {limits.members} files in it")
+            if member.size > limits.total_bytes:
+                raise InputError(
+                    f"{quoted(member.name)} claims {member.size} bytes; it is damaged or hostile"
+                )
         stream.require_end()
     members = TarMembers(raw, listed, gzipped=gzipped)
     check_total(members.members, limits, size)

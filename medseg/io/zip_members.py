@@ -75,8 +75,7 @@ def _check(info: zipfile.ZipInfo, limits: Limits) -> None:
 def _refuse_overlap(infos: Sequence[zipfile.ZipInfo], end: int) -> None:
     """Two members made of the same bytes are how a small archive becomes a large one at full ratio each."""
     ordered = sorted(infos, key=lambda info: info.header_offset)
-    starts = [info.header_offset for info in ordered[1:]] + [end]
-    for info, following in zip(ordered, starts, strict=True):
+    for info, following in zip(ordered, [*(info.header_offset for info in ordered), end][1:], strict=True):
         if info.header_offset + LOCAL_HEADER_BYTES + info.compress_size > following:
             raise InputError(f"{quoted(info.orig_filename)} overlaps what comes after it; pack it again")
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from medseg.errors import MedsegError
@@ -15,6 +16,8 @@ __all__ = ["reason", "undescribed", "without_names"]
 
 # What follows describes series in the words of whoever operated the scanner, or of the user.
 DESCRIPTIONS = re.compile(r"(no series has description)=.*|, choose one with --series: .*")
+MEMBER = re.compile(r"\bmember '[^']*'")  # a name in an archive, as medseg.io.archive_members writes it
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES = 20_000
 MOST_CHARACTERS = 1000
 LEAST_DIGITS = 6  # of a number that may be a patient's; shorter ones are counts and sizes as a rule
@@ -46,7 +49,7 @@ def without_names(told: str, images: Mapping[str, Path], out: Path | None = None
     for name, path in [*images.items(), *([] if out is None else [("out", out)])]:
         parents = [parent for way in _ways(path) for parent in way.parents]
         _add(labels, told, f"<folder of {name}>", _written(parents))
-    text = undescribed(told)
+    text = MEMBER.sub("a member", undescribed(told))
     if labels:
         # a folder as it was typed may be a plain word, `in` or `out`: it must look like a path there
         ends = {each: "" if each in bare or "/" in each else "(?=[/:])" for each in labels}
@@ -93,8 +96,12 @@ def _written(paths: Iterable[Path], *, bare: bool = False) -> Iterator[str]:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """Files below a folder, with it and without it; none below what is no folder."""
+    """Files below a folder, with it and without it, or in an archive; none of any other file."""
     if not is_folder(folder):
+        if folder.name.lower().endswith(ARCHIVES):
+            from medseg.io.archive import member_names
+
+            yield from (Path(name) for name in islice(member_names(folder), MOST_FILES))
         return
     with suppress(*UNUSABLE):
         for number, path in enumerate(folder.rglob("*")):

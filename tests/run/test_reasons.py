@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,21 @@ def test_files_of_a_dicom_folder_are_hidden_too(tmp_path: Path) -> None:
         without_names(told, {"ct": tmp_path / "Doe"})
         == "<ct>: <ct> and <ct> are 5.0 mm apart, the others 2.5 mm"
     )
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "gztar"])
+def test_names_in_an_archive_are_hidden_too(tmp_path: Path, form: str) -> None:
+    (tmp_path / "Doe" / "Jane").mkdir(parents=True)
+    (tmp_path / "Doe" / "Jane" / "doe1.dcm").touch()
+    study = Path(shutil.make_archive(str(tmp_path / "case"), form, tmp_path / "Doe"))
+    told = f"{study.name}: Jane/doe1.dcm and doe1.dcm are 5.0 mm apart"
+    assert without_names(told, {"ct": study}) == "<ct>: <ct> and <ct> are 5.0 mm apart"
+
+
+def test_names_of_members_are_hidden_where_the_archive_cannot_be_listed() -> None:
+    told = "case.zip: member '../Doe \\x27Jane\\x27.dcm' leads out of the archive's folder"
+    written = without_names(told, {"ct": Path("case.zip")})
+    assert written == "<ct>: a member leads out of the archive's folder"
 
 
 def test_words_that_only_contain_a_name_stay(tmp_path: Path) -> None:

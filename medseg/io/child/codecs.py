@@ -6,6 +6,7 @@ nothing, so it comes last, and what goes into it is looked at first.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any, NamedTuple
 
@@ -69,11 +70,13 @@ def is_native(syntax: str) -> bool:
     return syntax in NATIVE
 
 
+@functools.cache
 def is_decodable(syntax: str) -> bool:
     """Whether this installation has a decoder for the transfer syntax."""
     return is_native(syntax) or bool(_available(syntax))
 
 
+@functools.cache
 def _available(syntax: str) -> list[str]:
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID

@@ -7,19 +7,20 @@ from typing import TypeVar
 
 __all__ = ["read_ahead"]
 
+Wanted = TypeVar("Wanted")
 Loaded = TypeVar("Loaded")
 
 
-def read_ahead(load: Callable[[str], Loaded], paths: Sequence[str], ahead: int) -> Iterator[Loaded]:
-    """`load(path)` for each path, in order, with at most `ahead` of them loaded and not yet taken.
+def read_ahead(load: Callable[[Wanted], Loaded], all_of: Sequence[Wanted], ahead: int) -> Iterator[Loaded]:
+    """`load(one)` for one after the other, in order, with at most `ahead` of them loaded and not yet taken.
 
-    What `load` raises is raised when its file's turn has come.
+    What `load` raises is raised when its turn has come.
     """
     waiting: deque[Future[Loaded]] = deque()
     with ThreadPoolExecutor(ahead) as pool:
         try:
-            for path in paths:
-                waiting.append(pool.submit(load, path))
+            for one in all_of:
+                waiting.append(pool.submit(load, one))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:

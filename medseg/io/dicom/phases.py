@@ -30,7 +30,8 @@ TELLING = (
 )
 UNITS = {"EchoTime": " ms", "TriggerTime": " ms", "DiffusionBValue": " s/mm2"}
 SHOWN = 6
-LEAST_SHARE = 0.5  # of all positions: a phase that covers less is a piece of a volume, or a stray image
+# Of all positions: where fewer are shared, or in a phase of fewer, images are strays or slabs that overlap
+LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def _told_by(places: Sequence[Place], keywords: tuple[str, ...]) -> dict[Value, 
             told.setdefault(value, []).append(image)
     if len(told) != max(map(len, places)) or len({tuple(map(type, value)) for value in told}) > 1:
         return None
-    return told if min(map(len, told.values())) >= LEAST_SHARE * len(places) else None
+    shared = sum(len(place) > 1 for place in places)
+    return told if min(shared, *map(len, told.values())) >= LEAST_SHARE * len(places) else None
 
 
 def _value(image: SliceHeader, keyword: str) -> float | str:
@@ -128,6 +130,6 @@ def _by_number(places: Sequence[Place]) -> Phases | None:
     return Phases(
         tuple(tuple(place[n] for place in ordered) for n in range(count)),
         tuple(f"image {n + 1} by {by} at each position" for n in range(count)),
-        f"{by} only",
+        by,
         tagged=False,
     )

@@ -138,21 +138,22 @@ class Stack:
         axis = int(np.abs(self.directions[2]).argmax())
         return f"{'xyz'[axis]}={self.positions[index][axis]:.2f} mm"
 
-    def turn(self, index: int) -> float:
-        """How far slice `index` is turned against the first, mm at its far corner."""
-        columns, rows = self.size
-        lengths = np.linalg.norm(self.in_plane, axis=1) * (columns, rows)
-        turn = np.linalg.norm(_directions(self.headers[index]) - self.directions, axis=1)
-        return float(turn[:2] @ lengths)
+    def turns(self) -> NDArray[np.float64]:
+        """How far each slice is turned against the first, mm at its far corner."""
+        written = np.array([header.orientation for header in self.headers])
+        along = written / np.linalg.norm(written, axis=2, keepdims=True)
+        lengths = np.linalg.norm(self.in_plane, axis=1) * self.size
+        off: NDArray[np.float64] = np.linalg.norm(along - self.directions[:2], axis=2) @ lengths
+        return off
 
     def notes(self) -> tuple[str, ...]:
         """What is accepted as rounding and still worth knowing."""
-        most = max(self.turn(n) for n in range(len(self.headers)))
-        if most <= TOLD_VOXELS * self._smallest():
+        most = float(self.turns().max())
+        if most <= TOLD_VOXELS * self.smallest():
             return ()
         return (f"orientations differ by up to {most:.2f} mm at the far corner: the first slice's is taken",)
 
-    def _smallest(self) -> float:
+    def smallest(self) -> float:
         """Smallest distance between two voxels, mm."""
         return float(min(*np.linalg.norm(self.in_plane, axis=1), np.linalg.norm(self.step)))
 
@@ -230,17 +231,16 @@ def off_line(stack: Stack) -> Fault | None:
 
 def _turned(stack: Stack) -> Fault | None:
     """Orientations that differ by more than rounding, as mm at the far corner of a slice."""
-    limit = TURNED_VOXELS * stack._smallest()
-    for index in range(len(stack.headers)):
-        off = stack.turn(index)
-        if off > limit:
-            return Fault(
-                "mixed orientation",
-                f"{stack.name(index)} is turned against the other slices by {off:.2f} mm at its far corner: "
-                "orientation is inconsistent",
-                geometry=True,
-            )
-    return None
+    off = stack.turns()
+    if off.max() <= TURNED_VOXELS * stack.smallest():
+        return None
+    at = int(np.argmax(off > TURNED_VOXELS * stack.smallest()))
+    return Fault(
+        "mixed orientation",
+        f"{stack.name(at)} is turned against the other slices by {off[at]:.2f} mm at its far corner: "
+        "orientation is inconsistent",
+        geometry=True,
+    )
 
 
 def _sideways(stack: Stack) -> Fault | None:

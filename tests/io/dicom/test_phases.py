@@ -93,6 +93,18 @@ def test_a_stray_image_is_no_phase(tmp_path: Path, write_series: Write) -> None:
     assert "lie at the same position" in refusal(folder, Policy(phase=1))
 
 
+def test_slabs_that_overlap_a_little_are_no_phases(tmp_path: Path, write_series: Write) -> None:
+    edits = [every(AcquisitionNumber=1), every(AcquisitionNumber=2)]
+    folder = write_phases(write_series, tmp_path / "ct", edits)
+    for k in range(8):
+        if k > 4:
+            (folder / "c" / f"IM{k:04d}.dcm").unlink()
+        if k < 4:
+            (folder / "b" / f"IM{k:04d}.dcm").unlink()
+    assert describe_dicom(folder)[0].verdict == "duplicate positions"
+    np.testing.assert_array_equal(read_dicom(folder, FIRST).array[0][:, :, 4], STORED[:, :, 4] - 1023)
+
+
 def test_the_first_of_each_never_mixes_phases(tmp_path: Path, write_series: Write) -> None:
     def mixed(n: int) -> Edit:
         def edit(k: int, dataset: Any) -> None:

@@ -20,8 +20,9 @@ Mutator = Callable[[random.Random, bytes, "Seed"], bytes]
 WHOLE = (0, 1, 2, 7, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 REAL = (0.0, -1.0, 1e-45, 1e38, float("nan"), float("inf"), -float("inf"), 1e300)
 TEXTS = (
-    b"", b" ", b"0", b"-1", b"1", b"nan", b"inf", b"1e999", b"1\\2", b"1\\2\\3", b"99999999999999999999",
-    b"1,5", b"\0\0", b"\\\\\\", b"\xff\xfe", b"1.2.840.10008.1.2.4.90", b"ISO 2022 IR 87", b"MONOCHROME9", b"A" * 300,
+    b"", b" ", b"0", b"-1", b"1", b"nan", b"inf", b"1e999", b"1\\2", b"1\\2\\3", b"1,5", b"\0\0",
+    b"99999999999999999999", b"\\\\\\", b"\xff\xfe", b"1.2.840.10008.1.2.4.90", b"ISO 2022 IR 87",
+    b"MONOCHROME9", b"A" * 300,
 )  # fmt: skip
 VRS = (
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN",
@@ -60,7 +61,7 @@ class Seed:
 
 def mutant(seed: Seed, number: int, run: int) -> bytes:
     """The bytes of one mutant: one to three changes, mostly one."""
-    chance = random.Random(f"{run}/{seed.family}/{seed.name}/{number}")  # not for secrets
+    chance = random.Random(f"{run}/{seed.family}/{seed.name}/{number}")  # noqa: S311  # not for secrets
     content = seed.content
     if seed.packed and chance.random() < 0.8:
         return _repacked(chance, seed)
@@ -208,9 +209,9 @@ def _lie_about_length(chance: random.Random, content: bytes, _seed: Seed) -> byt
         return content
     start, value, end = found
     true = end - value
-    lie = chance.choice((*WHOLE, true + 1, true + 2, max(0, true - 1), max(0, true - 2), true * 2))
+    lie: int = chance.choice((*WHOLE, true + 1, true + 2, max(0, true - 1), max(0, true - 2), true * 2))
     width = 4 if value - start == 12 else 2
-    return content[: value - width] + (lie % 2 ** (8 * width)).to_bytes(width, "little") + content[value:]
+    return content[: value - width] + (lie % (1 << 8 * width)).to_bytes(width, "little") + content[value:]
 
 
 def _other_value(chance: random.Random, content: bytes, _seed: Seed) -> bytes:

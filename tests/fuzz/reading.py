@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -94,7 +94,7 @@ class Fuzzer:
                     _inspected(place / seed.given)
         except HungError:
             outcome = "hang"
-        except Exception as problem:  # any other exception is what is looked for
+        except Exception as problem:  # noqa: BLE001  # any other exception is what is looked for
             outcome = f"escaped {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         seconds = time.monotonic() - start
         name = f"{self.family} {self.run}/{number} ({seed.name})"
@@ -114,10 +114,8 @@ class Fuzzer:
                 read_segmentation(path, onto=self.image, tell=lambda _: None)
                 return "labels"
             volume = read(path)
-        except GeometryError as problem:
-            return _told("GeometryError", problem)
         except InputError as problem:
-            return _told("InputError", problem)
+            return _told("GeometryError" if isinstance(problem, GeometryError) else "InputError", problem)
         except ResourceError as problem:
             claimed = "GiB" in str(problem) or "memory" in str(problem)
             return "ResourceError" if claimed else f"resource without a claimed size: {problem}"
@@ -137,10 +135,8 @@ def _told(outcome: str, problem: Exception) -> str:
 
 
 def _inspected(path: Path) -> None:
-    try:
+    with suppress(InputError, ResourceError):
         inspect(path)
-    except (InputError, ResourceError):
-        pass
 
 
 @contextmanager

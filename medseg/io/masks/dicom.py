@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medseg.io.child.masks import FRAME_COLUMNS, MOST_FRAMES
 from medseg.io.decoder import decode
+from medseg.io.masks.as_read import following
 from medseg.io.masks.layers import Tell
 from medseg.io.masks.references import require_same_image
 from medseg.segmentation import Segmentation
@@ -38,10 +39,13 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     require_same_image(
         path.name, frames=about["frames_of_reference"], series=about["series"], onto=onto, tell=tell
     )
+    follow = following(onto, tell)
     if about["object"] == "SEG":
         from medseg.io.masks.dicom_seg import read_seg
 
-        return read_seg(path, about, np.asarray(rows), onto.grid, tell)
+        table = np.array(rows, np.float64)
+        table[:, :3] = follow(table[:, :3])
+        return read_seg(path, about, table, onto.grid, tell)
     from medseg.io.masks.rtstruct import read_structure_set
 
-    return read_structure_set(path, about, onto, tell)
+    return read_structure_set(path, about, onto, follow, tell)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError
 from medseg.io.decoder import decode
+from medseg.io.masks.as_read import Follow
 from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, unique
 from medseg.io.masks.polygons import inside
 from medseg.segmentation import Label, Segmentation
@@ -40,7 +41,9 @@ class _Contour:
     """SOPInstanceUID of the image that it was drawn on; empty where it is not told."""
 
 
-def read_structure_set(path: Path, about: dict[str, Any], onto: Volume, tell: Tell) -> Segmentation:
+def read_structure_set(
+    path: Path, about: dict[str, Any], onto: Volume, follow: Follow, tell: Tell
+) -> Segmentation:
     """The regions as labels on the image's grid; points and open contours are left out, which is told.
 
     Raises GeometryError where a contour lies in no slice of the image or reaches beyond it.
@@ -53,7 +56,7 @@ def read_structure_set(path: Path, about: dict[str, Any], onto: Volume, tell: Te
         raise InputError(f"{path.name}: it names no region (StructureSetROISequence is missing or empty)")
     if len(set(regions)) < len(regions):
         raise InputError(f"{path.name}: two of its regions have the same ROINumber")
-    contours = _contours(path, set(regions), grid, tell)
+    contours = _contours(path, set(regions), grid, follow, tell)
     stored = [
         Label(
             item["number"],
@@ -75,7 +78,9 @@ def read_structure_set(path: Path, about: dict[str, Any], onto: Volume, tell: Te
     return in_layers(labels, wheres, grid, path.name)
 
 
-def _contours(path: Path, regions: set[int], grid: Grid, tell: Tell) -> dict[int, list[_Contour]]:
+def _contours(
+    path: Path, regions: set[int], grid: Grid, follow: Follow, tell: Tell
+) -> dict[int, list[_Contour]]:
     """Closed contours by region, as indices of the image; what is left out is told."""
     found: dict[int, list[_Contour]] = defaultdict(list)
     left_out: Counter[str] = Counter()
@@ -93,7 +98,7 @@ def _contours(path: Path, regions: set[int], grid: Grid, tell: Tell) -> dict[int
         elif len(points) < 3:
             left_out["of fewer than 3 points"] += 1
         else:
-            index = grid.to_index(points * LPS_TO_RAS.diagonal()[:3])
+            index = grid.to_index(follow(points) * LPS_TO_RAS.diagonal()[:3])
             found[fields["region"]].append(_Contour(index, fields["image"]))
 
     most = 4 * path.stat().st_size + 64  # a number of two letters becomes 8 bytes

@@ -3,6 +3,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from medseg.config import SeriesRule
+
 Medseg = Callable[..., Any]
 
 
@@ -38,3 +40,16 @@ def test_schema_knows_every_installed_component(medseg: Medseg) -> None:
         name for choice in schema["$defs"]["preprocessor"]["anyOf"] for name in choice.get("properties", ())
     }
     assert {"resample", "medseg/resample"} <= names
+
+
+def test_check_and_schema_know_which_series_is_wanted(medseg: Medseg, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("inputs: [{name: ct, select: {max_thicknes_mm: 3}}]\nsegment: {threshold: {above: 1}}\n")
+    done = medseg("pipelines", "check", file)
+    assert done.code == 4
+    assert "inputs[0].select.max_thicknes_mm" in done.err
+    assert "did you mean 'max_thickness_mm'" in done.err
+    file.write_text("inputs: [{name: ct, select: {max_thickness_mm: 3}}]\nsegment: {threshold: {above: 1}}\n")
+    assert medseg("pipelines", "check", file).code == 0
+    schema = json.loads(medseg("pipelines", "schema").out)
+    assert set(schema["$defs"]["SeriesRule"]["properties"]) == set(SeriesRule.model_fields)

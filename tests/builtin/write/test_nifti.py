@@ -7,12 +7,14 @@ from medseg.builtin.write.nifti import Nifti
 from medseg.io.nifti import read_label_names, read_nifti
 from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Planes, Source, Volume
 
 AFFINE = np.array([[0.0, -0.7, 0, 5], [0.8, 0, 0, -7], [0, 0, 2.5, 9], [0, 0, 0, 1]])
 
 
-def written(folder: Path, segmentation: Segmentation, *, native: Grid | None = None) -> dict[str, Path]:
+def written(
+    folder: Path, segmentation: Segmentation, *, native: Grid | Planes | None = None
+) -> dict[str, Path]:
     grid = segmentation.grid
     source = None if native is None else Source(native, "PNG")
     result = Result(
@@ -84,6 +86,7 @@ def test_labels_of_further_layers_have_files_of_their_own(tmp_path: Path) -> Non
         (("肝臓",), ("label-2",)),
         (("Drüse_links",), ("druse-links",)),
         (("x" * 300,), ("x" * 80,)),
+        (("slices", "body", "body slices"), ("slices-2", "body", "body-slices-2")),
     ],
 )
 def test_file_names_are_plain_and_distinct(
@@ -136,3 +139,29 @@ def test_real_file_keeps_its_affine_and_codes_bit_for_bit(tmp_path: Path, real_d
     before, after = nibabel.load(path).header, nibabel.load(out).header
     for field in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "pixdim", "quatern_b"):
         assert before[field].tobytes() == after[field].tobytes(), field
+
+
+def test_slices_that_no_affine_can_place_have_files_beside_the_even_ones(tmp_path: Path) -> None:
+    """Slices 0, 1 and 3 of four: the third was missing, and every layer comes back slice by slice."""
+    grid = Grid((6, 5, 4), np.diag([0.7, 0.9, 2.5, 1.0]))
+    liver = np.zeros(grid.shape, bool)
+    liver[1:4, 1:4, :3] = True
+    cyst = np.zeros(grid.shape, bool)
+    cyst[2, 2, 1:] = True
+    labels = LabelTable((Label(1, "liver"), Label(2, "cyst", layer=1)))
+    segmentation = Segmentation.from_masks({"liver": liver, "cyst": cyst}, grid, labels)
+    kept = [0, 1, 3]
+    planes = Planes((6, 5), np.stack([grid.cropped((0, 0, k), (6, 5, k + 1)).affine for k in kept]))
+    files = written(tmp_path, segmentation, native=planes)
+    assert set(files) == {
+        "segmentation.nii.gz",
+        "segmentation-cyst.nii.gz",
+        "segmentation-slices.nii.gz",
+        "segmentation-cyst-slices.nii.gz",
+    }
+    for name, mask in (("", liver), ("-cyst", cyst)):
+        assert np.array_equal(voxels(files[f"segmentation{name}.nii.gz"]) > 0, mask)
+        slices = files[f"segmentation{name}-slices.nii.gz"]
+        assert np.array_equal(voxels(slices) > 0, mask[:, :, kept])
+        assert read_nifti(slices).grid.spacing == pytest.approx((0.7, 0.9, 3.75))
+    assert read_label_names(files["segmentation-cyst-slices.nii.gz"]) == {2: "cyst"}

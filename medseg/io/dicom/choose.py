@@ -29,6 +29,7 @@ PLANE_DEGREES = 10.0  # a slice further from a plane of the body is oblique
 PLANES = ("sagittal", "coronal", "axial")  # by the axis of their normal: x, y, z
 SAME_PLACE = 0.01  # of the mean distance between slices: closer ones are at one position
 MOST_LISTED = 20
+OWN_FOLDER = "(no rule tells it apart: put it into a folder of its own)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ def _listed(series: Sequence[Series], pool: Sequence[Series] | None = None) -> s
     lines = []
     for each in series[:MOST_LISTED]:
         words = selector(each, pool or series)
-        lines.append(f"{_line(each, described=True)}" + (f" --series {words}" if words else ""))
+        lines.append(f"{_line(each, described=True)} {f'--series {words}' if words else OWN_FOLDER}")
     more = len(series) - len(lines)
     return f"choose one with --series: {'; '.join(lines)}{f'; and {more} more' if more > 0 else ''}"
 

@@ -106,7 +106,7 @@ def _described(file: Opened) -> Candidate:
         _require_room(wanted, file)
     except InputError as problem:
         return Candidate(**known, verdict="not readable", detail=_without(file, problem))
-    known |= {"shape": wanted.shape, "channels": len(wanted.channels)}
+    known |= {"shape": wanted.shape, "channels": len(wanted.channels), "phases": wanted.volumes}
     known["dtype"] = wanted.dtype.newbyteorder("=").name
     try:
         grid, notes = geometry(file.header, wanted.shape, file.name)

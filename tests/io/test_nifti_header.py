@@ -8,6 +8,7 @@ import pytest
 from nifti_files import (
     AFFINE,
     NUMBERS,
+    SHAPE,
     Edit,
     both,
     field,
@@ -195,7 +196,7 @@ def test_several_volumes_are_refused(tmp_path: Path, count: int, reason: str) ->
     path = store(tmp_path / "in.nii", np.stack([NUMBERS.astype("i2")] * count, -1))
     with pytest.raises(InputError, match=reason):
         read(path)
-    assert [c.verdict for c in inspect(path)] == ["several volumes"]
+    assert [(c.verdict, c.phases, c.shape) for c in inspect(path)] == [("several volumes", count, SHAPE)]
 
 
 # ---- the bytes of a header

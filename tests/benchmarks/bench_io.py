@@ -5,8 +5,8 @@
 Prints the best wall time of three rounds, interleaved, the ratio to the peer, and sizes or peak memory; no
 time is asserted. The figures of a busy machine mean little, their ratios more. A real CT, resampled to the
 same size, is used too where MEDSEG_TEST_DATA is set. Each DICOM reader runs in processes of its own; memory
-is what such a process and its children held at most, added up. How much longer a first read takes, for imports
-and the start of the decoder, is told apart.
+is what such a process and its children held at most, added up. How much longer a first read takes, for
+imports and the start of the decoder, is told apart.
 """
 
 from __future__ import annotations

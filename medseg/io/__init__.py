@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
-from medseg.errors import InputError, ResourceError, UsageError
+from medseg.errors import InputError, MedsegError, ResourceError, UsageError
 from medseg.io.content import PEEK_BYTES, by_content, by_name, suffixes
 from medseg.io.policy import STRICT, Policy
 from medseg.io.regular_file import open_regular, printable, require_regular
@@ -162,6 +162,11 @@ def one_refusal(path: Path) -> Iterator[None]:
     """Turn what libraries raise over damaged data into one InputError line."""
     try:
         yield
+    except MedsegError as problem:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(problem))
+        if line == str(problem):
+            raise
+        raise type(problem)(line) from problem  # the name of a file below the folder may hold line breaks
     except MemoryError as problem:
         raise ResourceError(
             f"{printable(path)}: does not fit in memory; free some or crop the image"

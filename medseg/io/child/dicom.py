@@ -14,7 +14,7 @@ from medseg.io.child.codecs import DEFLATED, is_decodable
 from medseg.io.child.frames import FRAME_TAGS, frames_of
 from medseg.io.child.pixel_data import UNDEFINED, element_at, fragments_at
 from medseg.io.child.read_ahead import read_ahead
-from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply
+from medseg.io.child.reply import RefusedError, Reply, shown
 from medseg.io.content import by_content
 
 __all__ = ["START", "dicom_headers", "guessed_syntax", "plain", "refuse_deflate_bomb"]
@@ -122,7 +122,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bytes):
         return None
     if isinstance(value, str):
-        return str(value)[:MOST_TEXT]
+        return shown(str(value))
     if isinstance(value, int):
         return int(value)
     if hasattr(value, "__float__"):
@@ -135,8 +135,8 @@ def _describe_syntax(dataset: Any, record: dict[str, Any]) -> None:
 
     uid = UID(str(dataset.file_meta.get("TransferSyntaxUID", "") or guessed_syntax(dataset)))
     record["TransferSyntaxUID"] = str(uid)
-    record["transfer_syntax"] = uid.name[:MOST_TEXT]
-    record["class_name"] = UID(record.get("SOPClassUID") or "").name[:MOST_TEXT]
+    record["transfer_syntax"] = shown(uid.name)
+    record["class_name"] = shown(UID(record.get("SOPClassUID") or "").name)
     record["decodable"] = is_decodable(uid)
 
 

@@ -77,7 +77,7 @@ def test_pictures_have_areas_with_their_unit_in_the_summary(pipeline: Path, tmp_
     segment_cohort(tmp_path / "in", model=pipeline, out=tmp_path / "both")
     rows = cohorts.summary(tmp_path / "both")
     assert list(rows["ball"]) == [
-        "case", "status", "reason", "seconds", "foreground mL", "foreground px²", "flags"
+        "case", "status", "reason", "seconds", "foreground mL", "foreground px²", "flags", "notes"
     ]  # fmt: skip
     assert float(rows["ball"]["foreground mL"]) == pytest.approx(4 / 3 * np.pi, rel=0.08)
     sizes = {case: (bool(row["foreground mL"]), row["foreground px²"]) for case, row in rows.items()}

@@ -15,6 +15,7 @@ STORED = np.arange(12 * 10 * 6, dtype=np.int16).reshape(12, 10, 6)
 LARGE = np.arange(40 * 36 * 6, dtype=np.uint16).reshape(40, 36, 6)  # JPEG 2000 needs 32 pixels a side
 SHUFFLED = [3, 0, 5, 1, 4, 2]
 HU = STORED - 1024 - np.arange(6)  # each slice with its own intercept
+RLE = "1.2.840.10008.1.2.5"
 Edit = Callable[[Any], None]
 
 
@@ -41,7 +42,8 @@ def test_frames_differ_in_what_is_theirs_and_share_the_rest(tmp_path: Path) -> N
     assert record["NumberOfFrames"] == 6
     assert record["PixelSpacing"] == [0.9, 0.7]
     assert record["ImageOrientationPatient"] == [1, 0, 0, 0, 1, 0]
-    assert [frame["ImagePositionPatient"][2] for frame in record["frames"]] == [40 + 2.5 * k for k in SHUFFLED]
+    heights = [frame["ImagePositionPatient"][2] for frame in record["frames"]]
+    assert heights == [40 + 2.5 * k for k in SHUFFLED]
     assert record["frames"][0] == {
         "ImagePositionPatient": [-30, -20, 47.5],
         "RescaleSlope": 1,
@@ -64,7 +66,7 @@ def test_converted_classic_images_keep_their_echo_and_trigger_times(tmp_path: Pa
     assert [(frame["EchoTime"], frame["TriggerTime"]) for frame in frames[:2]] == [(4.5, 0), (5.5, 10)]
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80"])
+@pytest.mark.parametrize("syntax", [RLE, "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80"])
 def test_compressed_frames_give_the_same_values(tmp_path: Path, syntax: str) -> None:
     volume = read_dicom(write_enhanced(tmp_path / "ct.dcm", LARGE, order=SHUFFLED, syntax=syntax))
     np.testing.assert_array_equal(volume.array[0], LARGE.astype(int) - 1024 - np.arange(6))
@@ -136,7 +138,7 @@ def test_more_frames_than_any_scanner_makes_are_refused_at_once(tmp_path: Path) 
 
 
 def test_a_compressed_file_cut_between_frames_is_truncated(tmp_path: Path) -> None:
-    path = write_enhanced(tmp_path / "ct.dcm", LARGE, syntax="1.2.840.10008.1.2.5")
+    path = write_enhanced(tmp_path / "ct.dcm", LARGE, syntax=RLE)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="is truncated: 6 compressed frame"):
         read_dicom(path)

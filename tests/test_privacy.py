@@ -6,6 +6,7 @@ what the user typed (paths) may appear on the terminal, and nowhere else.
 
 import gzip
 import logging
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,23 @@ def test_a_damaged_series(watched: Watched, incoming: Path, model: Path, tmp_pat
     for command in (("info", folder), ("convert", folder, "-o", out / "image.nii.gz")):
         run([str(argument) for argument in command])  # refused or not: only what it says counts
     watched("cohort", incoming, "-m", model, "-o", out / "all", code=3)
+    require_nothing(out)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_archive(watched: Watched, incoming: Path, model: Path, tmp_path: Path, broken: bool) -> None:
+    folder = series(tmp_path / PLACE)
+    if broken:
+        (folder / f"{PLACE}_IM0002.dcm").unlink()
+    incoming.mkdir()
+    archive = incoming / f"{PLACE}.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in folder.iterdir():
+            packed.write(path, f"{PLACE}/{path.name}")
+    out = outputs(tmp_path)
+    watched("info", archive)
+    watched("segment", archive, "-m", model, "-o", out / "one", code=2 if broken else 0)
+    watched("cohort", incoming, "-m", model, "-o", out / "all", code=3 if broken else 0)
     require_nothing(out)
 
 

@@ -64,7 +64,8 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
                 raise InputError(f"holds {what}, no DICOM; unpack it and give the image itself")
             raw.seek(0)
             digest = hashlib.file_digest(raw, "sha256").hexdigest()
-        yield Unpacked(folder, digest)
+        with _named(path):
+            yield Unpacked(folder, digest)
 
 
 @contextmanager
@@ -82,10 +83,12 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the archive in what is wrong with it."""
+    """Name the archive in what is wrong with it or, unless that is named after it already, its contents."""
     try:
         yield
     except (InputError, ResourceError) as problem:
+        if str(problem).startswith(f"{path.name}: "):
+            raise
         raise type(problem)(f"{printable(path)}: {problem}") from problem
 
 

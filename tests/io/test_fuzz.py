@@ -1,7 +1,7 @@
 """Mutants of good files: each is read, or refused in one line by one kind of error, and soon.
 
-About a minute in all; `tests/soak/soak_fuzz.py` goes on from there. A mutant that fails is shown as base64: put
-it into REGRESSIONS, or make it again by its number:
+About a minute in all; `tests/soak/soak_fuzz.py` goes on from there. A mutant that fails is shown as base64,
+and can be made again by its number:
 
     python tests/soak/soak_fuzz.py --one dicom 1/172
 """
@@ -9,8 +9,12 @@ it into REGRESSIONS, or make it again by its number:
 from pathlib import Path
 
 import pytest
+from bad_inputs.raster import tiff_loop
 from fuzz.reading import Fuzzer, Tally
 from fuzz.seeds import seeds
+
+from medseg.errors import InputError
+from medseg.io import inspect, read
 
 RUN = 20261121
 COUNTS = {"nifti": 25_000, "dicom": 5_000, "other": 5_000}
@@ -65,6 +69,34 @@ def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(reading, "HANG_S", 0.05)
     monkeypatch.setattr(reading, "read", lambda _path: [None for _ in iter(int, 1)])
     assert set(fuzzer.batch(range(1)).outcomes) == {"hang"}
+
+
+# ------------------------------------------------------------------ what fuzzing has found
+def test_a_line_break_in_a_header_stays_out_of_the_message(tmp_path: Path) -> None:
+    seed = next(seed for seed in seeds("dicom") if seed.name == "jpeg")
+    syntax, odd = b"1.2.840.10008.1.2.4.70", b"1.2.840.1y\n08.1.2.4.70"
+    (tmp_path / "a.dcm").write_bytes(seed.content.replace(syntax, odd, 1))
+    try:
+        told = [candidate.detail for candidate in inspect(tmp_path / "a.dcm")]
+    except InputError as problem:
+        told = [str(problem)]
+    with pytest.raises(InputError) as refusal:
+        read(tmp_path / "a.dcm")
+    assert all(line.isprintable() for line in [*told, str(refusal.value)])
+
+
+def test_a_line_break_in_a_file_name_stays_out_of_the_message(tmp_path: Path) -> None:
+    seed = next(seed for seed in seeds("dicom") if seed.name == "explicit")
+    (tmp_path / "line\nbreak.dcm").write_bytes(seed.content[:-100])
+    with pytest.raises(InputError, match="truncated") as refusal:
+        read(tmp_path)
+    assert str(refusal.value).isprintable()
+
+
+def test_pages_of_a_tiff_that_lead_back_have_an_end(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff_loop())
+    with pytest.raises(InputError, match="loop"):
+        read(tmp_path / "a.tif")
 
 
 def test_all_formats_are_among_the_seeds() -> None:

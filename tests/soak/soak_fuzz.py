@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -102,6 +103,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write that mutant")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.disable()  # what is noted about each file that is read
     if given.one:
         run, number = (int(word) for word in given.one[1].split("/"))
         with tempfile.TemporaryDirectory() as folder:

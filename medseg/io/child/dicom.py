@@ -65,7 +65,7 @@ def _record(path: str, start: bytes | OSError) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             return _header(file, start)
     except OSError as problem:
-        return {"broken": f"cannot be read: {problem.strerror}"}
+        return {"broken": f"cannot be read: {problem.strerror or 'its header is damaged'}"}
     except RefusedError as refusal:
         return {"broken": str(refusal)}
     except (ImportError, MemoryError):

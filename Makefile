@@ -4,15 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PEERS  := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
+PEERS_PIP   := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint soak bench docs clean
+.PHONY: demo test lint soak bench bench-peers docs clean
 
 PLUGINS := plugins/medseg-ct plugins/medseg-phantom
 
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt --upgrade pip
-	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs]' $(PLUGINS:%=--editable %)
+	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs,engines]' $(PLUGINS:%=--editable %)
 	touch $@
 
 demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the truth
@@ -33,11 +36,19 @@ lint: $(STAMP)  ## style, types, layers
 soak: $(STAMP)  ## heavy counts of the same tests
 	$(BIN)/python -m pytest -s -o python_files='soak_*.py' tests/soak
 
-bench: $(STAMP)  ## benchmarks; ratios against named peers
+bench: $(STAMP) $(PEERS_STAMP)  ## benchmarks; ratios against named peers
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+$(PEERS_STAMP): tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS_PIP) install --constraint constraints.txt torch
+	$(PEERS_PIP) install --no-deps --requirement tests/benchmarks/peers/requirements.txt
+	touch $@
+
+bench-peers: $(PEERS_STAMP)  ## the peers of the benchmarks, in an environment of their own
 
 docs: $(STAMP)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) demo site dist build
+	rm -rf $(VENV) $(PEERS) demo site dist build

@@ -306,21 +306,29 @@ def decode_parts(parts: Sequence[Part], *, most_bytes: int) -> None:
     that fails raises.
     """
     helpers = [Decoder() for _ in parts[1:]]
-    with ThreadPoolExecutor(max(1, len(helpers))) as pool:
-        waiting = [
-            pool.submit(helper.ask, part.request, files=part.files, take=part.take, most_bytes=most_bytes)
-            for helper, part in zip(helpers, parts[1:], strict=True)
-        ]
-        try:
-            first = parts[0]
-            decode(first.request, files=first.files, take=first.take, most_bytes=most_bytes)
-            for future in waiting:
-                future.result()
-        finally:
-            for helper in helpers:
-                helper.interrupt()
-    for helper in helpers:
-        helper.close()
+    try:
+        with ThreadPoolExecutor(max(1, len(helpers))) as pool:
+            _ask_all(parts, helpers, pool, most_bytes)
+    finally:
+        for helper in helpers:
+            helper.close()
+
+
+def _ask_all(
+    parts: Sequence[Part], helpers: Sequence[Decoder], pool: ThreadPoolExecutor, most_bytes: int
+) -> None:
+    waiting = [
+        pool.submit(helper.ask, part.request, files=part.files, take=part.take, most_bytes=most_bytes)
+        for helper, part in zip(helpers, parts[1:], strict=True)
+    ]
+    try:
+        first = parts[0]  # asked from here, so that an interrupt by the user ends it
+        decode(first.request, files=first.files, take=first.take, most_bytes=most_bytes)
+        for future in waiting:
+            future.result()
+    finally:
+        for helper in helpers:
+            helper.interrupt()
 
 
 def _close() -> None:

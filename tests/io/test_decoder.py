@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.errors import InputError
-from medseg.io.decoder import Decoder, refuse_oversize
+from medseg.io.decoder import Decoder, Part, decode_parts, refuse_oversize
 
 STORED = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
 SLICE_BYTES = 6 * 5 * 2
@@ -240,6 +240,54 @@ print(decoder._decoder.pid, len(seen), flush=True)
     parent, forked, again, answers = run(SCRIPT + fork)
     assert parent == again != forked
     assert answers == "2"
+
+
+# ------------------------------------------------------------------ frames, and several at once
+def test_the_frame_that_was_asked_for_is_named(decoder: Decoder, series: Path, stuck: Path) -> None:
+    files = [sorted(series.iterdir())[0], stuck]
+    decoder.timeout_s = 1
+    with pytest.raises(InputError, match=r"^stuck\.dcm, frame 8: not decoded within 1 s"):
+        decoder.ask(
+            {"do": "dicom-pixels", "frames": [None, [7, 8]]},
+            files=files,
+            take=lambda _f, _a: None,
+            most_bytes=SLICE_BYTES,
+        )
+
+
+def parts_of(files: list[Path], count: int, seen: dict[str, NDArray[Any]]) -> list[Part]:
+    def part(some: list[Path]) -> Part:
+        names = iter(some)
+
+        def take(_fields: dict[str, Any], array: NDArray[Any] | None) -> None:
+            assert array is not None
+            seen[next(names).name] = array
+
+        return Part({"do": "dicom-pixels"}, some, take)
+
+    step = len(files) // count
+    return [part(files[n * step : (n + 1) * step]) for n in range(count)]
+
+
+def test_parts_are_answered_side_by_side(series: Path) -> None:
+    seen: dict[str, NDArray[Any]] = {}
+    decode_parts(parts_of(sorted(series.iterdir()), 2, seen), most_bytes=SLICE_BYTES)
+    assert sorted(seen) == [f"IM{k:04d}.dcm" for k in range(4)]
+    for k in range(4):
+        np.testing.assert_array_equal(seen[f"IM{k:04d}.dcm"], STORED[:, :, k].T)
+
+
+def test_the_first_part_that_fails_is_told_and_no_process_is_left(series: Path) -> None:
+    files = sorted(series.iterdir())
+    files[3].write_bytes(files[3].read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"^IM0003\.dcm: its pixel data is missing or cut off"):
+        decode_parts(parts_of(files, 2, {}), most_bytes=SLICE_BYTES)
+    files[0].write_bytes(files[0].read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"^IM0000\.dcm"):
+        decode_parts(parts_of(files, 4, {}), most_bytes=SLICE_BYTES)
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii")
+    names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()]
+    assert sum(b"medseg.io.child" in name for name in names) <= 1
 
 
 def test_an_absurd_size_is_refused_before_it_is_allocated() -> None:

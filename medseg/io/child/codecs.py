@@ -95,9 +95,9 @@ def decoded_frame(stream: bytes, syntax: str, stored: Stored) -> NDArray[Any]:
         return _by_gdcm(stream, syntax, stored)
     try:
         return _by_pydicom(stream, syntax, stored, by[0])
-    except (MemoryError, ImportError):
+    except (MemoryError, ImportError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as problem:
+    except BaseException as problem:  # a decoder in Rust panics with what is no Exception
         last = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]  # what the decoder said
         raise RefusedError(f"its pixel data cannot be decoded: {one_line(ValueError(last))}") from problem
 

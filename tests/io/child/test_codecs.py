@@ -182,6 +182,16 @@ def test_a_lossless_jpeg_that_lies_is_refused(
     assert words in damaged(path, change)
 
 
+def test_an_rle_header_that_lies_costs_no_process(tmp_path: Path) -> None:
+    path = written(tmp_path, SMOOTH.astype(np.uint16), 16, RLE)
+    whole = path.read_bytes()
+    at = whole.index(struct.pack("<III", 2, 64, 0)[:8])  # PS3.5 G.5: segments, and where each starts
+    for first in (0, 1, 63, 65, 1 << 20, (1 << 32) - 1):
+        path.write_bytes(whole[: at + 4] + struct.pack("<I", first) + whole[at + 8 :])
+        with pytest.raises(InputError, match=r"^IM0000\.dcm: its pixel data cannot be decoded"):
+            stored_values(path)
+
+
 def test_what_pads_a_stream_is_not_taken_for_damage() -> None:
     assert ends_stream(b"\0\xff\xd9")
     assert ends_stream(b"\xff\xd9\0")

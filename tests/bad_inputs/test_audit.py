@@ -20,8 +20,8 @@ NEVER = (
     "socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib.Request",
     "pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn",
 )  # fmt: skip
-# Loaded by every Python that is started with it on its path, the decoder's too. Lines are written in one go, so
-# that two processes do not mix them.
+# Loaded by every Python that is started with it on its path, the decoder's too. Lines are written in one go,
+# so that two processes do not mix them.
 HOOK = """
 import os, sys
 log = os.open(os.environ["AUDIT_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

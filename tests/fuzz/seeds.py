@@ -217,6 +217,6 @@ def other_seeds() -> Iterator[Seed]:
         ("in.zip", zipped(members)),
         ("stored.zip", zipped(members, zipfile.ZIP_STORED)),
         ("in.tar", tarred(members)),
-        ("in.tar.gz", tarred(members, "w:gz")),
+        ("in.tar.gz", gz(tarred(members))),
     ):
         yield Seed("other", name, name, content, given=name)

@@ -55,6 +55,11 @@ class SliceHeader:
         value = self.values.get(keyword)
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
+    def readable(self, keyword: str) -> bool:
+        """Whether a tag is one number, or not there; False for one that is written and makes no sense."""
+        given = keyword in self.values.get("unreadable", ()) or self.values.get(keyword) is not None
+        return not given or self.number(keyword) is not None
+
     def whole(self, keyword: str, default: int) -> int:
         """A whole number, or `default` where there is none."""
         value = self.number(keyword)
@@ -143,7 +148,7 @@ def _grey(header: SliceHeader) -> Fault | None:
 
 def _described_frames(header: SliceHeader) -> Fault | None:
     """Frames without a place of their own: cine loops, projections, stacks that lost their places."""
-    if "NumberOfFrames" in header.values.get("unreadable", ()):
+    if not header.readable("NumberOfFrames"):
         return Fault("damaged header", f"{header.name} has a NumberOfFrames that is not a number")
     frames = header.whole("NumberOfFrames", 1)
     if frames < 2 or header.frame is not None:
@@ -232,8 +237,7 @@ def _rescaled(header: SliceHeader) -> Fault | None:
             return Fault("unsupported values", f"{header.name} has a Modality LUT for more than 16 bits")
         return None
     for keyword in ("RescaleSlope", "RescaleIntercept"):
-        given = keyword in header.values.get("unreadable", ()) or header.values.get(keyword) is not None
-        if given and header.number(keyword) is None:
+        if not header.readable(keyword):
             return Fault("damaged header", f"{header.name} has a {keyword} that is not a number")
     if header.rescale[0] == 0:
         return Fault(

@@ -1,3 +1,6 @@
+import math
+import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ import pytest
 from dicom_series import EXPLICIT_BIG, write_dicom_series
 
 from medseg.errors import InputError
-from medseg.io.child.dicom import plain
+from medseg.io.child.dicom import TAGS, plain
 from medseg.io.decoder import decode
 
 STORED = np.arange(12 * 10, dtype=np.int16).reshape(12, 10, 1)
@@ -76,6 +79,46 @@ def test_values_are_cut_to_what_a_line_holds() -> None:
     assert plain([1, 2.5, "a", None]) == [1, 2.5, "a", None]
     assert plain(list(range(100))) == list(range(16))
     assert plain(b"bytes") is None
+
+
+def test_a_number_without_end_is_no_number(tmp_path: Path) -> None:
+    path = one_file(tmp_path)
+    data = path.read_bytes()
+    at = data.index(b"\x20\0\x13\0IS")  # InstanceNumber
+    digits = b"9" * 400
+    path.write_bytes(data[: at + 6] + struct.pack("<H", 400) + digits + data[at + 10 :])
+    record = record_of(path)
+    assert not math.isfinite(record["InstanceNumber"])  # for the parent to do without
+    assert record["pixels"] == "integer"
+
+
+def _plain_or_none(dataset: Any, keyword: str) -> Any:
+    """What pydicom makes of a tag, without spaces that fill up a value: they mean nothing (PS3.5 6.2)."""
+    value = plain(dataset[keyword].value) if keyword in dataset else None
+    if isinstance(value, list):
+        return [part.strip() if isinstance(part, str) else part for part in value]
+    return value
+
+
+def test_records_of_real_files_hold_what_pydicom_reads(real_data: Path) -> None:
+    from pydicom import dcmread
+
+    files = sorted((real_data / "dicom_odd").rglob("*.dcm"))
+    records: list[dict[str, Any]] = []
+    decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
+    compared = 0
+    for path, record in zip(files, records, strict=True):
+        if not record.get("dicom"):
+            continue
+        with warnings.catch_warnings(action="ignore"):
+            dataset = dcmread(path, force=True, specific_tags=list(TAGS))
+            theirs = {keyword: _plain_or_none(dataset, keyword) for keyword in TAGS}
+        for keyword in set(TAGS) & set(record) - set(record["repaired"]) - set(record["unreadable"]) - {
+            "ModalityLUTSequence"
+        }:
+            assert record[keyword] == theirs[keyword], (path.name, keyword)
+            compared += 1
+    assert compared > 1500
 
 
 # ------------------------------------------------------------------ hostile headers

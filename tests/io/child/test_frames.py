@@ -137,6 +137,15 @@ def test_more_frames_than_any_scanner_makes_are_refused_at_once(tmp_path: Path) 
     )
 
 
+def test_a_count_of_frames_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "ct.dcm", STORED, edit=without_groups)
+    data = path.read_bytes()
+    assert data.count(b"\x28\0\x08\0IS\x02\x006 ") == 1
+    path.write_bytes(data.replace(b"\x28\0\x08\0IS\x02\x006 ", b"\x28\0\x08\0IS\x02\x006A"))
+    with pytest.raises(InputError, match=r"ct\.dcm has a NumberOfFrames that is not a number"):
+        read_dicom(path)
+
+
 def test_a_compressed_file_cut_between_frames_is_truncated(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "ct.dcm", LARGE, syntax=RLE)
     path.write_bytes(path.read_bytes()[:-200])

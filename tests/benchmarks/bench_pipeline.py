@@ -1,19 +1,21 @@
 """From an image to labels on its native grid: medseg beside nnU-Net and MONAI, with the same network.
 
     python tests/benchmarks/bench_pipeline.py                    # everything, about two hours on two cores
-    python tests/benchmarks/bench_pipeline.py --quick            # does it work? three minutes, figures mean little
+    python tests/benchmarks/bench_pipeline.py --quick            # does it work? figures mean little
     python tests/benchmarks/bench_pipeline.py --nets light --classes 105 --engine openvino
 
-Every run is a fresh process; methods take turns, so that all meet the same moods of the machine. What is timed is
-inference, interpolation and decision: imports, weights and one forward pass come before. Memory is what is
-resident: at its peak, and that above what was resident when the run began. Labels of random weights are compared
-only to see that the same was done. The peers live in .venv-peers, which is made first; without it this fails.
+Every run is a fresh process; methods take turns, so that all meet the same moods of the machine. What is
+timed is inference, interpolation and decision: imports, weights and one forward pass come before. Memory is
+what is resident: at its peak, and that above what was resident when the run began. Labels of random weights
+are compared only to see that the same was done. The peers live in .venv-peers, which is made first; without
+it this fails.
 
     matrix    ratios to the peers at 2, 25 and 105 classes
     growth    memory when the volume gets three times as deep
     budgets   what the plan foretells, and whether a memory limit holds, in random configurations
 
-Ends with 1 where a run failed, or an engine asked for by name is not there; with --check also where a goal is missed.
+Ends with 1 where a run failed, or an engine asked for by name is not there; with --check also where a goal
+is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,8 +37,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this runs as a script
 
-from benchmarks.peers.job import PYTHON, ROOT, Job, run
-from benchmarks.peers.table import Goals, figures, ratios
+from benchmarks.peers.job import ROOT, Job, run
+from benchmarks.peers.table import Goals, Row, figures, has_bf16, ratios
 
 Size = tuple[int, int, int]
 PARTS = ("matrix", "growth", "budgets")
@@ -48,17 +50,6 @@ MEMORY_GOALS: dict[int, Goals] = {
 WALL_GOALS = {"micro": 0.5, "light": 0.5, "big": 0.7}
 BF16_WALL_GOAL, FEW_CLASSES_GOAL, GROWTH_GOAL = 0.35, 1.05, 1.25
 PLAN_SHARE, PLAN_MIB = 0.15, 64.0  # how far the plan's peak may be from the measured one: the larger of both
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method as one line of a table; `named` where the user asked for it by name."""
-
-    name: str
-    method: str
-    engine: str | None = None
-    precision: str | None = None
-    named: bool = False
 
 
 class Bench:
@@ -77,11 +68,10 @@ class Bench:
 
     def job(self, net: str, classes: int, shape: Size, onto: Size, patch: Size) -> Job:
         weights = self.folder / f"{net}-{classes}.safetensors"
+        job = Job(net=net, classes=classes, shape=shape, onto=onto, patch=patch, weights=str(weights))
         if not weights.exists():
-            command = [str(PYTHON["medseg"]), "-m", "benchmarks.peers.nets", net, str(classes), str(weights)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
-            subprocess.run(command, env=environment, check=True)
-        return Job(net=net, classes=classes, shape=shape, onto=onto, patch=patch, weights=str(weights))
+            job.save_weights()
+        return job
 
     def run(self, row: Row, job: Job) -> dict[str, Any] | None:
         """One run; None where it failed or could not be had, which is said and noted."""
@@ -134,8 +124,7 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
     else:
         ours = [Row("medseg", "medseg", named=True)]
         ours += [Row(f"medseg {engine}", "medseg", engine) for engine in ("torch", "openvino")]
-        flags = Path("/proc/cpuinfo").read_text()
-        if "avx512_bf16" in flags or "amx_bf16" in flags:
+        if has_bf16():
             ours.append(Row("medseg bf16", "medseg", None, "bf16"))
     return [*ours, *(Row(name, name) for name in options.peers)]
 
@@ -158,11 +147,15 @@ def matrix(bench: Bench) -> None:
     for net in options.nets:
         for classes in options.classes:
             job = bench.job(net, classes, options.shape, options.onto, options.patch)
-            bench.say(f"\n{net}, {classes} classes, {_by(job.shape)} onto {_by(job.onto)}, patch {_by(job.patch)}")
+            bench.say(
+                f"\n{net}, {classes} classes, {_by(job.shape)} onto {_by(job.onto)}, patch {_by(job.patch)}"
+            )
             found = bench.rounds(rows, job)
             for line in figures(found):
                 bench.say(line)
-            few = {row.name: {"wall_s": FEW_CLASSES_GOAL} for row in rows if row.named} if classes <= 2 else {}
+            few = (
+                {row.name: {"wall_s": FEW_CLASSES_GOAL} for row in rows if row.named} if classes <= 2 else {}
+            )
             for peer, wanted in (("nnunet", goals(rows, net, classes)), ("monai", few)):
                 for line, good in ratios(found, peer, wanted):
                     bench.say(line, good=good)
@@ -203,12 +196,17 @@ def growth(bench: Bench) -> None:
         i, j, k = (n * b // a for n, a, b in zip(shape, options.shape, options.onto, strict=True))
         found = bench.rounds(rows, bench.job(net, classes, shape, (i, j, k), options.patch))
         taken.append(
-            {name: median(r["above_mib"] - r["output_bytes"] / 2**20 for r in runs) for name, runs in found.items()}
+            {
+                name: median(r["above_mib"] - r["output_bytes"] / 2**20 for r in runs)
+                for name, runs in found.items()
+            }
         )
     for name in taken[0].keys() & taken[1].keys():
         short, long = taken[0][name], taken[1][name]
         good = long <= GROWTH_GOAL * short or not name.startswith("medseg")
-        bench.say(f"{name}: {short:.0f}, {long:.0f}, ratio {long / short:.2f}{'' if good else ' MISSED'}", good=good)
+        bench.say(
+            f"{name}: {short:.0f}, {long:.0f}, ratio {long / short:.2f}{'' if good else ' MISSED'}", good=good
+        )
 
 
 def budgets(bench: Bench) -> None:
@@ -243,16 +241,20 @@ def budgets(bench: Bench) -> None:
     bench.say(f"limits kept {kept}, refused {refused}, exceeded {exceeded}", good=not exceeded)
 
 
+def _size(text: str) -> Size:
+    i, j, k = (int(n) for n in text.split("x"))
+    return i, j, k
+
+
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    sizes = {"type": lambda text: tuple(int(n) for n in text.split("x")), "metavar": "IxJxK"}
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--nets", nargs="+", choices=list(WALL_GOALS), default=["light", "big"])
     parser.add_argument("--classes", nargs="+", type=int, default=[2, 25, 105])
-    parser.add_argument("--shape", default=SHAPE, **sizes)
-    parser.add_argument("--onto", default=ONTO, **sizes)
-    parser.add_argument("--patch", default=PATCH, **sizes)
+    parser.add_argument("--shape", default=SHAPE, type=_size, metavar="IxJxK")
+    parser.add_argument("--onto", default=ONTO, type=_size, metavar="IxJxK")
+    parser.add_argument("--patch", default=PATCH, type=_size, metavar="IxJxK")
     parser.add_argument("--peers", nargs="*", choices=["nnunet", "monai"], default=["nnunet", "monai"])
     parser.add_argument("--engine", choices=["auto", "torch", "openvino", "onnx"])
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
@@ -280,7 +282,9 @@ def main() -> int:
         for part, do in (("matrix", matrix), ("growth", growth), ("budgets", budgets)):
             if part in options.part:
                 do(bench)
-        bench.say(f"\nPyTorch {', '.join(bench._torch)}; goals missed: {bench.missed}; failed: {len(bench.faults)}")
+        bench.say(
+            f"\nPyTorch {', '.join(bench._torch)}; goals missed: {bench.missed}; failed: {len(bench.faults)}"
+        )
     return 1 if bench.faults or (options.check and bench.missed) else 0
 
 

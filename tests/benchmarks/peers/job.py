@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Job", "answer", "asked", "run"]
+__all__ = ["ON_PATH", "PYTHON", "ROOT", "Job", "answer", "asked", "run"]
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = {"medseg": ROOT / ".venv/bin/python", "peers": ROOT / ".venv-peers/bin/python"}
+ON_PATH = {"PYTHONPATH": str(ROOT / "tests")}
+NO_FOLDERS = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), os.devnull)
 THEIRS = ("nnunet", "monai")
 
 
@@ -50,11 +52,26 @@ class Job:
 
         return np.random.default_rng(0).standard_normal(self.shape, np.float32)
 
+    def save_weights(self) -> None:
+        """Write the file of weights; by another process, as this one may have no PyTorch."""
+        command = [
+            str(PYTHON["medseg"]),
+            "-m",
+            "benchmarks.peers.nets",
+            self.net,
+            str(self.classes),
+            self.weights,
+        ]
+        subprocess.run(command, env={**os.environ, **ON_PATH}, cwd=ROOT, check=True)
+
 
 def asked() -> Job:
     """The job this process was started for."""
-    given = json.loads(sys.argv[1])
-    return Job(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    given: dict[str, Any] = json.loads(sys.argv[1])
+    for key, value in given.items():
+        if isinstance(value, list):
+            given[key] = tuple(value)
+    return Job(**given)
 
 
 def answer(found: dict[str, Any]) -> None:
@@ -65,7 +82,8 @@ def answer(found: dict[str, Any]) -> None:
 def run(method: str, job: Job, *, limit_s: float = 3600) -> dict[str, Any]:
     """Do a job by one method in a fresh process; raises RuntimeError with the end of what it said."""
     python = PYTHON["peers" if method in THEIRS else "medseg"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PYTHONWARNINGS": "ignore"}
+    # nnU-Net warns where its folders are not named; nothing is read or written there
+    environment = {**os.environ, **ON_PATH, **NO_FOLDERS, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(  # a child's address space is its own: nothing of an earlier run is left in it
         [str(python), "-m", f"benchmarks.peers.on_{method}", json.dumps(asdict(job))],
         env=environment,

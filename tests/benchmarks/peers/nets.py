@@ -1,11 +1,12 @@
 """The networks of the benchmarks: plain PyTorch, so that medseg and its peers can be handed the same one.
 
-    python -m benchmarks.peers.nets light 25 light-25.safetensors   # its random weights, the same every time
+python -m benchmarks.peers.nets light 25 light-25.safetensors   # its random weights, the same every time
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class UNet(nn.Module):
 
     def __init__(self, features: tuple[int, ...], outputs: int) -> None:
         super().__init__()
-        wider = list(zip(features, features[1:], strict=False))
+        wider = list(pairwise(features))
         self.first = block(1, features[0], 1)
         self.down = nn.ModuleList(block(above, below, 2) for above, below in wider)
         self.up = nn.ModuleList(nn.ConvTranspose3d(below, above, 2, 2) for above, below in reversed(wider))
@@ -49,7 +50,7 @@ class UNet(nn.Module):
         """Logits `[N, outputs, *patch]` of windows `[N, 1, *patch]`."""
         levels = [self.first(images)]
         for step in self.down:
-            levels.append(step(levels[-1]))  # noqa: PERF401 - each level needs the one before
+            levels.append(step(levels[-1]))
         found = levels.pop()
         for up, join in zip(self.up, self.join, strict=True):
             found = join(torch.cat([up(found), levels.pop()], dim=1))
@@ -58,7 +59,7 @@ class UNet(nn.Module):
 
 
 def save(net: str, outputs: int, path: Path) -> None:
-    """Write random weights that are the same every time; the spread of activations is kept from layer to layer."""
+    """Write random weights that are the same every time; activations keep their spread."""
     from safetensors.torch import save_file
 
     torch.manual_seed(0)

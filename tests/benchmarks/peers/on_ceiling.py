@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 
 import torch  # noqa: TID253 - a benchmark
-
 from benchmarks.peers.job import answer, asked
 
 CHANNELS, SIDE = 320, 24
@@ -28,7 +27,9 @@ def main() -> None:
         begun = time.perf_counter()
         layer(image)
         walls.append(time.perf_counter() - begun)
-    answer({"gflop_per_s": round(gflop / min(walls), 1), "gflop": round(gflop, 1), "torch": torch.__version__})
+    answer(
+        {"gflop_per_s": round(gflop / min(walls), 1), "gflop": round(gflop, 1), "torch": torch.__version__}
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import torch  # noqa: TID253 - a benchmark
-
 from benchmarks.peers import nets
 from benchmarks.peers.job import answer, asked
 from benchmarks.peers.meter import Meter

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch  # noqa: TID253 - a benchmark
-from monai.inferers.inferer import SlidingWindowInferer  # noqa: TID253
-
 from benchmarks.peers import nets
 from benchmarks.peers.job import answer, asked
 from benchmarks.peers.meter import Meter
+from monai.inferers.inferer import SlidingWindowInferer  # noqa: TID253
 
 
 @torch.inference_mode()
@@ -35,7 +34,9 @@ def main() -> None:
     measured = meter.stop()
     if job.labels:
         np.save(job.labels, found)
-    answer({**measured, "version": version("monai"), "torch": torch.__version__, "output_bytes": found.nbytes})
+    answer(
+        {**measured, "version": version("monai"), "torch": torch.__version__, "output_bytes": found.nbytes}
+    )
 
 
 if __name__ == "__main__":

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 
-for place in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-    os.environ.setdefault(place, os.devnull)  # else it warns; nothing is read or written there
-
 import numpy as np
 import torch  # noqa: TID253 - a benchmark
+from benchmarks.peers import nets
+from benchmarks.peers.job import Job, answer, asked
+from benchmarks.peers.meter import Meter
 from nnunetv2.inference.export_prediction import (  # type: ignore[import-not-found]  # in .venv-peers only
     convert_predicted_logits_to_segmentation_with_correct_shape,
 )
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # type: ignore[import-not-found]
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager  # type: ignore[import-not-found]
-
-from benchmarks.peers import nets
-from benchmarks.peers.job import Job, answer, asked
-from benchmarks.peers.meter import Meter
 
 CONFIGURATION = "3d_fullres"
 
@@ -83,7 +78,9 @@ def main() -> None:
     measured = meter.stop()
     if job.labels:
         np.save(job.labels, found)
-    answer({**measured, "version": version("nnunetv2"), "torch": torch.__version__, "output_bytes": found.nbytes})
+    answer(
+        {**measured, "version": version("nnunetv2"), "torch": torch.__version__, "output_bytes": found.nbytes}
+    )
 
 
 if __name__ == "__main__":

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from medseg.io.child.codecs import DEFLATED, is_decodable
 from medseg.io.child.frames import FRAME_TAGS, frames_of
-from medseg.io.child.pixel_data import UNDEFINED, element_at, fragments_at
+from medseg.io.child.pixel_data import UNDEFINED, Element, element_at, fragments_at
 from medseg.io.child.read_ahead import read_ahead
 from medseg.io.child.reply import RefusedError, Reply, shown
 from medseg.io.content import by_content
 
-__all__ = ["START", "TAGS", "dicom_headers", "guessed_syntax", "plain", "refuse_deflate_bomb"]
+__all__ = ["TAGS", "Layout", "dicom_headers", "guessed_syntax", "layout_of", "plain", "refuse_deflate_bomb"]
 
 MOST_INFLATED = 256 << 20  # bytes; one slice has well under 10 MB, and deflate can grow a file a thousandfold
 START = 1 << 16  # bytes; nearly every header of one image is shorter
@@ -27,6 +28,9 @@ START = 1 << 16  # bytes; nearly every header of one image is shorter
 # at once, each thread reading a few for each time that it takes the interpreter away from the parser
 AHEAD, TOGETHER = 4, 8
 MOST_BITS = 63
+MOST_LAYOUTS = 10_000  # 1 kB each
+LARGEST_CELL = 32  # bits
+OVERLAY_TAGS = frozenset((group << 16) + 0x0102 for group in range(0x6000, 0x6020, 2))  # Overlay Bit Position
 
 TAGS = """
     SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID Modality
@@ -36,6 +40,10 @@ TAGS = """
     PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness RescaleSlope RescaleIntercept
     RescaleType Units PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence LossyImageCompression
 """.split()  # noqa: SIM905  # one quoted name a line would fill the page
+LAYOUT_TAGS = """
+    TransferSyntaxUID Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated BitsStored HighBit
+    PixelRepresentation
+""".split()  # noqa: SIM905
 
 
 def _whole(number: str | int) -> int:
@@ -51,6 +59,7 @@ CONVERTED: dict[str, Callable[[str], Any]] = {"CS": shown, "UI": shown, "DS": fl
 
 def dicom_headers(request: dict[str, Any]) -> Iterator[Reply]:
     """One record for each file: the tags that geometry and values need, or why there are none."""
+    _layouts.clear()
     files = request["files"]
     some = [files[n : n + TOGETHER] for n in range(0, len(files), TOGETHER)]
     # only reading goes on in threads: parsing holds the interpreter, and eight at once slow each other
@@ -77,7 +86,7 @@ def _record(path: str, start: bytes | OSError) -> dict[str, Any]:
         return {"broken": f"cannot be read: {start.strerror}"}
     try:
         with Path(path).open("rb") as file:
-            return _header(file, start)
+            return _remembered(path, file, start)
     except OSError as problem:
         return {"broken": f"cannot be read: {problem.strerror or 'its header is damaged'}"}
     except RefusedError as refusal:
@@ -88,21 +97,64 @@ def _record(path: str, start: bytes | OSError) -> dict[str, Any]:
         return {"broken": f"damaged DICOM header ({type(problem).__name__})"}
 
 
-def _header(file: BinaryIO, start: bytes) -> dict[str, Any]:
+def _remembered(path: str, file: BinaryIO, start: bytes) -> dict[str, Any]:
+    """The record of a file; where its pixels are is kept for the request that will ask for them."""
+    state = os.fstat(file.fileno())
+    record, layout = _header(file, start, state.st_size)
+    if layout is not None and len(_layouts) < MOST_LAYOUTS:
+        _layouts[path] = (_version(state), layout)
+    return record
+
+
+class Layout(NamedTuple):
+    """What is needed to find a file's pixels and to read them."""
+
+    values: dict[str, Any]
+    """Plain values of LAYOUT_TAGS and the transfer syntax."""
+    overlays: int
+    """The bits of a pixel's cell that the header gives to overlays, as a mask."""
+    element: Element | None
+    """Where the pixel data is; None in a deflated file."""
+
+
+_layouts: dict[str, tuple[tuple[int, ...], Layout]] = {}  # of the files that headers were asked of last
+
+
+def layout_of(path: str, state: os.stat_result, data: bytes) -> Layout:
+    """Where the pixels of a file are that has just been read: known from its header, or looked for again.
+
+    Raises RefusedError where the header makes no sense, and whatever pydicom raises.
+    """
+    version, layout = _layouts.get(path, ((), None))
+    if layout is not None and version == _version(state):
+        return layout
+    _, layout = _header(io.BytesIO(data), data[:START], len(data))
+    if layout is None:
+        raise RefusedError("its pixel data is missing or cut off")
+    return layout
+
+
+def _version(state: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file does."""
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def _header(file: BinaryIO, start: bytes, size: int) -> tuple[dict[str, Any], Layout | None]:
+    """The record of a file of `size` bytes that starts like this, and where its pixels are, if it has any."""
     from pydicom import dcmread
 
-    size = os.fstat(file.fileno()).st_size
     preamble = start[128:132] == b"DICM"
     if not preamble and by_content(start) != "DICOM":
-        return {"dicom": False, "size": size}
+        return {"dicom": False, "size": size}, None
     if DEFLATED.encode() in start:
         refuse_deflate_bomb(file)
         file.seek(0)
-    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*TAGS, *FRAME_TAGS])
+    wanted: list[Any] = [*TAGS, *FRAME_TAGS, *OVERLAY_TAGS]
+    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
     record = _values(dataset)
     meta = dataset.file_meta
     if not preamble and "SOPClassUID" not in record and "MediaStorageSOPClassUID" not in meta:
-        return {"dicom": False, "size": size}
+        return {"dicom": False, "size": size}, None
     record.update(dicom=True, preamble=preamble, repaired=[])
     for keyword, stored in (
         ("SOPClassUID", "MediaStorageSOPClassUID"),
@@ -112,9 +164,12 @@ def _header(file: BinaryIO, start: bytes) -> dict[str, Any]:
             record[keyword] = str(meta.get(stored))
             record["repaired"].append(keyword)
     _describe_syntax(dataset, record)
-    _describe_pixels(file, size, dataset, record)
+    element = _describe_pixels(file, size, dataset, record)
     _describe_frames(dataset, record)
-    return record
+    if record["pixels"] is None:
+        return record, None
+    values = {keyword: record.get(keyword) for keyword in LAYOUT_TAGS}
+    return record, Layout(values, _overlay_bits(dataset), element)
 
 
 def _values(dataset: Any) -> dict[str, Any]:
@@ -189,20 +244,30 @@ def guessed_syntax(dataset: Any) -> str:
     return "1.2.840.10008.1.2.1" if little is not False else "1.2.840.10008.1.2.2"
 
 
-def _describe_pixels(file: BinaryIO, size: int, dataset: Any, record: dict[str, Any]) -> None:
+def _overlay_bits(dataset: Any) -> int:
+    mask = 0
+    for tag in dataset.keys():  # noqa: SIM118  # a data set gives elements, and converts each
+        place = dataset[tag].value if int(tag) in OVERLAY_TAGS else None
+        if isinstance(place, int) and 0 < place < LARGEST_CELL:
+            mask |= 1 << place
+    return mask
+
+
+def _describe_pixels(file: BinaryIO, size: int, dataset: Any, record: dict[str, Any]) -> Element | None:
     """Say what kind of pixel data follows the header, and how much of it the file really has."""
     if record["TransferSyntaxUID"] == DEFLATED:
         record["pixels"] = "deflated"
-        return
+        return None
     implicit, little = dataset.original_encoding
     element = element_at(file, little=little is not False, implicit=bool(implicit))
     record["pixels"] = None if element is None else element.kind
     if element is None:
-        return
+        return None
     if element.length == UNDEFINED:
         record["fragments"] = len(fragments_at(file, element.start, size))
     else:
         record["pixel_bytes"] = max(0, min(element.length, size - element.start))
+    return element
 
 
 def _describe_frames(dataset: Any, record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,14 @@ from numpy.typing import NDArray
 
 from medseg.io.child.bits import cleaned, within
 from medseg.io.child.codecs import BIG_ENDIAN, DEFLATED, RLE, Stored, decoded_frame, ends_stream, is_native
-from medseg.io.child.dicom import START, guessed_syntax, refuse_deflate_bomb
-from medseg.io.child.pixel_data import UNDEFINED, element_at, fragments_at
+from medseg.io.child.dicom import Layout, layout_of
+from medseg.io.child.pixel_data import UNDEFINED, Element, fragments_at
 from medseg.io.child.read_ahead import read_ahead
 from medseg.io.child.reply import RefusedError, Reply
 
 __all__ = ["dicom_pixels"]
 
 AHEAD = 2  # files read and hashed while one is decoded or sent
-TAGS = """
-    Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation
-""".split()  # noqa: SIM905
-OVERLAY_TAGS = tuple((group << 16) + 0x0102 for group in range(0x6000, 0x6020, 2))  # Overlay Bit Position
 
 
 def dicom_pixels(request: dict[str, Any]) -> Iterator[Reply]:
@@ -35,49 +32,43 @@ def dicom_pixels(request: dict[str, Any]) -> Iterator[Reply]:
     deflated one, for AHEAD files at a time, and one decoded frame.
     """
     asked = request.get("frames") or [None] * len(request["files"])
-    for (data, digest), frames in zip(read_ahead(_loaded, request["files"], AHEAD), asked, strict=True):
-        image = _Image(data)
+    files = request["files"]
+    loaded = read_ahead(_loaded, files, AHEAD)
+    for path, (data, state, digest), frames in zip(files, loaded, asked, strict=True):
+        image = _Image(data, layout_of(path, state, data))
         for frame in (0,) if frames is None else frames:
             values, notes = image.values(frame)
             yield {"sha256": digest, "notes": notes}, values
 
 
-def _loaded(path: str) -> tuple[bytes, str]:
-    data = Path(path).read_bytes()
-    return data, hashlib.sha256(data).hexdigest()
+def _loaded(path: str) -> tuple[bytes, os.stat_result, str]:
+    with Path(path).open("rb") as file:
+        state = os.fstat(file.fileno())
+        data = file.read()
+    return data, state, hashlib.sha256(data).hexdigest()
 
 
 class _Image:
     """One file: what its header says of its pixels, and where each frame is."""
 
-    def __init__(self, data: bytes) -> None:
-        from pydicom import dcmread
-
-        file = io.BytesIO(data)
+    def __init__(self, data: bytes, layout: Layout) -> None:
         self.data = data
-        if DEFLATED.encode() in data[:START]:
-            refuse_deflate_bomb(file)
-            file.seek(0)
-        wanted: list[Any] = [*TAGS, *OVERLAY_TAGS]
-        dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
-        self.syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or guessed_syntax(dataset))
+        self.syntax = str(layout.values["TransferSyntaxUID"])
         try:
-            self.stored = _stored(dataset)
-            self.frames = int(dataset.get("NumberOfFrames") or 1)
-            self.overlays = _overlay_bits(dataset)
-        except (AttributeError, TypeError, ValueError) as problem:
+            self.stored = _stored(layout.values)
+            self.frames = _number(layout.values, "NumberOfFrames", 1)
+        except ValueError as problem:
             raise RefusedError("its header does not say how its pixels are stored") from problem
+        self.overlays = layout.overlays
         self.fragments: list[list[tuple[int, int]]] | None = None
         if self.syntax == DEFLATED:
-            self.data, self.start = _inflated_pixels(file), 0
+            self.data, self.start = _inflated_pixels(data), 0
             self.length = len(self.data)
         else:
-            self._find(file, dataset)
+            self._find(layout.element)
 
-    def _find(self, file: io.BytesIO, dataset: Any) -> None:
+    def _find(self, element: Element | None) -> None:
         """Where the values, or the fragments of the compressed stream, are."""
-        implicit, little = dataset.original_encoding
-        element = element_at(file, little=little is not False, implicit=bool(implicit))
         if element is None or element.kind != "integer":
             raise RefusedError("its pixel data is missing or cut off")
         if is_native(self.syntax) == (element.length == UNDEFINED):
@@ -85,6 +76,7 @@ class _Image:
         self.start = element.start
         self.length = min(element.length, len(self.data) - element.start)
         if element.length == UNDEFINED:
+            file = io.BytesIO(self.data)
             self.fragments = self._grouped(fragments_at(file, element.start, len(self.data)))
         elif self.syntax == BIG_ENDIAN and self.stored.allocated == 8 and element.words:
             words = np.frombuffer(self.data, ">u2", self.length // 2, self.start)
@@ -134,41 +126,40 @@ class _Image:
         return np.frombuffer(self.data, dtype, count, self.start + start).reshape(stored.rows, stored.columns)
 
 
-def _stored(dataset: Any) -> Stored:
-    bits = int(dataset.BitsStored)
-    high = dataset.get("HighBit")
+def _stored(values: dict[str, Any]) -> Stored:
+    bits = _number(values, "BitsStored")
     stored = Stored(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        allocated=int(dataset.BitsAllocated),
+        rows=_number(values, "Rows"),
+        columns=_number(values, "Columns"),
+        allocated=_number(values, "BitsAllocated"),
         stored=bits,
-        high_bit=bits - 1 if high is None else int(high),
-        signed=bool(dataset.PixelRepresentation),
+        high_bit=_number(values, "HighBit", bits - 1),
+        signed=bool(_number(values, "PixelRepresentation")),
     )
     if min(stored.rows, stored.columns) < 1 or stored.allocated not in (8, 16, 32):
         raise ValueError
     if not 0 < stored.stored <= stored.high_bit + 1 <= stored.allocated:
         raise ValueError
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+    if _number(values, "SamplesPerPixel", 1) != 1:
         raise ValueError
     return stored
 
 
-def _overlay_bits(dataset: Any) -> int:
-    """The bits of a pixel's cell that the header gives to overlays, as a mask."""
-    mask = 0
-    for tag in OVERLAY_TAGS:
-        place = dataset[tag].value if tag in dataset else None
-        if place is not None and 0 < int(place) < 32:
-            mask |= 1 << int(place)
-    return mask
+def _number(values: dict[str, Any], keyword: str, default: int | None = None) -> int:
+    """A whole number; ValueError for anything else, or where it is missing and has no default."""
+    value = values.get(keyword)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int):
+        raise ValueError(keyword)  # noqa: TRY004  # of a file, not of a caller
+    return value
 
 
-def _inflated_pixels(file: io.BytesIO) -> bytes:
+def _inflated_pixels(data: bytes) -> bytes:
     from pydicom import dcmread
 
-    file.seek(0)
-    dataset = dcmread(file, force=True, specific_tags=["PixelData"])
+    # that it stays within reason was seen when its header was read
+    dataset = dcmread(io.BytesIO(data), force=True, specific_tags=["PixelData"])
     value = dataset.get("PixelData")
     if not isinstance(value, bytes):
         raise RefusedError("its pixel data is missing or cut off")

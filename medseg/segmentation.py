@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import GeometryError, UsageError
+from medseg.errors import GeometryError, UsageError, did_you_mean
 from medseg.sampling import sample
 from medseg.volume import Grid, read_only
 
@@ -92,6 +92,23 @@ class LabelTable:
                 return seen[structure], label.name
             seen[structure] = label.name
         return None
+
+    def only(self, names: Collection[str]) -> LabelTable:
+        """These labels alone, with the values and layers that they have; a pair whose half is gone is none.
+
+        Raises UsageError with the names there are, or the one that may be meant.
+        """
+        for name in names:
+            if name not in self:
+                known = [label.name for label in self.labels]
+                raise UsageError(f"there is no label {name!r}{did_you_mean(name, known)}")
+        return LabelTable(
+            tuple(
+                replace(label, pair=label.pair if label.pair in names else None)
+                for label in self.labels
+                if label.name in names
+            )
+        )
 
     @property
     def layers(self) -> int:
@@ -176,6 +193,23 @@ class Segmentation:
         layer[(layer == wanted.value) & ~inside] = 0
         layer[inside] = wanted.value
         return replace(self, array=array)
+
+    def only(self, names: Collection[str]) -> Segmentation:
+        """The same with these labels alone: voxels and objects of the others become background.
+
+        Layers stay where they are, empty ones too. Raises UsageError for a name that is no label.
+        """
+        labels = self.labels.only(names)
+        objects = tuple(thing for thing in self.objects if thing.label in labels)
+        array = np.empty_like(self.array)
+        for number, (layer, kind) in enumerate(zip(self.array, self.kinds, strict=True)):
+            if kind == "labels":
+                kept = [label.value for label in labels if label.layer == number]
+            else:
+                kept = [thing.id for thing in objects if labels[thing.label].layer == number]
+            for into, plane in zip(array[number], layer, strict=True):  # by plane: isin takes much memory
+                into[:] = np.where(np.isin(plane, kept), plane, 0)
+        return replace(self, array=array, labels=labels, objects=objects)
 
     def renamed(self, labels: LabelTable) -> Segmentation:
         """The same array under the names of another table, which must know every value of this one."""

@@ -25,11 +25,15 @@ class Head(Step, ABC):
     `merge` is "average" where overlapping windows add up to one field of scores, "per-window" where each
     window is decoded by itself. `decodes_on` is "native" where scores are interpolated onto the
     native grid before they are decoded; "model" where they are in the model grid's voxels (flows, rays,
-    distances), and ids go back by nearest.
+    distances), and ids go back by nearest. `activation` says what makes probabilities of the channels:
+    "softmax" where channel 0 is the background and the others are the labels in order of value, "sigmoid"
+    where each channel is a label by itself, None where channels are something else; soft volumes, entropy
+    and probability maps are then not to be had.
     """
 
     merge: ClassVar[Literal["average", "per-window"]] = "average"
     decodes_on: ClassVar[Literal["native", "model"]] = "native"
+    activation: ClassVar[Literal["softmax", "sigmoid"] | None] = None
 
     @abstractmethod
     def channels(self, labels: LabelTable) -> int:

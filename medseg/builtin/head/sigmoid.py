@@ -1,5 +1,7 @@
 """The head `sigmoid`."""
 
+from typing import ClassVar, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ class Sigmoid(Head):
     Channels are the labels in order of value; a logit above 0, that is a probability above 0.5, is a yes.
     Give labels that overlap different layers in `labels:`; of labels in one layer, the most likely wins.
     """
+
+    activation: ClassVar[Literal["softmax", "sigmoid"] | None] = "sigmoid"
 
     def channels(self, labels: LabelTable) -> int:
         """One for each label."""

@@ -1,5 +1,7 @@
 """The head `softmax`."""
 
+from typing import ClassVar, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ class Softmax(Head):
     Channel 0 is the background, the others are the labels in order of value. Logits are interpolated linearly
     onto the native grid before they are compared.
     """
+
+    activation: ClassVar[Literal["softmax", "sigmoid"] | None] = "softmax"
 
     def channels(self, labels: LabelTable) -> int:
         """One for each label and one for the background; refuses labels that may overlap."""

@@ -81,7 +81,7 @@ class Sink(ABC):
 
     halo: int = 0
 
-    def begin(self, region: tuple[slice, slice, slice]) -> None:
+    def begin(self, region: tuple[slice, slice, slice]) -> None:  # noqa: B027 - most need not know
         """Hear which voxels of the model grid the next slabs are to settle; said before the first one too.
 
         Where the whole plane would not fit into memory, the grid comes in blocks side by side, each streamed
@@ -207,7 +207,8 @@ class Prediction:
 
     `soft_ml` is the volume in mL per label from summed probabilities; `maps` are images such as "entropy";
     `scores` are probabilities on disk, on the grid that was segmented; `members` are the labels of each
-    member of an ensemble; `used` says what was really used (device, precision, windows …) and goes into the run's provenance.
+    member of an ensemble; `used` says what was really used (device, precision, windows …) and goes into the
+    run's provenance.
     """
 
     segmentation: Segmentation

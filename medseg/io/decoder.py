@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import InputError, ResourceError
+from medseg.memory import available_bytes
 
-__all__ = ["Decoder", "Part", "Take", "available_bytes", "decode", "decode_parts", "refuse_oversize"]
+__all__ = ["Decoder", "Part", "Take", "decode", "decode_parts", "refuse_oversize"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +60,6 @@ def refuse_oversize(claimed: int, name: str) -> None:
             f"{name}: its header claims {claimed / 2**30:.1f} GiB of voxels; at most {most / 2**30:.1f} GiB "
             "can be read here. Check the file, or use a machine with more memory"
         )
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class _EndedError(Exception):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.io import STRICT, Policy
+from medseg.memory import peak_bytes, reset_peak
 from medseg.model import Model
 from medseg.pipeline import Pipeline, blamed
 from medseg.prediction import Resources
@@ -67,7 +66,7 @@ class Journal:
     def step(self, place: str, name: str) -> Iterator[None]:
         """Watch one step."""
         self._listener(place, name, None)
-        _reset_peak()
+        reset_peak()
         start = time.perf_counter()
         yield
         seconds = time.perf_counter() - start
@@ -76,7 +75,7 @@ class Journal:
                 "step": place,
                 "component": name,
                 "seconds": round(seconds, 3),
-                "peak_memory_mb": _peak_bytes() >> 20,
+                "peak_memory_mb": peak_bytes() >> 20,
             }
         )
         self._listener(place, name, seconds)
@@ -95,24 +94,6 @@ class Journal:
     def seconds(self) -> float:
         """Wall time since the journal was opened, waiting left out."""
         return time.perf_counter() - self._clock
-
-
-def _reset_peak() -> None:
-    """Let the kernel start a new high-water mark (Linux: proc(5), clear_refs value 5)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _peak_bytes() -> int:
-    """Highest resident set since the last reset, in bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def sha256_of(path: Path) -> str:

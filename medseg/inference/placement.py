@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError
+from medseg.inference.windows import Region
 from medseg.sampling import turned, whole_voxel_map
 from medseg.volume import Grid
 
@@ -103,6 +104,7 @@ class Placement:
         drift = np.abs(linear - np.diag(np.diag(linear))) @ np.asarray(self._target.shape)
         self._lines = self._axis_lines() if drift.max() < STRAIGHT else None  # None where axes are oblique
         self._seen = 0  # slices of the model grid that were handed out
+        self._region = _everywhere(grid)
 
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
         """A view of `array[i, j, k]` on `onto` that a piece's `where` indexes."""
@@ -110,17 +112,30 @@ class Placement:
         assert forth is not None  # reorienting moves whole voxels
         return np.asarray(turned(array[None], *forth[:2])[0])
 
+    def begin(self, region: Region) -> None:
+        """Expect the slabs of a block next: those of the voxels `region` of the model grid.
+
+        A voxel of the target belongs to the block in which the higher one of its neighbours lies, along each
+        axis; the lower one may be in the halo.
+        """
+        self._region = region
+        self._seen = 0
+
     def pieces(self, slab: Floats, start: int) -> Iterator[Piece]:
         """The voxels that can be read now that `slab[C, i, j, k]` has come, each voxel once in all.
 
-        Slice 0 of the slab is slice `start` of the grid. Use every piece before asking for the next slab.
+        Slice 0 of the slab is slice `start` of the grid; along the other axes it ends where the block does.
+        Use every piece before asking for the next slab.
         """
-        stop = start + slab.shape[1 + self.axis]
+        corner = [part.stop - size for part, size in zip(self._region, slab.shape[1:], strict=True)]
+        corner[self.axis] = start
+        due = list(self._region)
+        due[self.axis] = slice(self._seen, start + slab.shape[1 + self.axis])
         if self._lines is None:
-            yield from self._scattered(slab, start, stop)
+            yield from self._scattered(slab, corner, due)
         else:
-            yield from self._straight(slab, start, stop, self._lines)
-        self._seen = stop
+            yield from self._straight(slab, corner, due, self._lines)
+        self._seen = due[self.axis].stop
 
     def _axis_lines(self) -> tuple[_Line, ...]:
         """The planes of the target along each axis that lie inside, and their positions there."""
@@ -133,15 +148,24 @@ class Placement:
             lines.append((within, spots.at(within)))
         return tuple(lines)
 
-    def _straight(self, slab: Floats, start: int, stop: int, lines: tuple[_Line, ...]) -> Iterator[Piece]:
+    def _straight(
+        self, slab: Floats, corner: Sequence[int], due: Sequence[slice], lines: tuple[_Line, ...]
+    ) -> Iterator[Piece]:
         """Parallel axes: planes of the target, one after the other, each axis interpolated by itself."""
-        within, along = lines[self.axis]
-        rows, columns = (spots for axis, (_, spots) in enumerate(lines) if axis != self.axis)
+        spots: list[_Spots] = []
+        where: list[Any] = []
+        for axis, (within, line) in enumerate(lines):
+            now = np.flatnonzero((line.high >= due[axis].start) & (line.high < due[axis].stop))
+            if not len(now):
+                return
+            here = slice(int(now[0]), int(now[-1]) + 1)
+            spots.append(line.at(here, corner[axis]))
+            where.append(slice(within.start + here.start, within.start + here.stop))
+        along, first = spots.pop(self.axis), where[self.axis].start
+        rows, columns = spots
         planes = np.moveaxis(slab, 1 + self.axis, 1)
-        for n in np.flatnonzero((along.high >= self._seen) & (along.high < stop)).tolist():
-            where: list[Any] = [line[0] for line in lines]
-            where[self.axis] = within.start + n
-            between = along.at(slice(n, n + 1), start)
+        for n in range(len(along.low)):
+            between = along.at(slice(n, n + 1))
 
             def scores(channel: int, between: _Spots = between) -> Floats:
                 plane: Floats = planes[channel, between.low[0]]
@@ -149,9 +173,10 @@ class Placement:
                     plane = plane + between.share * (planes[channel, between.high[0]] - plane)
                 return columns.read(rows.read(plane, 0), 1)
 
+            where[self.axis] = first + n
             yield Piece(tuple(where), scores)
 
-    def _scattered(self, slab: Floats, start: int, stop: int) -> Iterator[Piece]:
+    def _scattered(self, slab: Floats, corner: Sequence[int], due: Sequence[slice]) -> Iterator[Piece]:
         """Oblique axes: of each plane of the target, the voxels that lie in this slab."""
         matrix, last = self._matrix, self.grid.shape[self.axis] - 1
         row, column = (axis for axis in range(3) if axis != self.axis)
@@ -160,18 +185,26 @@ class Placement:
         ends = np.array([plane[self.axis].min(), plane[self.axis].max()])
         for t in range(self._target.shape[self.axis]):
             near, far = np.clip(ends + matrix[self.axis, self.axis] * t, 0, last)
-            if far < self._seen - 1 or near > stop:
+            if far < due[self.axis].start - 1 or near > due[self.axis].stop:
                 continue
             spots = [_Spots.of(plane[a] + matrix[a, self.axis] * t, self.grid.shape[a]) for a in range(3)]
-            along = spots[self.axis]
-            due = (along.high >= self._seen) & (along.high < stop)
-            due &= spots[0].inside & spots[1].inside & spots[2].inside
-            if due.any():
-                found = np.nonzero(due)
+            now = np.logical_and.reduce(
+                [
+                    spot.inside & (spot.high >= part.start) & (spot.high < part.stop)
+                    for spot, part in zip(spots, due, strict=True)
+                ]
+            )
+            if now.any():
+                found = np.nonzero(now)
                 where: list[Any] = [t, t, t]
                 where[row], where[column] = found
-                corners = [spot.at(found, start * (a == self.axis)) for a, spot in enumerate(spots)]
+                corners = [spot.at(found, low) for spot, low in zip(spots, corner, strict=True)]
                 yield Piece(tuple(where), partial(_trilinear, slab, corners))
+
+
+def _everywhere(grid: Grid) -> Region:
+    i, j, k = (slice(0, size) for size in grid.shape)
+    return i, j, k
 
 
 def _trilinear(slab: Floats, spots: Sequence[_Spots], channel: int) -> Floats:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from medseg.errors import PluginError
 from medseg.inference.placement import Piece, Placement
+from medseg.inference.threads import spread
+from medseg.inference.windows import Region
 from medseg.prediction import Scores, Sink
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
@@ -31,6 +33,10 @@ class _Painting(Sink):
         highest = max((label.value for label in labels), default=0)
         self._array = np.zeros((labels.layers, *onto.shape), np.min_scalar_type(highest))
         self._layers = [self._placement.view(layer) for layer in self._array]
+
+    def begin(self, region: Region) -> None:
+        """Expect the slabs of a block next."""
+        self._placement.begin(region)
 
     def _expect(self, slab: Scores, channels: int) -> None:
         if slab.array.shape[0] != channels:
@@ -54,9 +60,12 @@ class ArgmaxSink(_Painting):
         """Decide the native voxels that can be decided now."""
         self._expect(slab, 1 + len(self._labels))
         (layer,) = self._layers
-        for piece in self._placement.pieces(slab.array, start):
+
+        def decide(piece: Piece) -> None:
             best = np.array(piece.scores(0))
             layer[piece.where] = _winner(best, enumerate(self._labels, 1), piece, layer.dtype)
+
+        spread(decide, self._placement.pieces(slab.array, start))
 
 
 class ThresholdSink(_Painting):
@@ -71,11 +80,14 @@ class ThresholdSink(_Painting):
         self._expect(slab, len(self._labels))
         threshold = np.float32(0.0 if slab.kind == "logits" else 0.5)
         numbered = tuple(enumerate(self._labels))
-        for piece in self._placement.pieces(slab.array, start):
+
+        def decide(piece: Piece) -> None:
             for number, layer in enumerate(self._layers):
                 best = np.full(layer[piece.where].shape, threshold)
                 here = [(channel, label) for channel, label in numbered if label.layer == number]
                 layer[piece.where] = _winner(best, here, piece, layer.dtype)
+
+        spread(decide, self._placement.pieces(slab.array, start))
 
 
 def _winner(

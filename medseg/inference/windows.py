@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise, product
 from typing import Literal
 
 import numpy as np
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 
 from medseg.errors import UsageError
 
-__all__ = ["Blend", "Windows"]
+__all__ = ["Blend", "Place", "Region", "Windows"]
 
 Blend = Literal["gaussian", "constant"]
+Place = tuple[int, int, int]
+Region = tuple[slice, slice, slice]
 SIGMA = (
     0.125  # nnU-Net's width of the Gaussian, as a fraction of the patch (Nature Methods 18, 2021, 203-211)
 )
@@ -53,15 +57,59 @@ class Windows:
         steps = math.ceil((size - patch) / max(1, math.floor(patch * (1 - self.overlap))))
         return tuple(round(n * (size - patch) / steps) for n in range(steps + 1))
 
-    def slab(self, axis: int) -> tuple[int, int, int]:
-        """Voxels that must be held at once where windows are visited in order along an axis."""
-        i, j, k = (min(p, n) if a == axis else n for a, (n, p) in enumerate(zip(self.shape, self.patch)))  # noqa: B905 - three each
+    def slab(self, axis: int, *, blocks: int = 1, halo: int = 0) -> tuple[int, int, int]:
+        """Voxels that must be held at once where windows are visited in order along an axis.
+
+        The most that any of the `blocks` needs, `halo` voxels before it included.
+        """
+        size = list(self.shape)
+        size[axis] = min(self.patch[axis] + halo, self.shape[axis])
+        if blocks > 1:
+            cuts = [region[self.across] for region in self.regions(blocks)]
+            size[self.across] = max(cut.stop - max(0, cut.start - halo) for cut in cuts)
+        i, j, k = size
         return i, j, k
 
     @property
     def axis(self) -> int:
         """The axis along which the slab is smallest; the first of those that are equal."""
         return min(range(3), key=lambda axis: math.prod(self.slab(axis)))
+
+    @property
+    def across(self) -> int:
+        """The axis that is cut where the volume is done in blocks: the longer one besides `axis`."""
+        return max((axis for axis in range(3) if axis != self.axis), key=lambda axis: self.shape[axis])
+
+    def regions(self, blocks: int) -> tuple[Region, ...]:
+        """The volume in so many blocks side by side along `across`, each voxel in one; raises UsageError."""
+        size = self.shape[self.across]
+        if not 1 <= blocks <= size:
+            raise UsageError(f"{size} voxels can be cut into 1 to {size} blocks, not {blocks}")
+        ends = [round(n * size / blocks) for n in range(blocks + 1)]
+        regions = []
+        for low, high in pairwise(ends):
+            i, j, k = (
+                slice(low, high) if a == self.across else slice(0, n) for a, n in enumerate(self.shape)
+            )
+            regions.append((i, j, k))
+        return tuple(regions)
+
+    def places(self, region: Region, *, halo: int = 0) -> Iterator[Place]:
+        """Where the windows start that touch a region or the `halo` voxels before it.
+
+        In order along `axis`, then along i, j, k: whatever the region, a voxel meets its windows in one order.
+        """
+        lines = [
+            [s for s in self.starts(a) if s < part.stop and s + self.patch[a] > part.start - halo]
+            for a, part in enumerate(region)
+        ]
+        for start in lines[self.axis]:
+            i, j, k = ([start] if a == self.axis else line for a, line in enumerate(lines))
+            yield from product(i, j, k)
+
+    def evaluations(self, *, blocks: int = 1, halo: int = 0) -> int:
+        """How many windows the network is given: at the seams of blocks some come twice."""
+        return sum(1 for region in self.regions(blocks) for _ in self.places(region, halo=halo))
 
     def importance(self) -> NDArray[np.float32]:
         """How much each voxel of a window counts, 1 in the middle, as an array of the patch's shape.

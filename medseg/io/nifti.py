@@ -3,7 +3,8 @@
 `Source.headers` holds one entry: `{"header": the raw header's bytes, "endian": "<" or ">"}`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ __all__ = [
     "read_label_names",
     "read_nifti",
     "write_labels",
+    "write_slabs",
     "write_volume",
 ]
 
@@ -139,7 +141,34 @@ def write_volume(volume: Volume, path: Path) -> None:
     header = _header(volume.grid, volume.source, channels=len(array))
     if len(array) > 1:
         header["intent_name"] = CHANNELS_4D
-    _write(path, header, array, b"\0\0\0\0")
+    _write(path, header, array.dtype, _slabs(array), b"\0\0\0\0")
+
+
+def write_slabs(
+    slabs: Iterable[NDArray[Any]], grid: Grid, path: Path, *, source: Source | None, slope: float = 1.0
+) -> None:
+    """Write one channel on `grid` that is never held whole: its slabs `[i, j, k]` come along k, in order.
+
+    The values mean what is stored times `slope`. Orientation as `write_labels` does it. All slabs have one
+    data type; raises UsageError where together they are not the grid's shape.
+    """
+    coming = iter(slabs)
+    first = next(coming)
+    header = _header(grid, source, channels=1)
+    header["scl_slope"] = slope
+    depth = 0
+
+    def counted() -> Iterator[NDArray[Any]]:
+        nonlocal depth
+        for slab in chain((first,), coming):
+            if slab.shape[:2] != grid.shape[:2] or slab.dtype != first.dtype:
+                raise UsageError(f"a slab of {slab.dtype} {slab.shape} is no part of {grid!r}")
+            depth += slab.shape[2]
+            yield slab
+
+    _write(path, header, first.dtype, counted(), b"\0\0\0\0")
+    if depth != grid.shape[2]:
+        raise UsageError(f"slabs of {depth} slices were given for {grid!r}")
 
 
 def write_labels(
@@ -161,7 +190,7 @@ def write_labels(
         raise UsageError(f"labels are unsigned on {grid.shape}; this array is {array.dtype} {array.shape}")
     header = _header(grid, source, *remarks, channels=1)
     header["intent_code"] = INTENT_LABEL
-    _write(path, header, array[None], b"\1\0\0\0" + extensions(labels))
+    _write(path, header, array.dtype, _slabs(array[None]), b"\1\0\0\0" + extensions(labels))
 
 
 # ---- reading
@@ -317,25 +346,33 @@ def _place(header: Header, grid: Grid) -> None:
         header.set_qform(grid.affine, code=1)
 
 
-def _write(path: Path, header: Header, array: NDArray[Any], told: bytes) -> None:
+def _slabs(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Several slices `[i, j, k]` at a time of each channel of `array[C, i, j, k]`."""
+    thick = max(1, SLAB_BYTES // array[0, :, :, :1].nbytes)
+    for channel in array:
+        for k in range(0, channel.shape[2], thick):
+            yield channel[:, :, k : k + thick]
+
+
+def _write(
+    path: Path, header: Header, dtype: np.dtype[Any], slabs: Iterable[NDArray[Any]], told: bytes
+) -> None:
     """Header, extensions and voxels, first axis fastest, a slab at a time; gzip where the name says so."""
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        header.set_data_dtype(array.dtype)
+        header.set_data_dtype(dtype)
     except HeaderDataError as problem:
-        raise UsageError(f"{printable(path)}: NIfTI has no data type {array.dtype}") from problem
+        raise UsageError(f"{printable(path)}: NIfTI has no data type {dtype}") from problem
     first = len(header.binaryblock) + len(told)
     padding = -first % 16  # voxels start at a multiple of 16, as the standard recommends
     header["vox_offset"] = first + padding
     header["magic"] = b"n+1" if len(header.binaryblock) == 348 else b"n+2"
     with compressor(path) as stream:
         stream.write(header.binaryblock + told + bytes(padding))
-        little = array.dtype.newbyteorder("<")
-        thick = max(1, SLAB_BYTES // array[0, :, :, :1].nbytes)
-        for channel in array:
-            for k in range(0, channel.shape[2], thick):
-                stream.write(_in_file_order(channel[:, :, k : k + thick], little).data.cast("B"))
+        little = dtype.newbyteorder("<")
+        for slab in slabs:
+            stream.write(_in_file_order(slab, little).data.cast("B"))
 
 
 def _in_file_order(slab: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,0 +1,54 @@
+"""Volumes from summed probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.inference.coverage import Coverage
+from medseg.inference.probabilities import Activation, first_label, probabilities
+from medseg.inference.threads import spread
+from medseg.inference.windows import Region
+from medseg.prediction import Scores, Sink
+from medseg.segmentation import LabelTable
+from medseg.volume import Grid
+
+__all__ = ["SoftVolumeSink"]
+
+
+class SoftVolumeSink(Sink):
+    """The sum of each label's probability times the volume of a voxel, on the model grid, in mL by name.
+
+    Sums are kept in double precision. Raises GeometryError where the grid is in pixels.
+    """
+
+    def __init__(self, labels: LabelTable, *, grid: Grid, axis: int, activation: Activation) -> None:
+        self._labels = labels
+        self._activation = activation
+        self._voxel_ml = grid.voxel_ml
+        self._coverage = Coverage(grid, axis)
+        self._sums = np.zeros((grid.shape[axis], len(labels)))  # by slice, so that threads change no order
+
+    def begin(self, region: Region) -> None:
+        """Another block of the plane follows."""
+        self._coverage.begin(region)
+
+    def take(self, slab: Scores, start: int) -> None:
+        """Add what is new in a slab."""
+        first = first_label(self._activation)
+
+        def add(new: tuple[Region, NDArray[np.float32]]) -> None:
+            where, plane = new
+            shares = probabilities(plane, kind=slab.kind, activation=self._activation)
+            self._sums[where[self._coverage.axis].start] += shares[first:].sum(
+                axis=(1, 2, 3), dtype=np.float64
+            )
+
+        spread(add, self._coverage.planes(slab, start))
+
+    def finish(self) -> dict[str, float]:
+        """The volumes in mL."""
+        return {
+            label.name: float(total * self._voxel_ml)
+            for label, total in zip(self._labels, self._sums.sum(axis=0), strict=True)
+        }

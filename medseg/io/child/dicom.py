@@ -149,8 +149,7 @@ def _header(file: BinaryIO, start: bytes, size: int) -> tuple[dict[str, Any], La
     if DEFLATED.encode() in start:
         refuse_deflate_bomb(file)
         file.seek(0)
-    wanted: list[Any] = [*TAGS, *FRAME_TAGS, *OVERLAY_TAGS]
-    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
+    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_wanted_tags())
     record = _values(dataset)
     meta = dataset.file_meta
     if not preamble and "SOPClassUID" not in record and "MediaStorageSOPClassUID" not in meta:
@@ -185,6 +184,14 @@ def _values(dataset: Any) -> dict[str, Any]:
         except Exception:  # noqa: BLE001  # one tag that does not parse; the parent decides whether it matters
             values["unreadable"].append(keyword)
     return values
+
+
+@functools.cache
+def _wanted_tags() -> list[Any]:
+    """What pydicom is asked for, as its own tags: it would look up each keyword for each file."""
+    from pydicom.tag import Tag
+
+    return [*map(Tag, (*TAGS, *FRAME_TAGS)), *map(Tag, sorted(OVERLAY_TAGS))]
 
 
 @functools.cache

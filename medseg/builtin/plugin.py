@@ -23,6 +23,9 @@ def medseg_preprocessors() -> Iterable[Component]:
         "Crop to what is brighter than a threshold, with a margin in mm.",
     )
     yield Component(
+        "crop-body", f"{here}.crop_body:CropBody", "Crop to the body, with a margin, on edges that stay put."
+    )
+    yield Component(
         "pad", f"{here}.pad:Pad", "Add voxels around the image: a margin in mm, a minimum shape, or both."
     )
     yield Component("clip", f"{here}.clip:Clip", "Limit intensities from below, above or both.")
@@ -119,6 +122,14 @@ def medseg_writers() -> Iterable[Component]:
     """Offer the built-in writers."""
     here = "medseg.builtin.write"
     yield Component("nifti", f"{here}.nifti:Nifti", "The segmentation as NIfTI on the grid of the input.")
+    yield Component(
+        "probabilities",
+        f"{here}.probabilities:Probabilities",
+        "The probability of each label as NIfTI on the grid of the input.",
+    )
+    yield Component(
+        "uncertainty", f"{here}.uncertainty:Uncertainty", "Entropy as NIfTI: where the network is unsure."
+    )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
     yield Component(

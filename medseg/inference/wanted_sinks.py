@@ -78,13 +78,13 @@ class Keeping:
         )
         return one * (self.slab_channels // self.channels)
 
-    def cost(self, *, grid: Grid, onto: Grid, axis: int, plane: int, threads: int) -> SinkCost:
+    def cost(self, *, grid: Grid, onto: Grid, plane: int, threads: int) -> SinkCost:
         """What all sinks take together in memory.
 
-        `plane` is how many voxels one slice of the slab has, of a block where it is cut; each of the `threads`
-        works on a slice of its own.
+        `plane` is how many voxels one slice of the slab has, of a block where it is cut; each of the
+        `threads` works on a slice of its own.
         """
-        label = label_cost(self.labels, channels=self.channels, onto=onto, axis=axis, threads=threads)
+        label = label_cost(self.labels, channels=self.channels, onto=onto, threads=threads)
         total = sum([label] * (self.members if self.apart else 0), label)
         floats, voxels = threads * FLOAT * self.channels * plane, math.prod(grid.shape)
         if self._soft(grid):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medseg.report.palette import PALETTE, colour_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["SLICES", "label_files"]
+__all__ = ["SLICES", "label_files", "slug"]
 
 SLICES = "-slices"
 """Ending of a file on the original slices: no label's file may be called so."""
@@ -31,7 +31,7 @@ def label_files(segmentation: Segmentation) -> Iterator[tuple[str, NDArray[np.un
             continue
         layer = segmentation.array[label.layer]
         own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
-        yield f"-{_slug(label, taken)}", own, _table(segmentation, label.layer, [label])
+        yield f"-{slug(label, taken)}", own, _table(segmentation, label.layer, [label])
 
 
 def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> LabelTable:
@@ -65,7 +65,7 @@ def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> Label
     )
 
 
-def _slug(label: Label, taken: set[str]) -> str:
+def slug(label: Label, taken: set[str]) -> str:
     """A file name's part for a label: lower case, words joined by dashes, numbered where two are equal."""
     plain = unicodedata.normalize("NFKD", label.name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain)).strip("-")[:80] or f"label-{label.value}"

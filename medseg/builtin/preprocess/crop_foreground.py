@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.otsu import otsu_threshold
+from medseg.builtin.preprocess.bounding_box import bounding_box, margin_voxels
 from medseg.errors import InputError
 from medseg.steps import Preprocessor
-from medseg.volume import Grid, Volume
+from medseg.volume import Volume
 
 __all__ = ["CropForeground"]
 
@@ -31,8 +32,8 @@ class CropForeground(Preprocessor):
 
     def __call__(self, volume: Volume) -> Volume:
         """Return the part of the image that holds the foreground."""
-        margin = _voxels(volume.grid, self.margin_mm)
-        low, high = _box(self._foreground(volume.array[0]))
+        margin = margin_voxels(volume.grid, self.margin_mm, step="crop-foreground")
+        low, high = bounding_box(self._foreground(volume.array[0]))
         start = np.maximum(0, low - margin)
         stop = np.minimum(volume.grid.shape, high + margin)
         if np.array_equal(stop - start, volume.grid.shape):
@@ -48,19 +49,3 @@ class CropForeground(Preprocessor):
                 f"no voxel is above {above:g}, the largest is {values.max():g}; lower the crop's `above`"
             )
         return mask
-
-
-def _voxels(grid: Grid, margin_mm: float) -> NDArray[np.int64]:
-    """How many voxels along i, j, k make a margin, square to the faces so that it holds under shear."""
-    if margin_mm == 0:
-        return np.zeros(3, np.int64)
-    grid.require_mm("crop-foreground's margin_mm")
-    per_mm = np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]), axis=1)
-    # less than a thousandth of a voxel is rounding of the affine, not margin
-    return np.asarray(np.ceil(margin_mm * per_mm - 1e-3), np.int64)
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last + 1 index of a mask along i, j, k."""
-    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return np.array([line[0] for line in occupied]), np.array([line[-1] + 1 for line in occupied])

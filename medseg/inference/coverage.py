@@ -11,7 +11,9 @@ from medseg.inference.windows import Region
 from medseg.prediction import Scores
 from medseg.volume import Grid
 
-__all__ = ["Coverage"]
+__all__ = ["MOST_VALUES", "Coverage"]
+
+MOST_VALUES = 1 << 20  # scores at work at once: with what is computed from them, about a processor's cache
 
 
 class Coverage:
@@ -33,23 +35,26 @@ class Coverage:
         ]
         self._next = self._region[self.axis].start
 
-    def planes(self, slab: Scores, start: int) -> Iterator[tuple[Region, NDArray[np.float32]]]:
-        """Where each new plane of a slab lies, and its scores `[C, i, j, k]`: one voxel thick along the axis.
+    def pieces(self, slab: Scores, start: int) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+        """Where what is new in a slab lies, and its scores `[C, i, j, k]`, in pieces of one slice or less.
 
-        One at a time, so that what is computed from them stays small.
+        One at a time, so that what is computed from them stays small: `MOST_VALUES`, or one row of voxels.
         """
         array = np.asarray(slab.array)
-        low = np.rint(self.grid.to_index(slab.grid.affine[:3, 3])).astype(int)
+        low = np.rint(self.grid.to_index(slab.grid.affine[:3, 3])).astype(int).tolist()
         low[self.axis] = start
         stop = min(start + array.shape[1 + self.axis], self._region[self.axis].stop)
         here = [
             slice(max(own.start, at), min(own.stop, at + size))
-            for own, at, size in zip(self._region, low.tolist(), array.shape[1:], strict=True)
+            for own, at, size in zip(self._region, low, array.shape[1:], strict=True)
         ]
+        row, column = (axis for axis in range(3) if axis != self.axis)
+        rows = here[row]
+        thick = max(1, MOST_VALUES // (len(array) * (here[column].stop - here[column].start)))
         for n in range(max(self._next, start), stop):
             here[self.axis] = slice(n, n + 1)
-            inside = tuple(
-                slice(part.start - at, part.stop - at) for part, at in zip(here, low.tolist(), strict=True)
-            )
+            for first in range(rows.start, rows.stop, thick):
+                here[row] = slice(first, min(first + thick, rows.stop))
+                inside = tuple(slice(p.start - at, p.stop - at) for p, at in zip(here, low, strict=True))
+                yield (here[0], here[1], here[2]), array[(slice(None), *inside)]
             self._next = n + 1
-            yield (here[0], here[1], here[2]), array[(slice(None), *inside)]

@@ -37,7 +37,7 @@ class EntropySink(Sink):
             where, plane = new
             self._map[where] = entropy(plane, kind=slab.kind, activation=self._activation)
 
-        spread(fill, self._coverage.planes(slab, start))
+        spread(fill, self._coverage.pieces(slab, start))
 
     def finish(self) -> Volume:
         """The map."""

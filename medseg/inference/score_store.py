@@ -184,17 +184,17 @@ class ScoreSink(Sink):
     def take(self, slab: Scores, start: int) -> None:
         """Write what is new in a slab."""
         if self._numbers:
-            spread(lambda new: self._store_plane(*new, slab.kind), self._coverage.planes(slab, start))
+            spread(lambda new: self._store_piece(*new, slab.kind), self._coverage.pieces(slab, start))
 
-    def _store_plane(self, where: Region, plane: NDArray[np.float32], kind: Kind) -> None:
+    def _store_piece(self, where: Region, piece: NDArray[np.float32], kind: Kind) -> None:
         touched = [(box, part) for box in self._boxes if (part := _common(where, box)) is not None]
         if touched and self._activation is not None:
-            plane = probabilities(plane, kind=kind, activation=self._activation)
+            piece = probabilities(piece, kind=kind, activation=self._activation)
         for box, part in touched:
-            self._write(box, part, where, plane)
+            self._write(box, part, where, piece)
 
     def _write(self, box: _Box, part: Region, where: Region, shares: NDArray[np.float32]) -> None:
-        """One plane's share of a box; half precision has an end, which a logit may lie beyond."""
+        """One piece's share of a box; half precision has an end, which a logit may lie beyond."""
         into = [slice(p.start - low, p.stop - low) for p, low in zip(part, box.low, strict=True)]
         out = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, where, strict=True))
         mapped = box.mapped(self._axis, len(self._numbers), into.pop(self._axis))
@@ -247,7 +247,7 @@ def _covered(grid: Grid, box: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def _common(where: Region, box: _Box) -> Region | None:
-    """The voxels that a plane and a box share; None where there are none."""
+    """The voxels that a piece and a box share; None where there are none."""
     parts = [
         slice(max(part.start, low), min(part.stop, high))
         for part, low, high in zip(where, box.low, box.high, strict=True)

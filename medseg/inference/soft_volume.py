@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,8 @@ __all__ = ["SoftVolumeSink"]
 class SoftVolumeSink(Sink):
     """The sum of each label's probability times the volume of a voxel, on the model grid, in mL by name.
 
-    Sums are kept in double precision. Raises GeometryError where the grid is in pixels.
+    Sums are in double precision and do not depend on the order in which threads add. Raises
+    GeometryError where the grid is in pixels.
     """
 
     def __init__(self, labels: LabelTable, *, grid: Grid, axis: int, activation: Activation) -> None:
@@ -27,7 +30,7 @@ class SoftVolumeSink(Sink):
         self._activation = activation
         self._voxel_ml = grid.voxel_ml
         self._coverage = Coverage(grid, axis)
-        self._sums = np.zeros((grid.shape[axis], len(labels)))  # by slice, so that threads change no order
+        self._sums: list[NDArray[np.float64]] = []  # one of each piece, whatever their order
 
     def begin(self, region: Region) -> None:
         """Another block of the plane follows."""
@@ -38,17 +41,12 @@ class SoftVolumeSink(Sink):
         first = first_label(self._activation)
 
         def add(new: tuple[Region, NDArray[np.float32]]) -> None:
-            where, plane = new
-            shares = probabilities(plane, kind=slab.kind, activation=self._activation)
-            self._sums[where[self._coverage.axis].start] += shares[first:].sum(
-                axis=(1, 2, 3), dtype=np.float64
-            )
+            shares = probabilities(new[1], kind=slab.kind, activation=self._activation)
+            self._sums.append(shares[first:].sum(axis=(1, 2, 3), dtype=np.float64))
 
-        spread(add, self._coverage.planes(slab, start))
+        spread(add, self._coverage.pieces(slab, start))
 
     def finish(self) -> dict[str, float]:
         """The volumes in mL."""
-        return {
-            label.name: float(total * self._voxel_ml)
-            for label, total in zip(self._labels, self._sums.sum(axis=0), strict=True)
-        }
+        totals = [math.fsum(sums) for sums in zip(*self._sums, strict=True)] or [0.0] * len(self._labels)
+        return {label.name: total * self._voxel_ml for label, total in zip(self._labels, totals, strict=True)}

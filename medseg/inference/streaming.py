@@ -213,7 +213,7 @@ class _Slab:
                     "the network gave scores that are not finite numbers; "
                     "its weights are damaged, or the image is not prepared as it was in training"
                 )
-            mean = self.mean[channel, *here]
+            mean = self.mean[channel][*here]
             change = score[*inside] - mean
             change *= share
             mean += change

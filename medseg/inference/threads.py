@@ -16,12 +16,17 @@ from typing import TypeVar
 
 from medseg.inference.processors import processor_count
 
-__all__ = ["background", "spread"]
+__all__ = ["available_threads", "background", "spread"]
 
 Item = TypeVar("Item")
 MOST = 8  # more would wait for each other: between two planes the interpreter is needed
 
 _team: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_team", default=None)
+
+
+def available_threads(threads: int | None = None) -> int:
+    """How many threads `spread` shares work among where so many are allowed; None: one per processor."""
+    return min(MOST, threads or processor_count())
 
 
 @contextmanager
@@ -31,7 +36,7 @@ def background(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     `threads` of None means as many as there are processors. However the block ends, what waits is dropped,
     what runs is waited for, and no thread is left.
     """
-    count = min(MOST, threads or processor_count())
+    count = available_threads(threads)
     team = ThreadPoolExecutor(count, "medseg-share")
     ordered = ThreadPoolExecutor(
         1, "medseg-slab", initializer=_team.set, initargs=((team, count) if count > 1 else None,)

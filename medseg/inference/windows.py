@@ -97,19 +97,23 @@ class Windows:
     def places(self, region: Region, *, halo: int = 0) -> Iterator[Place]:
         """Where the windows start that touch a region or the `halo` voxels before it.
 
-        In order along `axis`, then along i, j, k: whatever the region, a voxel meets its windows in one order.
+        In order along `axis`, then i, j, k: whatever the region, a voxel meets its windows in one order.
         """
-        lines = [
-            [s for s in self.starts(a) if s < part.stop and s + self.patch[a] > part.start - halo]
-            for a, part in enumerate(region)
-        ]
+        lines = self._touching(region, halo)
         for start in lines[self.axis]:
             i, j, k = ([start] if a == self.axis else line for a, line in enumerate(lines))
             yield from product(i, j, k)
 
     def evaluations(self, *, blocks: int = 1, halo: int = 0) -> int:
         """How many windows the network is given: at the seams of blocks some come twice."""
-        return sum(1 for region in self.regions(blocks) for _ in self.places(region, halo=halo))
+        return sum(math.prod(map(len, self._touching(region, halo))) for region in self.regions(blocks))
+
+    def _touching(self, region: Region, halo: int) -> list[list[int]]:
+        """The starts along each axis of the windows that touch a region or the `halo` voxels before it."""
+        return [
+            [s for s in self.starts(a) if s < part.stop and s + self.patch[a] > part.start - halo]
+            for a, part in enumerate(region)
+        ]
 
     def importance(self) -> NDArray[np.float32]:
         """How much each voxel of a window counts, 1 in the middle, as an array of the patch's shape.

@@ -58,7 +58,7 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
         measure=stages(Measurement, "measure", file.measure),
         write=stages(Writer, "write", file.write),
     )
-    for stage in (*pipeline.postprocess, *pipeline.measure):
+    for stage in (*pipeline.postprocess, *pipeline.measure, *pipeline.write):
         _labels_exist(stage, pipeline.labels)
     writers = [(stage.distribution, stage.name) for stage in pipeline.write]  # however they are spelt
     for index, stage in enumerate(pipeline.write):

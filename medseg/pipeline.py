@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -55,7 +55,10 @@ class Stage(Generic[S_co]):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An assembled pipeline: names resolved, parameters checked, nothing heavy loaded yet."""
+    """An assembled pipeline: names resolved, parameters checked, nothing heavy loaded yet.
+
+    `only` are the labels to which the results are limited, None for all of `labels`.
+    """
 
     inputs: tuple[Input, ...]
     labels: LabelTable
@@ -64,6 +67,7 @@ class Pipeline:
     postprocess: tuple[Stage[Postprocessor], ...]
     measure: tuple[Stage[Measurement], ...]
     write: tuple[Stage[Writer], ...]
+    only: tuple[str, ...] | None = None
 
     @property
     def stages(self) -> tuple[Stage[Step], ...]:
@@ -72,8 +76,19 @@ class Pipeline:
 
     @property
     def wanted(self) -> Wanted:
-        """What must be kept of the prediction: the union of what measurements and writers declare."""
-        return reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), Wanted())
+        """What must be kept of the prediction: the union of what measurements and writers declare.
+
+        With `only`, scores of those labels alone; labels too where no postprocessing step may look at others.
+        """
+        declared = reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), Wanted())
+        if self.only is None:
+            return declared
+        only, scored = frozenset(self.only), declared.score_labels
+        return replace(
+            declared,
+            labels=None if self.postprocess else only,
+            score_labels=only if scored is None else scored & only,
+        )
 
 
 def _wants(stage: Stage[Any]) -> Wanted:
@@ -116,6 +131,9 @@ def walk(
         with watch(improve), blamed(improve):
             segmentation = Postprocessor.check(improve.step(segmentation, volume), onto=volume.grid)
 
+    if pipeline.only is not None:  # last: the steps above may need the others
+        prediction, segmentation = prediction.only(pipeline.only), segmentation.only(pipeline.only)
+
     measurements: list[Measured] = []
     for measure in pipeline.measure:
         with watch(measure), blamed(measure):
@@ -130,16 +148,16 @@ def write(
     """Let every writer of the pipeline that can write this result do so; return the files."""
     paths: list[Path] = []
     for stage in pipeline.write:
-        if lack(stage, result.volume) is None:
+        if lack(stage, result) is None:
             with watch(stage), blamed(stage):
                 paths.extend(Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths)))
     return tuple(paths)
 
 
-def lack(stage: Stage[Writer], volume: Volume) -> str | None:
-    """What this volume lacks for a writer; None where nothing lacks."""
+def lack(stage: Stage[Writer], result: Result) -> str | None:
+    """What this image or what was kept of its prediction lacks for a writer; None where nothing lacks."""
     with blamed(stage):
-        return stage.step.needs(volume)
+        return stage.step.needs(result.volume) or result.prediction.lacks(_wants(stage))
 
 
 @contextmanager

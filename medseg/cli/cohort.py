@@ -45,6 +45,7 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in summary.csv
 @options.force_modality
 @options.pixel_size
 @options.policy
+@options.labels
 @options.device
 @options.threads
 @options.seed
@@ -61,6 +62,7 @@ def command(
     force_modality: bool,
     pixel_size: float | None,
     policy: Policy,
+    labels: tuple[str, ...] | None,
     device: str,
     threads: int | None,
     seed: int,
@@ -94,6 +96,7 @@ def command(
                 force_modality=force_modality,
                 pixel_size=pixel_size,
                 policy=policy,
+                labels=labels,
                 resources=Resources(device=device, threads=threads, seed=seed, deterministic=deterministic),
                 watcher=progress.watch,
             )

@@ -18,6 +18,7 @@ __all__ = [
     "deterministic",
     "device",
     "force_modality",
+    "labels",
     "overwrite",
     "pixel_size",
     "policy",
@@ -171,6 +172,25 @@ def force_modality(function: F) -> F:
     """`--force-modality`: another modality than the model asks for."""
     return click.option(
         "--force-modality", is_flag=True, help="Accept another DICOM modality than the model asks for."
+    )(function)
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise UsageError(f"--labels {value!r}: give names with a comma between them")
+    return names
+
+
+def labels(function: F) -> F:
+    """`--labels`: results for some labels only."""
+    return click.option(
+        "--labels",
+        metavar="NAME,NAME",
+        callback=_names,
+        help="Masks, measurements and files of these labels only; by default all of the model's.",
     )(function)
 
 

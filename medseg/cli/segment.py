@@ -39,6 +39,7 @@ __all__ = ["command"]
 @options.force_modality
 @options.pixel_size
 @options.policy
+@options.labels
 @options.device
 @options.threads
 @options.seed
@@ -55,6 +56,7 @@ def command(
     force_modality: bool,
     pixel_size: float | None,
     policy: Policy,
+    labels: tuple[str, ...] | None,
     device: str,
     threads: int | None,
     seed: int,
@@ -86,6 +88,7 @@ def command(
             pixel_size=pixel_size,
             policy=policy,
             case=case,
+            labels=labels,
             resources=Resources(
                 device=device,
                 threads=threads,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medseg.assemble import assemble
-from medseg.errors import PipelineError, PluginError, ResourceError
+from medseg.errors import PipelineError, PluginError, ResourceError, UsageError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.model import Model, find_model
@@ -31,7 +31,7 @@ from medseg.run.provenance import (
 from medseg.steps import Predictor, Step
 from medseg.volume import Volume
 
-__all__ = ["Case", "Setup", "memory_as_resource", "prepare", "processors", "segment"]
+__all__ = ["Case", "Setup", "limited", "memory_as_resource", "prepare", "processors", "segment"]
 
 
 def segment(  # noqa: PLR0913 - the front door: all but the images are named
@@ -46,6 +46,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     resources: Resources | None = None,
     listener: Listener | None = None,
     case: str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Result:
     """Segment one case and measure what was found; with `out`, write its files there.
 
@@ -63,12 +64,13 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         policy: what is made of a doubtful geometry, and which series is meant; by default doubt is refused.
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         case: name of the case in the results; by default the first file's, or a hash for DICOM.
+        labels: names of the labels to which masks, measurements and files are limited; None for all.
         listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
 
     Raises:
         InputError, PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is left in `out`.
     """
-    chosen, pipeline = prepare(model)
+    chosen, pipeline = prepare(model, labels=labels)
     setup = Setup(
         model=chosen,
         pipeline=pipeline,
@@ -87,14 +89,31 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
             return result if folder is None else run.publish(result, folder)
 
 
-def prepare(model: str | Path, catalog: Catalog | None = None) -> tuple[Model, Pipeline]:
-    """Find a model and assemble its pipeline; reads no volume and loads no weights."""
+def prepare(
+    model: str | Path, catalog: Catalog | None = None, *, labels: Sequence[str] | None = None
+) -> tuple[Model, Pipeline]:
+    """Find a model and assemble its pipeline, limited to some labels; reads no volume, loads no weights."""
     installed = catalog or discover()
     chosen = find_model(model, installed)
     try:
-        return chosen, assemble(chosen.file, installed, folder=chosen.folder)
+        pipeline = assemble(chosen.file, installed, folder=chosen.folder)
     except PipelineError as problem:
         raise type(problem)(f"{chosen.path}: {problem}") from problem
+    return chosen, pipeline if labels is None else limited(pipeline, labels)
+
+
+def limited(pipeline: Pipeline, labels: Sequence[str]) -> Pipeline:
+    """The pipeline whose results are limited to these labels; raises UsageError for what cannot be meant."""
+    only = tuple(dict.fromkeys(labels))
+    if not only:
+        raise UsageError("labels: name at least one")
+    pipeline.labels.only(only)
+    for stage in (*pipeline.measure, *pipeline.write):
+        named = getattr(stage.step, "labels", None)
+        for name in named if isinstance(named, tuple) else ():
+            if name not in only:
+                raise UsageError(f"labels: {stage.place}.{stage.name} names {name!r}; give it too")
+    return replace(pipeline, only=only)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +210,7 @@ class Case:
         """Write every file, `run.json` last."""
         record, pipeline = self._record, self.setup.pipeline
         record["left_out"] = {
-            stage.name: missing
-            for stage in pipeline.write
-            if (missing := lack(stage, result.volume)) is not None
+            stage.name: missing for stage in pipeline.write if (missing := lack(stage, result)) is not None
         }
         paths = write(pipeline, result, folder, watch=self._watch)
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}

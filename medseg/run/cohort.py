@@ -62,6 +62,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     policy: Policy = STRICT,
     resources: Resources | None = None,
     watcher: Watcher | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Cohort:
     """Segment every case of a CSV file or a folder into a folder of its own below `out`.
 
@@ -80,6 +81,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         policy: what is made of a doubtful geometry, and which series is meant, for all cases.
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         watcher: hears of every case that starts or ends.
+        labels: names of the labels to which masks, measurements and files are limited; None for all.
 
     Raises:
         InputError, PipelineError, ResourceError, UsageError: for what concerns all; see `medseg.errors`.
@@ -89,7 +91,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     if jobs < 1:
         raise UsageError(f"{jobs} jobs cannot be; at least one")
     catalog = discover()
-    chosen, pipeline = prepare(model, catalog)
+    chosen, pipeline = prepare(model, catalog, labels=labels)
     setup = Setup(
         model=chosen,
         pipeline=_with_table(pipeline, catalog),

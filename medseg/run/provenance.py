@@ -175,6 +175,7 @@ def identity(
     """
     decisive = {
         "pipeline": describe_pipeline(pipeline),
+        "only": sorted(pipeline.only) if pipeline.only is not None else None,
         "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
         "weights": _weights(pipeline),
         "inputs": dict(inputs),
@@ -240,6 +241,7 @@ def provenance(
             "pipeline_sha256": model.sha256,
         },
         "pipeline": describe_pipeline(pipeline),
+        "only": list(pipeline.only) if pipeline.only is not None else None,
         "plugins": {stage.distribution: stage.version for stage in pipeline.stages},
         "inputs": inputs,
         "seed": resources.seed,

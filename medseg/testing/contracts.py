@@ -226,13 +226,14 @@ def _run_writer(step: Step) -> str:
     assert isinstance(step, Writer)
     _check_wants(step.wants)
     volume, segmentation = _image()
-    lack = step.needs(volume)
+    prediction = Prediction(segmentation=segmentation)
+    lack = step.needs(volume) or prediction.lacks(step.wants)
     if lack is not None:
         return f"not run: {lack}"
     result = Result(
         case_id="check",
         volume=volume,
-        prediction=Prediction(segmentation=segmentation),
+        prediction=prediction,
         segmentation=segmentation,
         measurements=(),
         provenance={},

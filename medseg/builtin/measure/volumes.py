@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.prediction import Measured, Prediction
+from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
 from medseg.volume import Grid, Volume
@@ -49,12 +49,41 @@ class Volumes(Measurement):
       body, a picture's by its edges. Along an axis of a single voxel nothing can be said, so nothing is.
 
     A label that is nowhere has volume 0 and no other values; every row of it is flagged "empty".
+
+    With `soft` and `members` there are rows on how sure the network is. Both are of the prediction before
+    postprocessing, and say "not given" where the segmenter does not give them:
+
+    - `soft_volume` in mL: the sum of the label's probabilities times the volume of a voxel, on the grid that
+      the network sees. Far from `volume` where the network is unsure.
+    - `members_volume` in mL: the mean over the members of an ensemble, each decided by itself, with the
+      smallest and the largest as its interval.
     """
+
+    soft: bool = False
+    """Whether to give `soft_volume`; takes a softmax of every voxel, and no memory to speak of."""
+
+    members: bool = False
+    """Whether to give `members_volume`; each member of the ensemble takes as much slab as all do together."""
+
+    @property
+    def wants(self) -> Wanted:
+        """Soft volumes and members, where they are asked for."""
+        reductions = frozenset({"soft-volume"}) if self.soft else frozenset()
+        return Wanted(reductions=reductions, members=self.members)
 
     def __call__(
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
     ) -> Iterable[Measured]:
         """Yield the rows of each label, in the order of the label table."""
+        yield from self._of_masks(volume, segmentation)
+        for label in segmentation.labels:
+            if self.soft:
+                yield _soft(label.name, prediction)
+            if self.members:
+                yield _of_members(label.name, prediction)
+
+    def _of_masks(self, volume: Volume, segmentation: Segmentation) -> Iterator[Measured]:
+        """The rows of each label's mask."""
         boxes = _boxes(segmentation)
         intensity_unit = "HU" if volume.source is not None and volume.source.modality == "CT" else ""
         frame = _Frame(segmentation.grid, volume.is_picture)
@@ -80,6 +109,28 @@ class Volumes(Measurement):
                 value="true" if faces else "false",
                 flag=f"truncated: {', '.join(faces)}" if faces else "",
             )
+
+
+def _soft(label: str, prediction: Prediction) -> Measured:
+    ml = prediction.soft_ml.get(label)
+    flag = "not given" if ml is None else ""
+    return Measured(label=label, quantity="soft_volume", value=ml, unit="mL", flag=flag)
+
+
+def _of_members(label: str, prediction: Prediction) -> Measured:
+    """The volume by each member: mean, smallest and largest."""
+    members = prediction.members
+    if not members or members[0].grid.unit != "mm":
+        return Measured(label=label, quantity="members_volume", value=None, unit="mL", flag="not given")
+    volumes = [np.count_nonzero(member.mask(label)) * member.grid.voxel_ml for member in members]
+    return Measured(
+        label=label,
+        quantity="members_volume",
+        value=float(np.mean(volumes)),
+        unit="mL",
+        interval=(min(volumes), max(volumes)),
+        flag="one member" if len(members) == 1 else "",
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from medseg import __version__
+from medseg.allocator import keep_freed_memory
 from medseg.errors import InputError, MedsegError, UsageError, did_you_mean
 
 __all__ = ["main", "run"]
@@ -128,6 +129,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the `medseg` command."""
     signal.signal(signal.SIGTERM, _terminated)
+    keep_freed_memory()
     sys.exit(run())
 
 

@@ -1,28 +1,25 @@
-"""What PyTorch may use while a network runs: device, threads, seed, determinism, memory it keeps.
+"""What PyTorch may use while a network runs: device, threads, seed, determinism.
 
 For segmenters of plugins too: `with torch_runtime(resources) as device: …`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
 from medseg.errors import ResourceError, UsageError
+from medseg.inference.processors import processor_count
 from medseg.prediction import Resources
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["keep_freed_memory", "torch_device", "torch_runtime"]
+__all__ = ["plain_words", "torch_device", "torch_runtime"]
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-KEPT_BYTES = (1 << 31) - 1  # the largest that mallopt takes
 
 
 def torch_device(resources: Resources) -> torch.device:
@@ -56,8 +53,6 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
     import torch
 
     device = torch_device(resources)
-    if device.type == "cpu":
-        keep_freed_memory()
     with ExitStack() as before:
         before.callback(torch.set_num_threads, torch.get_num_threads())
         before.callback(
@@ -65,8 +60,7 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
             torch.are_deterministic_algorithms_enabled(),
             warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
         )
-        if resources.threads is not None:
-            torch.set_num_threads(resources.threads)
+        torch.set_num_threads(resources.threads or min(torch.get_num_threads(), processor_count()))
         torch.use_deterministic_algorithms(resources.deterministic)
         before.enter_context(
             torch.backends.cudnn.flags(
@@ -76,12 +70,12 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
         before.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         torch.manual_seed(resources.seed)
         before.enter_context(torch.inference_mode())
-        before.enter_context(_plain_words(resources))
+        before.enter_context(plain_words(resources))
         yield device
 
 
 @contextmanager
-def _plain_words(resources: Resources) -> Iterator[None]:
+def plain_words(resources: Resources) -> Iterator[None]:
     """Tell what PyTorch raises as RuntimeError and is no bug."""
     import torch
 
@@ -100,18 +94,3 @@ def _plain_words(resources: Resources) -> Iterator[None]:
                 f"the network uses {operation}, whose bits vary from run to run; leave --deterministic out"
             ) from problem
         raise
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Let the process keep what it frees instead of giving it back to the kernel; whether that worked.
-
-    Activations of 3-D networks are tens of megabytes each; by default glibc maps and unmaps them at every
-    layer, and page faults take a third of the time of a forward pass. The price: the resident size of the
-    process stays at its highest after the network has run. For the whole process, once; no effect where the C
-    library is not glibc.
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
-        return False
-    return all(library.mallopt(which, KEPT_BYTES) == 1 for which in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))

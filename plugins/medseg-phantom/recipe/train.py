@@ -28,8 +28,8 @@ from monai.losses.dice import DiceCELoss
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from medseg.allocator import keep_freed_memory
 from medseg.builtin.network.unet import Unet
-from medseg.inference.torch_runtime import keep_freed_memory
 
 CHANNELS, RESIDUAL_UNITS, CLASSES = (16, 32, 64, 128), 2, 10
 TUMOUR = 9

@@ -1,0 +1,156 @@
+"""What computes a network: PyTorch, OpenVINO or ONNX Runtime, all behind one call.
+
+    with torch_runtime(resources):
+        engine = open_engine(
+            network, sha256=…, batch=1, channels=1, patch=(96, 96, 96), resources=resources, precision="fp32"
+        )
+        logits = engine(images)  # [N, C, 96, 96, 96] -> [N, K, 96, 96, 96]
+
+`auto` is OpenVINO on a processor where it is installed, else PyTorch; on a GPU PyTorch. OpenVINO and ONNX
+Runtime compute a graph that is made of the network once and kept (`cache`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medseg.errors import ModelError, UsageError, did_you_mean
+from medseg.inference.engines.cache import user_cache
+from medseg.inference.engines.engine import Engine
+from medseg.inference.engines.export import (
+    NotExportable,
+    Shape,
+    Work,
+    exported,
+    graph_key,
+    require_same,
+    work_of,
+)
+from medseg.inference.engines.installed import REMEDY, missing
+from medseg.inference.torch_runtime import torch_device
+from medseg.prediction import Resources
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "open_engine"]
+
+ENGINES: Mapping[str, tuple[str, ...]] = {  # with the libraries that each needs beside PyTorch
+    "torch": (),
+    "openvino": ("openvino", "onnx", "onnxscript"),
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
+}
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The engine that was decided on, whether by its name, and why not the one that comes first."""
+
+    name: str
+    by_name: bool
+    note: str = ""
+
+
+def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
+    member: torch.nn.Module,
+    *,
+    sha256: str,
+    batch: int,
+    channels: int,
+    patch: tuple[int, ...],
+    resources: Resources,
+    precision: str,
+) -> Engine:
+    """Make a network ready for up to `batch` windows `[C, *patch]` at once; of 2-D networks, two sides.
+
+    `sha256` is that of its weights file; graphs are kept under it. The engine of PyTorch uses `member`
+    itself, moved to the device; the others keep nothing of it. Where `auto` cannot have OpenVINO, the
+    engine's `notes` say why. Raises UsageError for an engine or precision that is not to be had here, with
+    what to do; ModelError where the engine that was named cannot take the network, ResourceError where the
+    processor cannot compute in this precision, PipelineError where the network cannot take such windows.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    shape = Shape(batch, channels, patch)
+    device = torch_device(resources)
+    choice = _choose(resources, device.type, precision)
+    work = work_of(member, shape)
+    notes = [choice.note, "the memory of the network itself is a guess" if work.guessed else ""]
+    if choice.name != "torch":
+        try:
+            engine = _of_graph(
+                choice.name, member.to("cpu").eval(), sha256, shape, work, resources, precision
+            )
+        except NotExportable as problem:
+            if choice.by_name:
+                raise ModelError(
+                    f"engine {choice.name} cannot take this network: {problem}; use --engine torch"
+                ) from problem
+            notes[0] = f"torch instead of {choice.name}: {problem}"
+        else:
+            engine.notes = tuple(filter(None, notes))
+            return engine
+    from medseg.inference.engines.torch_engine import TorchEngine
+
+    return TorchEngine(
+        member, work, resources=resources, precision=precision, notes=tuple(filter(None, notes))
+    )
+
+
+def _choose(resources: Resources, device: str, precision: str) -> _Choice:
+    """Which engine; raises UsageError for what cannot be had."""
+    name = resources.engine
+    if name not in (*ENGINES, "auto"):
+        raise UsageError(
+            f"engine {name!r} is none of auto, {', '.join(ENGINES)}{did_you_mean(name, ENGINES)}"
+        )
+    gpu = device == "cuda" and (name in ("auto", "torch") or resources.device != "auto")
+    if not gpu and precision == "fp16":
+        raise UsageError("precision fp16 is for GPUs; on the CPU use fp32 or bf16")
+    if name in ("openvino", "onnx"):
+        if gpu:
+            raise UsageError(f"engine {name} runs on the CPU here; give --device cpu or --engine torch")
+        lacking = missing(*ENGINES[name])
+        if lacking:
+            raise UsageError(f"engine {name} needs {lacking}, which is not installed: {REMEDY}")
+        if name == "onnx" and precision != "fp32":
+            raise UsageError(f"engine onnx runs in fp32 only, not in {precision}; use openvino or torch")
+        return _Choice(name, by_name=True)
+    if name == "torch" or gpu:
+        return _Choice("torch", by_name=name == "torch")
+    lacking = missing(*ENGINES["openvino"])
+    if lacking:
+        return _Choice("torch", by_name=False, note=f"torch, since {lacking} is not installed: {REMEDY}")
+    return _Choice("openvino", by_name=False)
+
+
+def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its order
+    name: str,
+    member: torch.nn.Module,
+    sha256: str,
+    shape: Shape,
+    work: Work,
+    resources: Resources,
+    precision: str,
+) -> Engine:
+    """The engine of a graph; raises NotExportable where the network cannot be made into one."""
+    cache, key = user_cache(), graph_key(member, sha256, shape, engine=name)
+    kept = cache.get(key) if cache else None
+    graph = kept or exported(member, shape)
+    engine: Engine
+    if name == "openvino":
+        from medseg.inference.engines.openvino_engine import open_openvino
+
+        engine = open_openvino(graph, shape, work, resources=resources, precision=precision)
+    else:
+        from medseg.inference.engines.onnx_engine import open_onnx
+
+        engine = open_onnx(graph, shape, work, resources=resources)
+    if kept is None:
+        require_same(engine, member, shape)
+        if cache:
+            cache.put(key, graph)
+    return engine

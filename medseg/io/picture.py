@@ -148,7 +148,7 @@ def _png(path: Path, palette_as_values: bool) -> _Picture:
         raise InputError(f"{path.name}: truncated or damaged: {needed} bytes of pixels are needed, {what}")
     # Pillow cuts 16-bit colours down to 8 bits; ITK's libpng keeps them
     deep_colour = depth == 16 and PNG_CHANNELS[colour] > 1
-    request = (
+    request: dict[str, Any] = (
         {"do": "itk", "image_io": "PNGImageIO"} if deep_colour else {"do": "png", "most_pixels": MOST_PIXELS}
     )
     if colour == 3 and palette_as_values:

@@ -72,3 +72,59 @@ def test_an_empty_patch_or_full_overlap_is_refused() -> None:
         Windows((4, 4, 4), (4, 0, 4))
     with pytest.raises(UsageError, match="less than 1"):
         Windows((4, 4, 4), (4, 4, 4), overlap=1.0)
+
+
+def test_blocks_lie_side_by_side_along_the_longer_axis_of_the_plane() -> None:
+    windows = Windows((100, 64, 300), (64, 64, 64))
+    assert windows.across == 0
+    assert Windows((100, 164, 300), (64, 64, 64)).across == 1
+    regions = windows.regions(3)
+    assert [(r[0].start, r[0].stop) for r in regions] == [(0, 33), (33, 67), (67, 100)]
+    assert all(r[1:] == (slice(0, 64), slice(0, 300)) for r in regions)
+    assert windows.slab(2, blocks=3) == (34, 64, 64)
+    assert windows.slab(2, blocks=3, halo=1) == (35, 64, 65)
+    assert windows.slab(2, halo=1) == (100, 64, 65)
+    for wrong in (0, 101):
+        with pytest.raises(UsageError, match="1 to 100 blocks"):
+            windows.regions(wrong)
+
+
+def test_windows_at_a_seam_are_counted_on_both_sides() -> None:
+    windows = Windows((20, 8, 12), (8, 8, 4), overlap=0.5)
+    assert (windows.axis, windows.across) == (2, 0)
+    assert windows.starts(0) == (0, 4, 8, 12)
+    low, high = windows.regions(2)  # 0 to 10, 10 to 20
+    assert {i for i, _, _ in windows.places(low)} == {0, 4, 8}
+    assert {i for i, _, _ in windows.places(high)} == {4, 8, 12}
+    assert {i for i, _, _ in windows.places(high, halo=3)} == {0, 4, 8, 12}
+    assert windows.evaluations() == len(windows) == 4 * len(windows.starts(2))
+    assert windows.evaluations(blocks=2) == 6 * len(windows.starts(2))
+    assert windows.evaluations(blocks=2, halo=3) == 7 * len(windows.starts(2))
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 14)] * 3),
+    patch=st.tuples(*[st.integers(1, 6)] * 3),
+    halo=st.integers(0, 2),
+)
+def test_each_voxel_meets_its_windows_in_one_order_in_any_block(
+    shape: tuple[int, int, int], patch: tuple[int, int, int], halo: int
+) -> None:
+    windows = Windows(shape, patch)
+    ((*everything,),) = [windows.places(region) for region in windows.regions(1)]
+    assert len(everything) == len(set(everything)) == len(windows)
+    assert [p[windows.axis] for p in everything] == sorted(p[windows.axis] for p in everything)
+    for blocks in range(1, min(4, shape[windows.across]) + 1):
+        count = 0
+        for region in windows.regions(blocks):
+            met = [
+                place
+                for place in everything
+                if all(
+                    set(range(start, start + side)) & set(range(part.start - halo, part.stop))
+                    for start, side, part in zip(place, patch, region, strict=True)
+                )
+            ]
+            assert list(windows.places(region, halo=halo)) == met
+            count += len(met)
+        assert windows.evaluations(blocks=blocks, halo=halo) == count

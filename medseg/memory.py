@@ -7,12 +7,16 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 __all__ = [
     "available_bytes",
     "highest_bytes",
     "peak_bytes",
+    "promised",
+    "promised_bytes",
     "release_freed_memory",
     "reset_peak",
     "resident_bytes",
@@ -26,6 +30,8 @@ BOUNDS = {  # by version of the control groups: limit, use, and what of it can b
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
 _highest = 0
+_promised = 0
+_promising = Lock()
 
 
 def resident_bytes() -> int:
@@ -51,6 +57,24 @@ def reset_peak() -> None:
 def highest_bytes() -> int:
     """The most that was ever resident in this process, resets notwithstanding."""
     return max(_highest, peak_bytes())
+
+
+@contextmanager
+def promised(count: int) -> Iterator[None]:
+    """Let plans that are made meanwhile leave so many bytes to others of this process, who will take them."""
+    global _promised  # noqa: PLW0603 - of the process, as its memory is
+    with _promising:
+        _promised += count
+    try:
+        yield
+    finally:
+        with _promising:
+            _promised -= count
+
+
+def promised_bytes() -> int:
+    """What others of this process were promised and have not taken yet."""
+    return _promised
 
 
 def release_freed_memory() -> None:

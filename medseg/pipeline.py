@@ -16,12 +16,25 @@ from medseg.errors import MedsegError, PluginError, in_one_line
 from medseg.prediction import Measured, Plan, Prediction, Result, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 if TYPE_CHECKING:
     from medseg.config import SeriesRule
 
-__all__ = ["Input", "Pipeline", "Stage", "Watch", "blamed", "lack", "walk", "write"]
+__all__ = [
+    "Found",
+    "Input",
+    "Pipeline",
+    "Stage",
+    "Watch",
+    "blamed",
+    "lack",
+    "measure",
+    "predict",
+    "preprocess",
+    "walk",
+    "write",
+]
 
 S_co = TypeVar("S_co", bound=Step, covariant=True)
 
@@ -101,6 +114,7 @@ def _wants(stage: Stage[Any]) -> Wanted:
 
 Afford = Callable[[Plan], None]
 Watch = Callable[[Stage[Step]], AbstractContextManager[object]]
+Found = tuple[Prediction, Segmentation, tuple[Measured, ...]]
 
 
 def walk(
@@ -110,22 +124,51 @@ def walk(
     *,
     afford: Afford = lambda plan: None,
     watch: Watch = nullcontext,
-) -> tuple[Prediction, Segmentation, tuple[Measured, ...]]:
+) -> Found:
     """Take a volume, as read, through the pipeline up to its measurements; all results lie on its grid.
 
     `afford` hears the predictor's plan before it runs, and raises ResourceError where it costs too much.
     """
-    prepared = volume
+    prediction = predict(
+        pipeline,
+        preprocess(pipeline, volume, watch=watch),
+        predictor,
+        onto=volume.grid,
+        afford=afford,
+        watch=watch,
+    )
+    return measure(pipeline, volume, prediction, watch=watch)
+
+
+def preprocess(pipeline: Pipeline, volume: Volume, *, watch: Watch = nullcontext) -> Volume:
+    """The volume as the segmenter takes it."""
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):
-            prepared = Preprocessor.check(stage.step(prepared))
+            volume = Preprocessor.check(stage.step(volume))
+    return volume
 
+
+def predict(
+    pipeline: Pipeline,
+    prepared: Volume,
+    predictor: Predictor,
+    *,
+    onto: Grid,
+    afford: Afford = lambda plan: None,
+    watch: Watch = nullcontext,
+) -> Prediction:
+    """What the segmenter finds, on the native grid."""
     wanted = pipeline.wanted
     with watch(pipeline.segment), blamed(pipeline.segment):
-        afford(Predictor.check_plan(predictor.plan(prepared.grid, onto=volume.grid, wanted=wanted)))
-        returned = predictor(prepared, onto=volume.grid, wanted=wanted)
-        prediction = Predictor.check(returned, onto=volume.grid, labels=pipeline.labels)
+        afford(Predictor.check_plan(predictor.plan(prepared.grid, onto=onto, wanted=wanted)))
+        returned = predictor(prepared, onto=onto, wanted=wanted)
+        return Predictor.check(returned, onto=onto, labels=pipeline.labels)
 
+
+def measure(
+    pipeline: Pipeline, volume: Volume, prediction: Prediction, *, watch: Watch = nullcontext
+) -> Found:
+    """Improve what was found, and measure it."""
     segmentation = prediction.segmentation
     for improve in pipeline.postprocess:
         with watch(improve), blamed(improve):
@@ -135,9 +178,9 @@ def walk(
         prediction, segmentation = prediction.only(pipeline.only), segmentation.only(pipeline.only)
 
     measurements: list[Measured] = []
-    for measure in pipeline.measure:
-        with watch(measure), blamed(measure):
-            rows = measure.step(volume, segmentation, prediction)
+    for stage in pipeline.measure:
+        with watch(stage), blamed(stage):
+            rows = stage.step(volume, segmentation, prediction)
             measurements.extend(Measurement.check(rows, segmentation=segmentation))
     return prediction, segmentation, tuple(measurements)
 

@@ -13,10 +13,11 @@ from medseg.assemble import assemble
 from medseg.errors import PipelineError, PluginError, ResourceError, UsageError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
+from medseg.memory import available_bytes, highest_bytes, resident_bytes
 from medseg.model import Model, find_model
-from medseg.pipeline import Pipeline, Stage, blamed, lack, walk, write
+from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, write
 from medseg.plugin.catalog import Catalog, discover
-from medseg.prediction import Plan, Resources, Result
+from medseg.prediction import Plan, Prediction, Resources, Result
 from medseg.run.inputs import Image, case_id, join, match, read_inputs
 from medseg.run.provenance import (
     Journal,
@@ -162,6 +163,8 @@ class Case:
         self.journal = journal
         self.name = name
         self._volume: Volume | None = None
+        self._prepared: Volume | None = None
+        self._prediction: Prediction | None = None
         self._record: dict[str, Any] = {}
 
     def read(self) -> None:
@@ -190,13 +193,34 @@ class Case:
         self._record["notes"] = list(source.decided) if source else []
         self._record["identity"] = setup.identity({part["name"]: part["sha256"] for part in inputs})
 
-    def walk(self, predictor: Predictor) -> Result:
-        """Segment and measure what was read."""
+    def prepare(self) -> None:
+        """Take what was read through the steps before the segmenter."""
         assert self._volume is not None, "read() comes first"
+        self._prepared = preprocess(self.setup.pipeline, self._volume, watch=self._watch)
+
+    def segment(self, predictor: Predictor) -> None:
+        """Segment what was prepared, which is then forgotten."""
+        assert self._volume is not None, "read() comes first"
+        assert self._prepared is not None, "prepare() comes first"
+        prepared, self._prepared = self._prepared, None
+        self._prediction = predict(
+            self.setup.pipeline,
+            prepared,
+            predictor,
+            onto=self._volume.grid,
+            afford=self._afford,
+            watch=self._watch,
+        )
+        self._record["used"] = dict(self._prediction.used)
+
+    def measure(self) -> Result:
+        """Improve and measure what was found."""
+        assert self._volume is not None, "read() comes first"
+        assert self._prediction is not None, "segment() comes first"
         volume, self._volume = self._volume, None
-        found = walk(self.setup.pipeline, volume, predictor, afford=self._afford, watch=self._watch)
+        prediction, self._prediction = self._prediction, None
+        found = measure(self.setup.pipeline, volume, prediction, watch=self._watch)
         prediction, segmentation, measurements = found
-        self._record["used"] = dict(prediction.used)
         return Result(
             case_id=self._record["case"],
             volume=volume,
@@ -206,6 +230,12 @@ class Case:
             provenance=self._record,
         )
 
+    def walk(self, predictor: Predictor) -> Result:
+        """Prepare, segment and measure what was read."""
+        self.prepare()
+        self.segment(predictor)
+        return self.measure()
+
     def publish(self, result: Result, folder: Path) -> Result:
         """Write every file, `run.json` last."""
         record, pipeline = self._record, self.setup.pipeline
@@ -213,6 +243,7 @@ class Case:
             stage.name: missing for stage in pipeline.write if (missing := lack(stage, result)) is not None
         }
         paths = write(pipeline, result, folder, watch=self._watch)
+        record["used"]["peak_memory_mb"] = highest_bytes() >> 20
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
         record["steps"] = self.journal.steps
         record["started"] = self.journal.started.isoformat(timespec="seconds")
@@ -225,15 +256,19 @@ class Case:
 
     def _afford(self, plan: Plan) -> None:
         """Note the predictor's plan; refuse before it runs what memory cannot hold."""
-        from medseg.io.decoder import available_bytes
-
-        planned = {"device": plan.device, "peak_memory_mb": plan.peak_bytes >> 20, "strategy": plan.strategy}
-        self._record["plan"] = planned
-        limit = self.setup.resources.max_memory_bytes or available_bytes()
-        if plan.peak_bytes > limit:
+        if not plan.resident_bytes:
+            plan = replace(plan, resident_bytes=resident_bytes())
+        self._record["plan"] = plan.as_json()
+        given = self.setup.resources.max_memory_bytes
+        limit = plan.resident_bytes + available_bytes() if given is None else given
+        earlier = max((step["peak_memory_mb"] << 20 for step in self.journal.steps), default=0)
+        needed = max(plan.total_bytes, earlier if given is not None else 0)
+        if needed > limit:
             raise ResourceError(
-                f"segmenting needs about {plan.peak_bytes / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be "
-                "used; free memory or give a smaller field of view"
+                f"{'segmenting' if plan.total_bytes == needed else 'reading the image'} needs about "
+                f"{needed / 1e9:.1f} GB in all, and {limit / 1e9:.1f} GB may be used; "
+                + ("free memory" if given is None else f"give --max-memory {needed / 1e9 + 0.1:.1f}GB")
+                + ", or crop the image"
             )
 
 

@@ -406,7 +406,7 @@ def test_it_must_be_bound_and_have_a_folder(tmp_path: Path) -> None:
         (Resources(device="tpu"), UsageError, "'tpu' is none of"),
         (Resources(device="cuda:93"), ResourceError, "--device cpu"),
         (Resources(precision="fp16"), UsageError, "fp32"),
-        (Resources(engine="openvino"), UsageError, "openvino"),
+        (Resources(engine="tflite"), UsageError, "openvino"),
     ],
 )
 def test_resources_it_has_not_are_refused(

@@ -1,0 +1,139 @@
+"""The sinks that keep what is wanted of a network's scores, what they take, and what they make of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import PluginError
+from medseg.inference.channel_group import ChannelGroup
+from medseg.inference.coverage import MOST_VALUES
+from medseg.inference.entropy import ENTROPY_TYPE, EntropySink
+from medseg.inference.planning import FLOAT, SinkCost, label_cost
+from medseg.inference.score_store import STORED, ScoreSink, ScoreStore
+from medseg.inference.soft_volume import SoftVolumeSink
+from medseg.prediction import Prediction, Sink, Wanted
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Head
+from medseg.volume import Grid, Volume
+
+__all__ = ["WantedSinks"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedSinks:
+    """What is to be kept of the scores of one volume.
+
+    `grid` is that of the scores, which come along `axis`; `onto` the native one. `members` of an ensemble
+    have their channels behind those of the mean where they are wanted apart.
+    """
+
+    head: Head
+    labels: LabelTable
+    grid: Grid
+    axis: int
+    onto: Grid
+    wanted: Wanted
+    members: int
+
+    @property
+    def groups(self) -> int:
+        """How many times the head's channels lie in the slab: the mean's, and each member's if wanted."""
+        return 1 + self.members if self.apart else 1
+
+    @property
+    def apart(self) -> bool:
+        """Whether members are kept apart; a single one is the mean."""
+        return self.wanted.members and self.members > 1
+
+    @property
+    def reductions(self) -> frozenset[str]:
+        """Streamed sums that can be had: of probabilities, which not every head's channels are."""
+        if self.head.activation is None:
+            return frozenset()
+        possible = {"entropy"} | ({"soft-volume"} if self.grid.unit == "mm" else set())
+        return self.wanted.reductions & possible
+
+    @property
+    def halo(self) -> int:
+        """Slices of the past that the slab keeps for a sink: those of linear interpolation at most."""
+        return 1
+
+    def cost(self, *, threads: int) -> SinkCost:
+        """What these sinks take."""
+        channels = self.head.channels(self.labels)
+        native = self.head.decodes_on == "native"
+        decoded = self.onto if native else self.grid
+        cost = SinkCost()
+        for _ in range(self.groups):
+            cost += label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
+            if not native:  # the labels once more, on the native grid
+                cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
+        voxels = math.prod(self.grid.shape)
+        at_work = threads * 4 * FLOAT * max(MOST_VALUES, channels * max(self.grid.shape))
+        for name in self.reductions:
+            held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0
+            cost += SinkCost(held=held, at_work=at_work, reads=4 * channels * voxels)
+        if self.wanted.scores:  # on disk; what is being written counts as memory while it is mapped
+            mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
+            cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels)
+        return cost
+
+    def predicted(self, slide: Callable[[list[Sink]], tuple[Any, ...]]) -> Prediction:
+        """Let `slide` feed fresh sinks, and give what became of them."""
+        decoded = self.onto if self.head.decodes_on == "native" else self.grid
+        channels = self.head.channels(self.labels)
+
+        def label_sink() -> Sink:
+            return self.head.sink(self.labels, grid=self.grid, axis=self.axis, onto=decoded)
+
+        sinks: list[Sink] = [label_sink()]
+        activation = self.head.activation
+        if activation is not None and "soft-volume" in self.reductions:
+            sinks.append(SoftVolumeSink(self.labels, grid=self.grid, axis=self.axis, activation=activation))
+        if activation is not None and "entropy" in self.reductions:
+            sinks.append(EntropySink(grid=self.grid, axis=self.axis, activation=activation))
+        if self.wanted.scores:
+            sinks.append(
+                ScoreSink(
+                    self.labels,
+                    grid=self.grid,
+                    axis=self.axis,
+                    channels=channels,
+                    activation=activation,
+                    wanted=self.wanted,
+                )
+            )
+        if self.apart:  # the mean's channels come first
+            sinks = [ChannelGroup(sink, first=0, count=channels) for sink in sinks]
+            sinks += [
+                ChannelGroup(label_sink(), first=(1 + n) * channels, count=channels)
+                for n in range(self.members)
+            ]
+        return self._gathered(slide(sinks))
+
+    def _gathered(self, found: tuple[Any, ...]) -> Prediction:
+        """What the sinks gave, in their order."""
+        segmentation, *rest = found
+        soft = rest.pop(0) if "soft-volume" in self.reductions else {}
+        maps = {"entropy": self._map(rest.pop(0))} if "entropy" in self.reductions else {}
+        scores: ScoreStore | None = rest.pop(0) if self.wanted.scores else None
+        labels = self._native(segmentation)
+        members = tuple(self._native(member) for member in rest)
+        if self.wanted.members and not members:
+            members = (labels,)
+        return Prediction(segmentation=labels, scores=scores, members=members, soft_ml=soft, maps=maps)
+
+    def _native(self, found: object) -> Segmentation:
+        if not isinstance(found, Segmentation):
+            raise PluginError(f"head {type(self.head).__name__}: its sink gave {type(found).__name__}")
+        return found.onto(self.onto)
+
+    def _map(self, found: object) -> Volume:
+        assert isinstance(found, Volume)
+        assert np.issubdtype(found.array.dtype, np.floating)
+        return found

@@ -7,8 +7,10 @@ not count as memory of the process.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import IO, Any
 
 import numpy as np
@@ -27,17 +29,20 @@ from medseg.volume import Grid
 __all__ = ["STORED", "ScoreSink", "ScoreStore", "model_boxes", "stored_bytes"]
 
 STORED = np.dtype(np.float16)  # a probability is off by at most 0.00025
-MARGIN = 1  # voxels around a box, so that it can be interpolated up to its faces
+MARGIN = 1  # voxels around those that interpolation reads, for whoever looks at neighbours
 NUDGE = 1e-3  # voxels; the tolerance of Grid.same_as
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Box:
     """A part of the model grid and its file, laid out as `[axis, channel, the two others]`."""
 
     low: tuple[int, int, int]
     high: tuple[int, int, int]
     file: IO[bytes]
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.file.close)
 
     def shape(self, axis: int, channels: int) -> tuple[int, ...]:
         size = [b - a for a, b in zip(self.low, self.high, strict=True)]
@@ -237,10 +242,11 @@ def _bytes(low: Sequence[int], high: Sequence[int], channels: int) -> int:
 
 
 def _covered(grid: Grid, box: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last + 1 voxel of `grid` that interpolation reads for any voxel of `box`."""
+    """First and last + 1 voxel of `grid` among which the centres of the voxels of `box` lie, and a margin."""
     if grid.unit != box.unit:
         raise GeometryError(f"scores in {grid.unit} cannot be read for a box in {box.unit}")
-    corners = grid.to_index(box.corners())
+    ends = [(0, n - 1) for n in box.shape]
+    corners = grid.to_index(box.to_world(list(product(*ends))))
     low = np.floor(corners.min(axis=0) + NUDGE).astype(np.int64) - MARGIN
     high = np.ceil(corners.max(axis=0) - NUDGE).astype(np.int64) + 1 + MARGIN
     return low, high

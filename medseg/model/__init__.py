@@ -4,7 +4,7 @@ A model folder holds `pipeline.yaml`, `card.yaml` and, if it was trained, weight
 it is imported or run.
 """
 
-from medseg.model.card import CARD, Card, read_card
+from medseg.model.card import CARD, Card, PrecisionEvidence, allows, read_card
 from medseg.model.contents import check_forms, inventory
 from medseg.model.find import find_model, installed_models
 from medseg.model.folder import Model, model_in
@@ -15,6 +15,8 @@ __all__ = [
     "Card",
     "Model",
     "Parcel",
+    "PrecisionEvidence",
+    "allows",
     "check_forms",
     "find_model",
     "installed_models",

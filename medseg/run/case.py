@@ -15,6 +15,7 @@ from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.memory import available_bytes, highest_bytes, resident_bytes
 from medseg.model import Model, find_model
+from medseg.model.precision import precision_for
 from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Result
@@ -133,7 +134,10 @@ class Setup:
         """Open the segmenter; a failure to do so names its plugin."""
         with ExitStack() as stack:
             with blamed(self.pipeline.segment):
-                predictor = stack.enter_context(self.pipeline.segment.step.open(self.resources))
+                segmenter = self.pipeline.segment.step
+                precision = precision_for(self.model.card, segmenter.files().values(), self.resources)
+                resources = replace(self.resources, precision=precision)
+                predictor = stack.enter_context(segmenter.open(resources))
                 if not isinstance(predictor, Predictor):
                     raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
             yield predictor

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from medseg.errors import MedsegError, in_one_line
+from medseg.inference.processors import processor_count
 from medseg.model import Model, installed_models
 from medseg.plugin.catalog import Catalog
 
@@ -51,14 +52,22 @@ class Check:
 
 def examine(catalog: Catalog) -> tuple[Check, ...]:
     """Look at everything; takes a few seconds, as it loads torch."""
-    looks = (_machine(), _libraries(), _devices(), _decoders(), _plugins(catalog), _models(catalog))
+    looks = (
+        _machine(),
+        _libraries(),
+        _devices(),
+        _engines(),
+        _decoders(),
+        _plugins(catalog),
+        _models(catalog),
+    )
     return tuple(check for look in looks for check in look)
 
 
 def _machine() -> Iterator[Check]:
     yield Check("machine", "system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}")
     yield Check("machine", "python", "ok", platform.python_version())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = processor_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     yield Check("machine", "processors, memory", "ok", f"{cores}, {memory:.1f} GB")
     free = shutil.disk_usage(Path.cwd()).free / 1e9
@@ -103,6 +112,23 @@ def _devices() -> Iterator[Check]:
         properties = torch.cuda.get_device_properties(number)
         memory = properties.total_memory / 1e9
         yield Check("device", f"cuda:{number}", "ok", f"{properties.name}, {memory:.1f} GB")
+
+
+def _engines() -> Iterator[Check]:
+    """What can compute networks on this processor, without importing it."""
+    from medseg.inference.engines import ENGINES
+    from medseg.inference.engines.installed import REMEDY, missing, versions
+    from medseg.inference.processors import processors_compute
+
+    half = "fp32 and bf16" if processors_compute("bf16") else "fp32; no instructions for bf16"
+    yield Check("engine", "processor", "ok", half)
+    for name, libraries in ENGINES.items():
+        lacking = missing(*libraries)
+        if lacking:
+            yield Check("engine", name, "missing", f"{lacking} is not installed", f"for speed only: {REMEDY}")
+        elif libraries:
+            found = versions(libraries[0])[libraries[0]]
+            yield Check("engine", name, "ok", f"{libraries[0]} {found}")
 
 
 def _decoders() -> Iterator[Check]:

@@ -35,7 +35,7 @@ from medseg.prediction import Resources
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "open_engine"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "automatic_engine", "open_engine"]
 
 ENGINES: Mapping[str, tuple[str, ...]] = {  # with the libraries that each needs beside PyTorch
     "torch": (),
@@ -43,6 +43,13 @@ ENGINES: Mapping[str, tuple[str, ...]] = {  # with the libraries that each needs
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def automatic_engine(resources: Resources) -> tuple[str, str]:
+    """The engine that these resources mean, if it takes the network, and its device: "cpu" or "cuda"."""
+    device = torch_device(resources).type
+    name = _choose(resources, device, "fp32").name
+    return name, device if name == "torch" else "cpu"
 
 
 @dataclass(frozen=True)

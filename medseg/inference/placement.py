@@ -54,15 +54,15 @@ class _Spots:
 
     def read(self, plane: Floats, axis: int) -> Floats:
         """Interpolate `plane` along one of its two axes."""
-        low = plane.take(self.low, axis)
         if not self.share.any():
-            return low
-        share = self.share[:, None] if axis == 0 else self.share
-        change = plane.take(self.high, axis)
+            return plane.take(self.low, axis)
+        if axis == 1:  # rows are copied whole, columns number by number: turned around it takes half the time
+            plane = np.ascontiguousarray(plane.T)
+        low, change = plane.take(self.low, 0), plane.take(self.high, 0)
         change -= low
-        change *= share
+        change *= self.share[:, None]
         low += change
-        return low
+        return low if axis == 0 else low.T
 
 
 _Line = tuple[slice, _Spots]

@@ -17,7 +17,7 @@ from medseg.inference.placement import Piece, Placement
 from medseg.inference.threads import spread
 from medseg.inference.windows import Region
 from medseg.prediction import Scores, Sink
-from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid
 
 __all__ = ["ArgmaxSink", "ThresholdSink"]
@@ -61,9 +61,10 @@ class ArgmaxSink(_Painting):
         self._expect(slab, 1 + len(self._labels))
         (layer,) = self._layers
 
+        values = ((0, 0), *((channel, label.value) for channel, label in enumerate(self._labels, 1)))
+
         def decide(piece: Piece) -> None:
-            best = np.array(piece.scores(0))
-            layer[piece.where] = _winner(best, enumerate(self._labels, 1), piece, layer.dtype)
+            layer[piece.where] = _winner(piece, values, above=-np.inf, dtype=layer.dtype)
 
         spread(decide, self._placement.pieces(slab.array, start))
 
@@ -78,25 +79,32 @@ class ThresholdSink(_Painting):
     def take(self, slab: Scores, start: int) -> None:
         """Decide the native voxels that can be decided now."""
         self._expect(slab, len(self._labels))
-        threshold = np.float32(0.0 if slab.kind == "logits" else 0.5)
+        threshold = 0.0 if slab.kind == "logits" else 0.5
         numbered = tuple(enumerate(self._labels))
 
         def decide(piece: Piece) -> None:
             for number, layer in enumerate(self._layers):
-                best = np.full(layer[piece.where].shape, threshold)
-                here = [(channel, label) for channel, label in numbered if label.layer == number]
-                layer[piece.where] = _winner(best, here, piece, layer.dtype)
+                values = ((channel, label.value) for channel, label in numbered if label.layer == number)
+                layer[piece.where] = _winner(piece, values, above=threshold, dtype=layer.dtype)
 
         spread(decide, self._placement.pieces(slab.array, start))
 
 
 def _winner(
-    best: NDArray[np.float32], labels: Iterable[tuple[int, Label]], piece: Piece, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """The value of the label whose channel is highest and above `best`; 0 where none is. Uses `best` up."""
-    winner = np.zeros(best.shape, dtype)
-    for channel, label in labels:
+    piece: Piece, values: Iterable[tuple[int, int]], *, above: float, dtype: np.dtype[Any]
+) -> NDArray[Any] | int:
+    """The value of the channel with the highest score, the first of equals; 0 where none is above a bound.
+
+    `values` are channels with their labels' values, which grow: of the channels that were the highest so far
+    the last one has the largest value.
+    """
+    winner: NDArray[Any] | None = None
+    best = np.empty(0, np.float32)
+    for channel, value in values:
         score = piece.scores(channel)
-        np.putmask(winner, score > best, label.value)
+        if winner is None:
+            winner, best = np.zeros_like(score, dtype), np.full_like(score, above)
+        higher = (score > best).view(np.uint8)
+        np.maximum(winner, higher * dtype.type(value), out=winner)
         np.maximum(best, score, out=best)
-    return winner
+    return 0 if winner is None else winner

@@ -118,6 +118,8 @@ class Wanted:
     def __post_init__(self) -> None:
         boxes = sorted(set(self.score_boxes), key=lambda box: (box.shape, box.unit, box.affine.tolist()))
         object.__setattr__(self, "score_boxes", tuple(boxes))  # in one order, so that a | b equals b | a
+        if not self.scores:
+            object.__setattr__(self, "score_labels", None)
 
     @property
     def scores(self) -> bool:

@@ -25,6 +25,8 @@ wishes = st.builds(
     Wanted,
     labels=st.none() | st.frozensets(st.sampled_from(["liver", "spleen", "tumour"])),
     score_boxes=st.lists(boxes, max_size=4).map(tuple),
+    whole_scores=st.booleans(),
+    score_labels=st.none() | st.frozensets(st.sampled_from(["liver", "spleen", "tumour"])),
     members=st.booleans(),
     reductions=st.frozensets(st.sampled_from(["soft-volume", "entropy"])),
 )
@@ -50,6 +52,43 @@ def test_the_union_satisfies_both(a: Wanted, b: Wanted) -> None:
         assert one.reductions <= both.reductions
     assert set(both.score_boxes) == set(a.score_boxes) | set(b.score_boxes)
     assert len(both.score_boxes) == len(set(both.score_boxes))
+
+
+def test_labels_of_scores_count_where_scores_are_wanted() -> None:
+    liver, spleen = frozenset({"liver"}), frozenset({"spleen"})
+    some = Wanted(whole_scores=True, score_labels=liver)
+    assert (some | Wanted()).score_labels == liver
+    assert (some | Wanted(score_boxes=(GRID,), score_labels=spleen)).score_labels == liver | spleen
+    assert (some | Wanted(score_boxes=(GRID,))).score_labels is None
+    assert Wanted(score_labels=liver) == Wanted()
+    assert not Wanted().scores
+
+
+def test_what_was_wanted_and_not_given_is_said() -> None:
+    found = organs(GRID)
+    nothing = Prediction(segmentation=found)
+    assert nothing.lacks(Wanted()) is None
+    assert nothing.lacks(Wanted(whole_scores=True)) == "the segmenter keeps no scores"
+    assert nothing.lacks(Wanted(members=True)) == "the segmenter keeps no members apart"
+    assert (
+        nothing.lacks(Wanted(reductions=frozenset({"soft-volume"}))) == "the segmenter gives no soft volumes"
+    )
+    both = Wanted(members=True, reductions=frozenset({"soft-volume", "entropy"}))
+    given = dataclasses.replace(nothing, members=(found,), soft_ml={"liver": 1.0})
+    assert given.lacks(both) == "the segmenter gives no entropy"
+    image = Volume(np.zeros((1, *GRID.shape)), GRID)
+    assert dataclasses.replace(given, maps={"entropy": image}).lacks(both) is None
+
+
+def test_a_prediction_of_some_labels_only() -> None:
+    found = organs(GRID)
+    whole = Prediction(segmentation=found, members=(found,), soft_ml={"liver": 1.0, "spleen": 2.0})
+    some = whole.only(["spleen"])
+    assert some.soft_ml == {"spleen": 2.0}
+    for segmentation in (some.segmentation, *some.members):
+        assert [label.name for label in segmentation.labels] == ["spleen"]
+        assert np.array_equal(segmentation.mask("spleen"), found.mask("spleen"))
+        assert np.count_nonzero(segmentation.array) == np.count_nonzero(found.mask("spleen"))
 
 
 def test_all_labels_and_some_is_all() -> None:

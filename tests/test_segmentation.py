@@ -274,3 +274,33 @@ def test_the_sides_of_the_body_are_known_by_name_too(names: list[str], sides: tu
 def test_a_pair_that_is_stated_counts_whatever_the_names_are() -> None:
     table = LabelTable((Label(1, "a", pair="b"), Label(2, "b", pair="a")))
     assert table.sides() == ("a", "b")
+
+
+def test_some_labels_only_leaves_the_others_background() -> None:
+    found = organs(GRID)
+    some = found.only(["lesion", "liver"])
+    assert [label.name for label in some.labels] == ["liver", "lesion"]
+    assert some.array.dtype == found.array.dtype
+    for name in ("liver", "lesion"):
+        assert np.array_equal(some.mask(name), found.mask(name))
+    assert np.array_equal(some.array, np.where(np.isin(found.array, [1, 300]), found.array, 0))
+
+
+def test_objects_of_other_labels_go_with_them() -> None:
+    some = nodules().only(["lesion"])
+    assert [thing.id for thing in some.objects] == [7, 70_000]
+    assert set(np.unique(some.array)) == {0, 7, 70_000}
+    assert np.array_equal(some.mask("lesion"), nodules().mask("lesion"))
+
+
+def test_half_of_a_pair_is_no_pair() -> None:
+    table = LabelTable(
+        (Label(1, "right kidney", pair="left kidney"), Label(2, "left kidney", pair="right kidney"))
+    )
+    assert table.only(["left kidney"]) == LabelTable((Label(2, "left kidney"),))
+    assert table.only(["left kidney", "right kidney"]) == table
+
+
+def test_a_label_that_is_none_is_refused_with_the_one_that_may_be_meant() -> None:
+    with pytest.raises(UsageError, match="there is no label 'lever'; did you mean 'liver'"):
+        TABLE.only(["lever"])

@@ -57,30 +57,34 @@ class CropBody(Preprocessor):
 
     def _body(self, volume: Volume) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First and last + 1 voxel of the body along i, j, k."""
-        values = volume.array[0]
         stride = _stride(volume.grid)
-        coarse = values[tuple(slice(None, None, n) for n in stride)]
-        above = self._threshold(volume, coarse)
+        coarse = _brightest(volume.array[0], stride)
+        above = self._threshold(volume)
         mask = coarse > above
         if not mask.any():
             raise InputError(
-                f"no voxel is above {above:g}, the largest is {values.max():g}; lower crop-body's `above`"
+                f"no voxel is above {above:g}, the largest is {coarse.max():g}; lower crop-body's `above`"
             )
-        first, last = bounding_box(_largest(mask))
-        # What lies between two coarse voxels may reach up to the next.
-        low, high = (first - 1) * stride + 1, last * stride
-        return np.maximum(0, low), np.minimum(volume.grid.shape, high)
+        low, high = bounding_box(_largest(mask))
+        return low * stride, np.minimum(volume.grid.shape, high * stride)
 
-    def _threshold(self, volume: Volume, values: NDArray[Any]) -> float:
+    def _threshold(self, volume: Volume) -> float:
         if self.above is not None:
             return self.above
         is_ct = volume.source is not None and volume.source.modality == "CT"
-        return SKIN_HU if is_ct else otsu_threshold(values)
+        return SKIN_HU if is_ct else otsu_threshold(volume.array[0])
 
 
 def _stride(grid: Grid) -> NDArray[np.int64]:
     """Voxels from one coarse voxel to the next: a bounding box needs no finer mask."""
     return np.maximum(1, np.floor(COARSE_MM / np.asarray(grid.spacing))).astype(np.int64)
+
+
+def _brightest(values: NDArray[Any], stride: NDArray[np.int64]) -> NDArray[Any]:
+    """The largest value of each coarse voxel, so that no bright one is passed over."""
+    for axis, step in enumerate(stride.tolist()):
+        values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], step), axis=axis)
+    return values
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,10 +1,8 @@
-import platform
-
 import pytest
 import torch  # noqa: TID253
 
 from medseg import ResourceError, Resources, UsageError
-from medseg.inference.torch_runtime import keep_freed_memory, torch_device, torch_runtime
+from medseg.inference.torch_runtime import torch_device, torch_runtime
 
 
 def test_auto_is_a_gpu_where_there_is_one() -> None:
@@ -58,7 +56,3 @@ def test_gradients_are_off_and_threads_as_told() -> None:
         assert torch.is_inference_mode_enabled()
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
-
-
-def test_memory_is_kept_where_the_library_is_glibc() -> None:
-    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -27,6 +27,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             "reorient",
             "resample",
             "crop-foreground",
+            "crop-body",
             "pad",
             "clip",
             "ct-window",
@@ -43,7 +44,11 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         {"keep-largest", "remove-small", "fill-holes", "open", "close"},
     ),
     "measurement": (Measurement, plugin.medseg_measurements(), {"volumes"}),
-    "writer": (Writer, plugin.medseg_writers(), {"nifti", "csv", "json", "preview"}),
+    "writer": (
+        Writer,
+        plugin.medseg_writers(),
+        {"nifti", "csv", "json", "preview", "probabilities", "uncertainty"},
+    ),
 }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medseg.builtin.measure.volumes import Volumes
-from medseg.prediction import Measured, Prediction
+from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Source, Unit, Volume
 
@@ -266,3 +266,31 @@ def test_real_ct_agrees_with_a_count_by_hand(real_data: Path) -> None:
     assert number(rows["structure 5", "intensity_mean"]) == pytest.approx(values[found == 5].mean())
     assert rows["structure 5", "truncated"].flag == "truncated: superior"
     assert rows["structure 21", "truncated"].value == "false"  # the bladder
+
+
+def test_soft_and_member_volumes_are_those_of_the_prediction() -> None:
+    grid = Grid((10, 10, 10), np.diag([1.0, 2.0, 5.0, 1.0]))
+    mask = np.zeros(grid.shape, bool)
+    mask[2:6, 2:7, 1:3] = True
+    volume, segmentation = one_label(mask, grid)
+    larger = segmentation.with_mask("thing", mask | np.roll(mask, 1, axis=0))
+    prediction = Prediction(segmentation=larger, members=(segmentation, larger), soft_ml={"thing": 0.37})
+    rows = {row.quantity: row for row in Volumes(soft=True, members=True)(volume, segmentation, prediction)}
+    assert (rows["soft_volume"].value, rows["soft_volume"].unit) == (0.37, "mL")
+    assert rows["members_volume"].interval == pytest.approx((0.40, 0.50))
+    assert rows["members_volume"].value == pytest.approx(0.45)
+    assert rows["volume"].value == pytest.approx(0.40)
+
+
+def test_what_the_segmenter_does_not_give_is_said_and_not_asked_for_by_itself() -> None:
+    volume, segmentation = one_label(np.ones((3, 3, 3), bool), Grid((3, 3, 3), np.eye(4)))
+    bare = Prediction(segmentation=segmentation)
+    rows = {row.quantity: row for row in Volumes(soft=True, members=True)(volume, segmentation, bare)}
+    for quantity in ("soft_volume", "members_volume"):
+        assert (rows[quantity].value, rows[quantity].flag) == (None, "not given")
+    plain = {row.quantity for row in Volumes()(volume, segmentation, bare)}
+    assert not plain & {"soft_volume", "members_volume"}
+    assert Volumes().wants == Wanted()
+    assert Volumes(soft=True, members=True).wants == Wanted(
+        members=True, reductions=frozenset({"soft-volume"})
+    )

@@ -1,0 +1,201 @@
+"""What is kept of small networks' scores, through the whole walk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253
+from safetensors.torch import save_file
+from scipy.special import entr, expit, softmax  # noqa: TID253
+
+import medseg
+from medseg import Grid, Label, LabelTable, Prediction, Resources, UsageError, Volume, Wanted
+from medseg.builtin.head.sigmoid import Sigmoid
+from medseg.builtin.head.softmax import Softmax
+from medseg.builtin.network.unet import Unet
+from medseg.builtin.segment.network import NetworkSegmenter
+from medseg.io.nifti import read_nifti
+
+LABELS = LabelTable((Label(1, "liver"), Label(2, "spleen")))
+SMALL = Unet(channels=(4, 8))
+ONE_THREAD = Resources(threads=1)
+GRID = Grid((16, 12, 8), np.diag([2.0, 2.0, 3.0, 1.0]))
+ALL = Wanted(whole_scores=True, members=True, reductions=frozenset({"soft-volume", "entropy"}))
+
+
+def saved(folder: Path, seed: int = 0, outputs: int = 3) -> dict[str, str]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = SMALL.build(dims=3, inputs=1, outputs=outputs).state_dict()
+    name = f"{seed}.safetensors"
+    save_file(state, folder / name)
+    return {"path": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
+
+
+def predicted(
+    folder: Path,
+    *seeds: int,
+    wanted: Wanted = ALL,
+    head: Any = None,
+    grid: Grid = GRID,
+    onto: Grid | None = None,
+    patch: tuple[int, ...] = (16, 12, 8),
+    labels: LabelTable = LABELS,
+) -> Prediction:
+    head = head or Softmax()
+    network = NetworkSegmenter.model_validate(
+        {
+            "architecture": SMALL,
+            "head": head,
+            "weights": [saved(folder, seed, head.channels(labels)) for seed in seeds],
+            "window": {"patch": patch},
+        }
+    )
+    with network.bound(labels=labels, folder=folder).open(ONE_THREAD) as predictor:
+        image = noise(grid)
+        predictor.plan(grid, onto=onto or grid, wanted=wanted)
+        return predictor(image, onto=onto or grid, wanted=wanted)
+
+
+def noise(grid: Grid = GRID) -> Volume:
+    array = np.random.default_rng(3).normal(0, 3, (1, *grid.shape)).astype(np.float32)
+    return Volume(array, grid)
+
+
+def logits(seed: int, outputs: int = 3) -> Any:
+    """Of the one window that covers the image, without medseg."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = SMALL.build(dims=3, inputs=1, outputs=outputs).eval()
+    with torch.inference_mode():
+        return net(torch.from_numpy(noise().array.copy())[None])[0].numpy().astype(float)
+
+
+def test_reductions_and_scores_are_those_of_the_networks_probabilities(tmp_path: Path) -> None:
+    found = predicted(tmp_path, 0, onto=GRID.respaced((1.5, 1.5, 1.5)))
+    shares = softmax(logits(0), axis=0)
+    ml = shares.sum(axis=(1, 2, 3)) * GRID.voxel_ml
+    assert found.soft_ml == pytest.approx({"liver": ml[1], "spleen": ml[2]}, rel=1e-4)
+    entropy = found.maps["entropy"]
+    assert entropy.grid == GRID
+    assert entropy.array[0].astype(float) == pytest.approx(entr(shares).sum(axis=0), abs=2e-3)
+    assert found.scores is not None
+    assert found.scores.read(GRID).array == pytest.approx(shares[1:], abs=5e-4)
+    (member,) = found.members
+    assert np.array_equal(member.array, found.segmentation.array)
+
+
+def test_members_are_kept_apart_and_change_nothing(tmp_path: Path) -> None:
+    plain = predicted(tmp_path, 0, 1, 2, wanted=Wanted())
+    found = predicted(tmp_path, 0, 1, 2)
+    assert plain.members == ()
+    assert np.array_equal(found.segmentation.array, plain.segmentation.array)
+    assert len(found.members) == 3
+    for seed, member in enumerate(found.members):
+        alone = predicted(tmp_path, seed, wanted=Wanted())
+        assert np.array_equal(member.array, alone.segmentation.array)
+    mean = sum(logits(seed) for seed in range(3)) / 3
+    ml = softmax(mean, axis=0).sum(axis=(1, 2, 3)) * GRID.voxel_ml
+    assert found.soft_ml == pytest.approx({"liver": ml[1], "spleen": ml[2]}, rel=1e-4)
+
+
+def test_a_sigmoid_heads_labels_overlap(tmp_path: Path) -> None:
+    labels = LabelTable((Label(1, "organ"), Label(2, "tumour", layer=1)))
+    found = predicted(tmp_path, 4, head=Sigmoid(), labels=labels)
+    shares = expit(logits(4, 2))
+    ml = shares.sum(axis=(1, 2, 3)) * GRID.voxel_ml
+    assert found.soft_ml == pytest.approx({"organ": ml[0], "tumour": ml[1]}, rel=1e-4)
+    expected = (entr(shares) + entr(1 - shares)).sum(axis=0)
+    assert found.maps["entropy"].array[0].astype(float) == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_picture_without_a_scale_has_no_millilitres(tmp_path: Path) -> None:
+    found = predicted(tmp_path, 0, grid=Grid(GRID.shape, np.eye(4), "px"))
+    assert found.soft_ml == {}
+    assert "entropy" in found.maps
+
+
+def pipeline(folder: Path, more: str = "") -> Path:
+    files = "".join(
+        f"{{path: {f['path']}, sha256: {f['sha256']}}}, " for f in (saved(folder, 0), saved(folder, 1))
+    )
+    path = folder / "pipeline.yaml"
+    path.write_text(
+        "labels: {1: {name: liver}, 2: {name: spleen}}\n"
+        "preprocess: [{resample: {spacing: [3, 3, 3]}}]\n"
+        "segment:\n  network:\n    architecture: {unet: {channels: [4, 8]}}\n    head: softmax\n"
+        f"    weights: [{files}]\n    window: {{patch: [8, 8, 8]}}\n"
+        "measure: [{volumes: {soft: true, members: true}}]\n"
+        f"write: [nifti, csv, json, probabilities, uncertainty]\n{more}"
+    )
+    return path
+
+
+def test_a_pipeline_measures_and_writes_what_it_wants(tmp_path: Path) -> None:
+    path = pipeline(tmp_path)
+    out = tmp_path / "out"
+    result = medseg.segment(noise(), model=path, out=out, resources=ONE_THREAD)
+    rows = {(row.label, row.quantity): row for row in result.measurements}
+    assert rows["liver", "soft_volume"].value == pytest.approx(result.prediction.soft_ml["liver"])
+    volumes = [np.count_nonzero(m.mask("liver")) * GRID.voxel_ml for m in result.prediction.members]
+    members = rows["liver", "members_volume"]
+    assert members.interval == pytest.approx((min(volumes), max(volumes)))
+    assert members.value == pytest.approx(np.mean(volumes))
+    total = sum(read_nifti(out / f"probability-{name}.nii.gz").array for name in ("liver", "spleen"))
+    assert total.shape[1:] == GRID.shape
+    assert 0 <= total.min() <= total.max() <= 1 + 1 / 255
+    entropy = read_nifti(out / "entropy.nii.gz").array
+    assert 0 < entropy.max() <= np.log(3) + 1e-3
+    said = json.loads((out / "run.json").read_text())
+    assert {"probability-liver.nii.gz", "entropy.nii.gz"} <= set(said["outputs"])
+    assert said["left_out"] == {}
+    assert said["only"] is None
+
+
+def test_only_some_labels_are_those_of_the_whole_run(tmp_path: Path) -> None:
+    path = pipeline(tmp_path, "postprocess: [{keep-largest: {labels: [liver, spleen]}}]\n")
+    whole = medseg.segment(noise(), model=path, resources=ONE_THREAD)
+    out = tmp_path / "out"
+    some = medseg.segment(noise(), model=path, labels=["spleen"], out=out, resources=ONE_THREAD)
+    expected = np.where(whole.segmentation.mask("spleen"), 2, 0)
+    assert expected.any()
+    assert np.array_equal(some.segmentation.array[0], expected)
+    assert {row.label for row in some.measurements} == {"spleen"}
+    kept = {(row.quantity): row.value for row in whole.measurements if row.label == "spleen"}
+    assert {(row.quantity): row.value for row in some.measurements} == kept
+    assert {p.name for p in out.glob("probability-*")} == {"probability-spleen.nii.gz"}
+    assert some.prediction.scores is not None
+    assert some.prediction.scores.channels == ("spleen",)
+    said = json.loads((out / "run.json").read_text())
+    assert said["only"] == ["spleen"]
+    assert said["identity"] != whole.provenance["identity"]
+
+
+def test_labels_that_cannot_be_meant_are_refused_before_reading(tmp_path: Path) -> None:
+    path = pipeline(tmp_path)
+    with pytest.raises(UsageError, match="there is no label 'spleeen'; did you mean 'spleen'"):
+        medseg.segment(tmp_path / "no-such-file", model=path, labels=["spleeen"])
+    path = pipeline(tmp_path)
+    path.write_text(path.read_text().replace("probabilities,", "{probabilities: {labels: [liver]}},"))
+    with pytest.raises(UsageError, match=r"write\[3\]\.probabilities names 'liver'; give it too"):
+        medseg.segment(tmp_path / "no-such-file", model=path, labels=["spleen"])
+
+
+def test_a_segmenter_without_scores_leaves_writers_out(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        "labels: {1: {name: bright}}\nsegment: {threshold: {above: 0}}\n"
+        "measure: [{volumes: {soft: true, members: true}}]\nwrite: [nifti, probabilities, uncertainty]\n"
+    )
+    result = medseg.segment(noise(), model=path, out=tmp_path / "out")
+    assert result.provenance["left_out"] == {
+        "probabilities": "the segmenter keeps no scores",
+        "uncertainty": "the segmenter gives no entropy",
+    }
+    flags = {row.quantity: row.flag for row in result.measurements}
+    assert (flags["soft_volume"], flags["members_volume"]) == ("not given", "not given")

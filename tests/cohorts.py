@@ -72,7 +72,7 @@ def content(out: Path) -> dict[str, Any]:
         name = path.relative_to(out).as_posix()
         if path.name == "run.json":
             record = json.loads(path.read_text())
-            found[name] = {key: value for key, value in record.items() if key not in TIMES}
+            found[name] = {key: _steady(value) for key, value in record.items() if key not in TIMES}
         elif name == "summary.csv":
             found[name] = [
                 {key: value for key, value in row.items() if key != "seconds"}
@@ -81,6 +81,13 @@ def content(out: Path) -> dict[str, Any]:
         elif path.is_file() and name != "cohort.json":
             found[name] = path.read_bytes()
     return found
+
+
+def _steady(value: Any) -> Any:
+    """A part of a record without memory and times, which no two runs have alike."""
+    if not isinstance(value, dict):
+        return value
+    return {key: said for key, said in value.items() if not key.endswith("_mb") and key != "seconds"}
 
 
 def start(*arguments: object, plugins: Sequence[str] = ()) -> subprocess.Popen[str]:

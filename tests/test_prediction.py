@@ -115,7 +115,7 @@ def test_scores_cannot_be_written_through() -> None:
 
 def test_resources_default_to_what_the_machine_has_in_silence() -> None:
     resources = Resources()
-    assert (resources.device, resources.engine, resources.precision) == ("auto", "auto", "fp32")
+    assert (resources.device, resources.engine, resources.precision) == ("auto", "auto", "auto")
     assert resources.threads is None
     assert resources.max_memory_bytes is None
     resources.progress("step", 1, 2)

@@ -47,6 +47,9 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in summary.csv
 @options.policy
 @options.labels
 @options.device
+@options.engine
+@options.precision
+@options.max_memory
 @options.threads
 @options.seed
 @options.deterministic
@@ -64,6 +67,9 @@ def command(
     policy: Policy,
     labels: tuple[str, ...] | None,
     device: str,
+    engine: str,
+    precision: str,
+    max_memory: int | None,
     threads: int | None,
     seed: int,
     deterministic: bool,
@@ -97,7 +103,15 @@ def command(
                 pixel_size=pixel_size,
                 policy=policy,
                 labels=labels,
-                resources=Resources(device=device, threads=threads, seed=seed, deterministic=deterministic),
+                resources=Resources(
+                    device=device,
+                    engine=engine,
+                    precision=precision,
+                    max_memory_bytes=max_memory,
+                    threads=threads,
+                    seed=seed,
+                    deterministic=deterministic,
+                ),
                 watcher=progress.watch,
             )
         except (KeyboardInterrupt, Terminated) as signal:

@@ -17,11 +17,14 @@ __all__ = [
     "as_json",
     "deterministic",
     "device",
+    "engine",
     "force_modality",
     "labels",
+    "max_memory",
     "overwrite",
     "pixel_size",
     "policy",
+    "precision",
     "quiet",
     "seed",
     "threads",
@@ -74,6 +77,58 @@ def deterministic(function: F) -> F:
         is_flag=True,
         callback=_deterministic,
         help="Let networks use only operations that give the same bits in every run.",
+    )(function)
+
+
+def engine(function: F) -> F:
+    """`--engine`: what computes networks."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+        default="auto",
+        show_default=True,
+        help="What computes networks: auto is OpenVINO on a CPU where it is installed, else PyTorch.",
+    )(function)
+
+
+def precision(function: F) -> F:
+    """`--precision`: of a network's arithmetic."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        show_default=True,
+        help="A network's arithmetic: auto is fp32, unless the model's card says that less gives the same.",
+    )(function)
+
+
+UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?")
+
+
+def _bytes(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    found = BYTES.fullmatch(value.strip().upper())
+    if found is None:
+        raise UsageError(f"--max-memory {value}: give a size, as in 6GB, 500MB, 4GiB, or a number of bytes")
+    number, unit, binary = found.groups()
+    if binary and not unit:
+        raise UsageError(f"--max-memory {value}: give a size, as in 6GB, 500MB, 4GiB, or a number of bytes")
+    scale = 1 << (10 * "KMGT".index(unit) + 10) if binary else UNITS[unit]
+    count = round(float(number) * scale)
+    if count < 1:
+        raise UsageError(f"--max-memory {value}: give more than nothing")
+    return count
+
+
+def max_memory(function: F) -> F:
+    """`--max-memory`: what the whole process may have in memory."""
+    return click.option(
+        "--max-memory",
+        metavar="SIZE",
+        callback=_bytes,
+        help="Memory of the whole process, as in 6GB or 500MB; by default what is free.",
     )(function)
 
 

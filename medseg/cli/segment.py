@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,8 @@ __all__ = ["command"]
 @click.option(
     "-o",
     "--out",
-    required=True,
     metavar="FOLDER",
-    help="Folder for the results; appears complete or not at all.",
+    help="Folder for the results; appears complete or not at all. Not needed with --plan.",
 )
 @click.option(
     "-m", "--model", required=True, metavar="MODEL", help="Installed model, model folder or pipeline file."
@@ -41,16 +41,21 @@ __all__ = ["command"]
 @options.policy
 @options.labels
 @options.device
+@options.engine
+@options.precision
+@options.max_memory
 @options.threads
 @options.seed
 @options.deterministic
 @click.option("--case", metavar="NAME", help="Name of the case in the results; by default the file's.")
 @options.overwrite
+@click.option("--plan", is_flag=True, help="Say what it would take, from headers; run and write nothing.")
+@options.as_json
 @options.quiet
 @options.verbose
 def command(
     images: tuple[str, ...],
-    out: str,
+    out: str | None,
     model: str,
     named: tuple[str, ...],
     force_modality: bool,
@@ -58,17 +63,26 @@ def command(
     policy: Policy,
     labels: tuple[str, ...] | None,
     device: str,
+    engine: str,
+    precision: str,
+    max_memory: int | None,
     threads: int | None,
     seed: int,
     deterministic: bool,
     case: str | None,
     overwrite: bool,
+    plan: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Segment IMAGE (a DICOM folder, NIfTI, NRRD, MetaImage, PNG or TIFF) and measure what was found.
 
     Writes masks, measurements, a preview and run.json into FOLDER, and prints the volumes.
     """
+    if out is None and not plan:
+        raise click.MissingParameter(param_hint="'-o' / '--out'", param_type="option")
+    if as_json and not plan:
+        raise UsageError("--json is for --plan; results lie in the output folder as JSON and CSV")
     by_name = _by_name(named)
     for path in (*images, *by_name.values()):
         require_existing(path)
@@ -77,6 +91,24 @@ def command(
     from medseg.prediction import Resources
     from medseg.run import segment
 
+    resources = Resources(
+        device=device,
+        engine=engine,
+        precision=precision,
+        max_memory_bytes=max_memory,
+        threads=threads,
+        seed=seed,
+        deterministic=deterministic,
+    )
+    if out is None or plan:
+        from medseg.cli.plan import print_plan
+        from medseg.run.foresight import foresee
+
+        foreseen = foresee(
+            *images, inputs=by_name, model=model, labels=labels, policy=policy, resources=resources
+        )
+        print_plan(foreseen, as_json=as_json)
+        return
     with Progress(quiet=quiet) as progress:
         result = segment(
             *images,
@@ -89,13 +121,7 @@ def command(
             policy=policy,
             case=case,
             labels=labels,
-            resources=Resources(
-                device=device,
-                threads=threads,
-                seed=seed,
-                deterministic=deterministic,
-                progress=progress.advance,
-            ),
+            resources=replace(resources, progress=progress.advance),
             listener=progress.listen,
         )
     if not quiet:

@@ -56,6 +56,7 @@ def measured_pass(forward: Callable[[NDArray[np.float32]], object], shape: Seque
     Nothing else must take memory in this process meanwhile.
     """
     images = np.zeros(shape, np.float32)
+    release_freed_memory()
     reset_peak()
     begun = time.perf_counter()
     forward(images)

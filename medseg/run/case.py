@@ -129,14 +129,19 @@ class Setup:
     pixel_size: float | None = None
     policy: Policy = STRICT
 
+    @property
+    def precision(self) -> str:
+        """The precision that is asked for, or that the model's card decides on."""
+        weights = self.pipeline.segment.step.files().values()
+        return precision_for(self.model.card, weights, self.resources)
+
     @contextmanager
     def opened(self) -> Iterator[Predictor]:
         """Open the segmenter; a failure to do so names its plugin."""
         with ExitStack() as stack:
             with blamed(self.pipeline.segment):
                 segmenter = self.pipeline.segment.step
-                precision = precision_for(self.model.card, segmenter.files().values(), self.resources)
-                resources = replace(self.resources, precision=precision)
+                resources = replace(self.resources, precision=self.precision)
                 predictor = stack.enter_context(segmenter.open(resources))
                 if not isinstance(predictor, Predictor):
                     raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
@@ -150,6 +155,7 @@ class Setup:
             seed=self.resources.seed,
             pixel_size=self.pixel_size,
             policy=self.policy,
+            precision=self.precision,
         )
 
 
@@ -196,6 +202,11 @@ class Case:
         self._record["policies"] = list(source.policies) if source else []
         self._record["notes"] = list(source.decided) if source else []
         self._record["identity"] = setup.identity({part["name"]: part["sha256"] for part in inputs})
+
+    @property
+    def held_bytes(self) -> int:
+        """What its images take."""
+        return sum(image.array.nbytes for image in (self._volume, self._prepared) if image is not None)
 
     def prepare(self) -> None:
         """Take what was read through the steps before the segmenter."""

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medseg.errors import InputError, MedsegError, UsageError
+from medseg.errors import MedsegError, UsageError
 from medseg.io import STRICT, Policy, digests
 from medseg.io.atomic import clear_stale, held_folder, staged_folder
-from medseg.io.regular_file import open_regular, printable
+from medseg.io.regular_file import printable
+from medseg.memory import promised
 from medseg.pipeline import Pipeline, Stage
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.run.case import Case, Setup, memory_as_resource, prepare, processors
-from medseg.run.cases import TABLES, Task, find_cases
+from medseg.run.cases import Task, find_cases
 from medseg.run.inputs import policy_for
+from medseg.run.output_folder import foreign_folders, record_in, require_free, require_record
 from medseg.run.provenance import Journal, asked, joined, provenance, sha256_of
 from medseg.run.reasons import reason, without_names
-from medseg.run.summary import RECORD, Outcome, counted, write_record, write_tables
+from medseg.run.summary import Outcome, counted, write_record, write_tables
 from medseg.steps import Predictor
 from medseg.volume import Grid, Volume
 
 __all__ = ["Cohort", "Watcher", "segment_cohort"]
 
-MOST_RECORD_BYTES = 64 << 20
 Watcher = Callable[[str, Outcome | None, int, int], None]
 """Called as `watcher(case, outcome, done, total)`; the outcome is None when a case starts."""
 
@@ -102,7 +103,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     )
     found = find_cases(Path(source), pipeline.inputs, out=Path(out))
     with processors(setup.resources.threads), held_folder(Path(out)) as folder:
-        _require_free(folder, resume=resume, overwrite=overwrite)
+        require_free(folder, resume=resume, overwrite=overwrite)
         run = _Run(setup, found.cases, Path(out), replaces=resume or overwrite, watcher=watcher)
         notes = (*found.notes, *run.notes)
         if resume:
@@ -121,50 +122,6 @@ def _with_table(pipeline: Pipeline, catalog: Catalog) -> Pipeline:
     return replace(pipeline, write=(*pipeline.write, stage))
 
 
-def _require_free(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder with something in it unless told what to do, and tables that are somebody else's."""
-    if next(out.iterdir(), None) is None:
-        return
-    if not (resume or overwrite):
-        raise UsageError(
-            f"{printable(out)} is not empty; give --resume to go on with an earlier run, --overwrite to do "
-            "it again, or another folder"
-        )
-    taken = [name for name in TABLES if (out / name).exists()]
-    if taken and not isinstance(_json(out / RECORD).get("medseg"), dict):
-        raise UsageError(
-            f"{printable(out / taken[0])} was not written by medseg (no {RECORD} with it); "
-            "choose another folder"
-        )
-
-
-def _require_record(folder: Path) -> None:
-    """Refuse a case's folder that holds something and no record of a run, and say how to go on."""
-    if not folder.is_dir() or next(folder.iterdir(), None) is None:
-        return
-    if not isinstance(_json(folder / "run.json").get("outputs"), dict):
-        raise UsageError(
-            f"{printable(folder)} was not written by medseg or lost its run.json; move it away, then --resume"
-        )
-
-
-def _foreign_folders(out: Path, tasks: Sequence[Task]) -> int:
-    """How many folders of an output folder are none of these cases'; hidden ones do not count."""
-    own = {task.case for task in tasks}
-    there = (path.name for path in out.iterdir() if path.is_dir())
-    return sum(not name.startswith(".") and name not in own for name in there)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The record in a file; empty where there is none that can be read."""
-    try:
-        with open_regular(path) as file:
-            content = json.loads((file.readall() or b"") if file.size <= MOST_RECORD_BYTES else b"")
-    except (InputError, OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 class _StoppedError(BaseException):
     """The run was interrupted; no Exception, which would make it the failure of a case."""
 
@@ -180,7 +137,7 @@ class _Run:
         self.tasks = tasks
         self._given_out = out  # as typed, which a message may repeat
         self.out = out.resolve()
-        self._foreign = _foreign_folders(self.out, tasks)
+        self._foreign = foreign_folders(self.out, tasks)
         self._replaces = replaces
         self._watcher = watcher or (lambda case, outcome, done, total: None)
         self._ledger: dict[str, Outcome] = {}
@@ -208,7 +165,7 @@ class _Run:
         """Keep every case that is complete, unaltered, and whose inputs and pipeline are the same."""
         for task in self.tasks:
             clear_stale(self.out / task.case)
-            record = _json(self.out / task.case / "run.json")
+            record = record_in(self.out / task.case / "run.json")
             if record.get("case") == task.case and self._still_holds(task, record):
                 seconds = record.get("seconds")
                 seconds = float(seconds) if isinstance(seconds, int | float) else None
@@ -234,18 +191,29 @@ class _Run:
     # ---- in which order
 
     def _one_by_one(self, tasks: Sequence[Task], predictor: Predictor) -> None:
-        """Walk in this thread, so that an interrupt acts at once; another reads one case ahead."""
+        """Segment in this thread, so that an interrupt acts at once.
+
+        Meanwhile one thread reads and prepares the next case, and one measures and writes the last. Where
+        memory has a limit there is one case at a time: what the others would take is not known beforehand.
+        """
+        if self.setup.resources.max_memory_bytes is not None:
+            for task in tasks:
+                self._settle(task, _Now(self._read, task), predictor)
+            return
         reader = ThreadPoolExecutor(1, thread_name_prefix="medseg-reader")
+        writer = _Writer()
         try:
             ahead = reader.submit(self._read, tasks[0])
             for number, task in enumerate(tasks, start=1):
                 reading = ahead
                 if number < len(tasks):
                     ahead = reader.submit(self._read, tasks[number])
-                self._settle(task, reading, predictor)
+                self._settle(task, reading, predictor, writer)
+            writer.wait()
         finally:
             self._stopping.set()
             reader.shutdown(cancel_futures=True)
+            writer.close()
 
     def _side_by_side(self, jobs: int) -> Callable[[Sequence[Task], Predictor], None]:
         """Read, measure and write several cases at a time; at an interrupt they end with the step at work."""
@@ -270,28 +238,54 @@ class _Run:
         journal = Journal(lambda place, name, seconds: self._go_on())
         case = Case(self.setup, task.images, journal, name=task.case)
         case.read()
+        case.prepare()
         journal.pause()
         return case
 
-    def _settle(self, task: Task, reading: Future[Case] | _Now, predictor: Predictor) -> None:
-        """Take a case to its end; whatever goes wrong becomes its outcome."""
+    def _settle(
+        self, task: Task, reading: Future[Case] | _Now, predictor: Predictor, writer: _Writer | None = None
+    ) -> None:
+        """Take a case to its end, the last part in `writer`; whatever goes wrong becomes its outcome."""
         self._go_on()
         with self._counting:
             self._watcher(task.case, None, len(self._ledger), len(self.tasks))
         start = time.perf_counter()
-        folder = self.out / task.case
-        try:
+        with self._border(task, start), ExitStack() as stack:
             if self._replaces:
-                _require_record(folder)
-            with memory_as_resource(), staged_folder(folder, overwrite=self._replaces) as staged:
-                case = reading.result()
+                require_record(self.out / task.case)
+            stack.enter_context(memory_as_resource())
+            staged = stack.enter_context(staged_folder(self.out / task.case, overwrite=self._replaces))
+            case = reading.result()
+            case.journal.resume()
+            with promised(0 if writer is None else case.held_bytes):  # to the next one, taken to be as large
+                case.segment(predictor)
+            finish = partial(self._finish, task, case, staged, start)
+            if writer is None:
+                finish(stack.pop_all())
+                return
+            case.journal.pause()
+            writer.wait()  # one case at a time is written: others would pile up
+            writer.begin(partial(finish, stack.pop_all()))
+
+    def _finish(self, task: Task, case: Case, staged: Path, start: float, rest: ExitStack) -> None:
+        """Measure and write a case that was segmented; `rest` publishes what was staged."""
+        with self._border(task, start):
+            with rest:
                 case.journal.resume()
-                notes = tuple(case.publish(case.walk(predictor), staged).provenance["notes"])
+                result = case.publish(case.measure(), staged)
                 seconds = case.journal.seconds
+            notes = tuple(result.provenance["notes"])
+            self._note(Outcome(case=task.case, status="ok", seconds=seconds, notes=notes))
+
+    @contextmanager
+    def _border(self, task: Task, start: float) -> Iterator[None]:
+        """Make the outcome of a case of whatever goes wrong in it."""
+        try:
+            yield
         except Exception as problem:  # noqa: BLE001 - the border of a case: the others go on
             told = reason(problem)
             written = without_names(told, task.images, self._given_out)
-            if _json(folder / "run.json"):
+            if record_in(self.out / task.case / "run.json"):
                 written += " (its folder holds the results of an earlier run)"
             self._note(
                 Outcome(
@@ -302,8 +296,6 @@ class _Run:
                     told=told,
                 )
             )
-        else:
-            self._note(Outcome(case=task.case, status="ok", seconds=seconds, notes=notes))
 
     def _note(self, outcome: Outcome) -> None:
         with self._counting:
@@ -358,6 +350,27 @@ class _Now:
 
     def result(self) -> Case:
         return self._read(self._task)
+
+
+class _Writer:
+    """A thread that ends one case while the next one is segmented."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medseg-writer")
+        self._last: Future[None] | None = None
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Do this next."""
+        self._last = self._thread.submit(job)
+
+    def wait(self) -> None:
+        """Until what was begun has ended."""
+        if self._last is not None:
+            self._last.result()
+
+    def close(self) -> None:
+        """End the thread, after what it is doing."""
+        self._thread.shutdown()
 
 
 class _InTurn(Predictor):

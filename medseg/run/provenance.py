@@ -167,8 +167,9 @@ def identity(
     seed: int,
     pixel_size: float | None,
     policy: Policy = STRICT,
+    precision: str = "fp32",
 ) -> str:
-    """A digest of what decides the results: pipeline, weights' checksums, versions, inputs, seed, policy.
+    """A digest of what decides the results: pipeline, weights, versions, inputs, seed, policy, precision.
 
     Two runs of one identity on the same kind of device give the same files. `inputs` has the SHA-256 of each
     input by its name.
@@ -181,6 +182,7 @@ def identity(
         "inputs": dict(inputs),
         "seed": seed,
         "pixel_size": pixel_size,
+        "precision": precision,
         "policy": {
             **{name: getattr(policy, name) for name in ("gaps", "tilt", "duplicates", "phase", "suv")},
             "series": policy.series and policy.series.model_dump(mode="json", exclude_defaults=True),

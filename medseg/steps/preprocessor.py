@@ -6,7 +6,7 @@ import numpy as np
 
 from medseg.errors import PluginError
 from medseg.steps.step import Step
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 __all__ = ["Preprocessor"]
 
@@ -17,6 +17,13 @@ class Preprocessor(Step, ABC):
     @abstractmethod
     def __call__(self, volume: Volume) -> Volume:
         """Return a new volume; `volume.array` is read-only."""
+
+    def foretold(self, grid: Grid) -> Grid:
+        """The grid of what a volume on `grid` becomes, told without its voxels, for plans.
+
+        Where that depends on the image, the largest it can be. Override it where the grid changes.
+        """
+        return grid
 
     @staticmethod
     def check(returned: object) -> Volume:

@@ -54,7 +54,7 @@ def test_run_json_reruns_the_same(medseg: Medseg, ball: Path, pipeline: Path, tm
     assert second["pipeline"] == record["pipeline"]
     assert record["seed"] == 7
     assert record["plan"]["device"] == record["used"]["device"] == "cpu"
-    assert record["resources"]["precision"] == "fp32"
+    assert record["resources"]["precision"] == "auto"
     for name, digest in record["outputs"].items():
         assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
     assert record["inputs"][0]["sha256"] == hashlib.sha256(ball.read_bytes()).hexdigest()

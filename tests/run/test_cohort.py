@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -423,10 +424,42 @@ def test_the_watcher_hears_every_case_start_and_end(pipeline: Path, tmp_path: Pa
     def watcher(case: str, outcome: Outcome | None, done: int, total: int) -> None:
         heard.append((case, outcome.status if outcome else None, done, total))
 
-    segment_cohort(cohorts.balls(tmp_path / "in", 2), model=pipeline, out=tmp_path / "out", watcher=watcher)
+    segment_cohort(
+        cohorts.balls(tmp_path / "in", 2),
+        model=pipeline,
+        out=tmp_path / "out",
+        watcher=watcher,
+        resources=Resources(max_memory_bytes=64 << 30),  # one at a time
+    )
     assert heard == [
         ("case_00", None, 0, 2),
         ("case_00", "ok", 1, 2),
         ("case_01", None, 1, 2),
         ("case_01", "ok", 2, 2),
     ]
+
+
+def test_a_case_is_read_and_another_written_while_one_is_segmented(pipeline: Path, tmp_path: Path) -> None:
+    heard: list[tuple[str, bool, str]] = []
+
+    def watcher(case: str, outcome: Outcome | None, done: int, total: int) -> None:
+        heard.append((case, outcome is None, threading.current_thread().name))
+
+    source = cohorts.balls(tmp_path / "in", 4)
+    cases = [f"case_{n:02d}" for n in range(4)]
+    outs = {None: tmp_path / "over", 64 << 30: tmp_path / "one"}
+    for limit, out in outs.items():
+        heard.clear()
+        segment_cohort(
+            source, model=pipeline, out=out, watcher=watcher, resources=Resources(max_memory_bytes=limit)
+        )
+        assert [case for case, starts, _ in heard if starts] == cases
+        assert [case for case, starts, _ in heard if not starts] == cases  # written in their order
+        beside = {name.rpartition("_")[0] for _, starts, name in heard if not starts}
+        assert beside == ({"medseg-writer"} if limit is None else {""})
+        assert not [each for each in threading.enumerate() if each.name.startswith("medseg-")]
+    both = [cohorts.content(out) for out in outs.values()]
+    for found in both:
+        for case in cases:
+            del found[f"{case}/run.json"]["resources"]
+    assert both[0] == both[1]

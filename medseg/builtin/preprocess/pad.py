@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from medseg.steps import Preprocessor
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 __all__ = ["Pad"]
 
@@ -38,7 +38,7 @@ class Pad(Preprocessor):
 
     def __call__(self, volume: Volume) -> Volume:
         """Return the image with new voxels around it."""
-        before, after = self._sides(volume)
+        before, after = self._sides(volume.grid)
         if not any(before) and not any(after):
             return volume
         array = volume.array
@@ -53,17 +53,19 @@ class Pad(Preprocessor):
         padded[:, *block] = array
         return volume.replace(array=padded, grid=grid)
 
-    def _sides(self, volume: Volume) -> tuple[list[int], list[int]]:
+    def foretold(self, grid: Grid) -> Grid:
+        """The grid with the new voxels."""
+        return grid.padded(*self._sides(grid))
+
+    def _sides(self, grid: Grid) -> tuple[list[int], list[int]]:
         """How many voxels go before and after along i, j, k."""
         margin = [0, 0, 0]
         if self.margin_mm > 0:
-            volume.grid.require_mm("pad's margin_mm")
+            grid.require_mm("pad's margin_mm")
             # less than a thousandth of a voxel is rounding of the affine, not margin
-            margin = [int(np.ceil(self.margin_mm / step - 1e-3)) for step in volume.grid.spacing]
+            margin = [int(np.ceil(self.margin_mm / step - 1e-3)) for step in grid.spacing]
         shape = self.minimum_shape or (1, 1, 1)
-        short = [
-            max(0, n - (m + 2 * extra)) for n, m, extra in zip(shape, volume.grid.shape, margin, strict=True)
-        ]
+        short = [max(0, n - (m + 2 * extra)) for n, m, extra in zip(shape, grid.shape, margin, strict=True)]
         before = [extra + missing // 2 for extra, missing in zip(margin, short, strict=True)]
         after = [extra + missing - missing // 2 for extra, missing in zip(margin, short, strict=True)]
         return before, after

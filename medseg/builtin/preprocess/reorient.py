@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from medseg.steps import Preprocessor
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 __all__ = ["Reorient"]
 
@@ -36,3 +36,7 @@ class Reorient(Preprocessor):
         if volume.grid.axis_codes == self.to:
             return volume
         return volume.reorient(self.to)
+
+    def foretold(self, grid: Grid) -> Grid:
+        """The same voxels in that order."""
+        return grid.reoriented(self.to)

@@ -62,8 +62,7 @@ class Resample(Preprocessor):
     def __call__(self, volume: Volume) -> Volume:
         """Return the image at the wanted spacing."""
         volume.grid.require_mm("resample")
-        pairs = zip(self.spacing, volume.grid.spacing, strict=True)
-        target = volume.grid.respaced([here if wanted is None else wanted for wanted, here in pairs])
+        target = self.foretold(volume.grid)
         if target.shape == volume.grid.shape:
             return volume
         if self.antialias and self.interpolation != "nearest":
@@ -71,6 +70,11 @@ class Resample(Preprocessor):
         if self.interpolation == "cubic":
             return self._cubic(volume, target)
         return volume.onto(target, interpolation=self.interpolation)
+
+    def foretold(self, grid: Grid) -> Grid:
+        """The same extent at the wanted spacing."""
+        pairs = zip(self.spacing, grid.spacing, strict=True)
+        return grid.respaced([here if wanted is None else wanted for wanted, here in pairs])
 
     def _cubic(self, volume: Volume, target: Grid) -> Volume:
         """Resample by spline along thin axes, then linearly along thick ones.

@@ -268,7 +268,7 @@ class NetworkPredictor(Predictor):
 
     def _logits(self, engine: Engine, images: Floats, axes: tuple[int, ...]) -> Floats:
         """One member's logits of windows mirrored along some axes, turned back."""
-        given = np.flip(images, [2 + axis for axis in axes]) if axes else images
+        given = np.flip(images, tuple(2 + axis for axis in axes)) if axes else images
         flat = self._segmenter.dims == 2
         logits = engine(given[..., 0] if flat else given)
         if flat:

@@ -1,0 +1,104 @@
+"""What a run would take, told from headers: nothing is read in full, run or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medseg.errors import InputError
+from medseg.io import STRICT, Policy, foretell, inspect
+from medseg.memory import available_bytes, promised, resident_bytes
+from medseg.pipeline import Pipeline, blamed
+from medseg.prediction import Plan, Resources
+from medseg.run.case import Setup, memory_as_resource, prepare, processors
+from medseg.run.inputs import Image, match, policy_for
+from medseg.volume import Grid, Volume
+
+__all__ = ["Foreseen", "foresee"]
+
+READ_BYTES, PREPARED_BYTES = 4, 4  # of a voxel at most, in the image and as a segmenter takes it
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """The image's grid, the grid that the segmenter gets, the plan, and what memory may be used for it.
+
+    Where a step crops by what it sees, the grid is the largest it can be.
+    """
+
+    image: Grid
+    prepared: Grid
+    plan: Plan
+    limit_bytes: int
+
+
+def foresee(
+    *images: Image,
+    model: str | Path,
+    inputs: Mapping[str, Image] | None = None,
+    labels: Sequence[str] | None = None,
+    policy: Policy = STRICT,
+    resources: Resources | None = None,
+) -> Foreseen:
+    """Plan a case without running it; the model is loaded, and computes one empty window to be measured.
+
+    Raises what `segment` would raise before it runs: among others ResourceError where memory cannot do.
+    """
+    chosen, pipeline = prepare(model, labels=labels)
+    setup = Setup(model=chosen, pipeline=pipeline, resources=resources or Resources(), policy=policy)
+    named = match(pipeline.inputs, images, inputs or {})
+    grids = [_grid(named[spec.name], policy_for(spec, policy)) for spec in pipeline.inputs]
+    image, prepared = grids[0], _prepared(pipeline, grids[0])
+    channels = len(grids)
+    arrays = channels * (
+        READ_BYTES * int(np.prod(image.shape)) + PREPARED_BYTES * int(np.prod(prepared.shape))
+    )
+    with ExitStack() as stack:
+        stack.enter_context(memory_as_resource())
+        stack.enter_context(processors(setup.resources.threads))
+        predictor = stack.enter_context(setup.opened())
+        stack.enter_context(blamed(pipeline.segment))
+        stack.enter_context(promised(arrays))
+        plan = predictor.plan(prepared, onto=image, wanted=pipeline.wanted)
+        held = resident_bytes() + arrays
+    if not plan.resident_bytes:
+        plan = replace(plan, resident_bytes=held)
+    limit = setup.resources.max_memory_bytes or available_bytes() + held - arrays
+    return Foreseen(image, prepared, plan, limit)
+
+
+def _grid(image: Image, policy: Policy) -> Grid:
+    """An image's grid from its headers; of formats other than DICOM where it lies in space is left out."""
+    if isinstance(image, Volume):
+        return image.grid
+    candidates = inspect(image)
+    if any(candidate.format.startswith("DICOM") for candidate in candidates):
+        return foretell(image, policy=policy).grid
+    (candidate,) = candidates
+    if candidate.shape is None or candidate.spacing is None or not candidate.readable:
+        raise InputError(f"{image}: cannot be read: {candidate.verdict}: {candidate.detail}")
+    grid = Grid(candidate.shape, np.diag([*candidate.spacing, 1.0]), candidate.unit)
+    if candidate.axis_codes is None or candidate.axis_codes == grid.axis_codes:
+        return grid
+    return _standing(grid, candidate.axis_codes)
+
+
+def _standing(grid: Grid, codes: str) -> Grid:
+    """A grid of this shape and spacing whose axes run as `codes` say."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for axis, (code, step) in enumerate(zip(codes, grid.spacing, strict=True)):
+        world = next(n for n, pair in enumerate(("LR", "PA", "IS")) if code in pair)
+        matrix[world, axis] = step if code in "RAS" else -step
+    return Grid(grid.shape, matrix, grid.unit)
+
+
+def _prepared(pipeline: Pipeline, grid: Grid) -> Grid:
+    for stage in pipeline.preprocess:
+        with blamed(stage):
+            grid = stage.step.foretold(grid)
+    return grid

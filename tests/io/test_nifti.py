@@ -30,7 +30,7 @@ from strategies import grids
 
 from medseg.errors import InputError, UsageError
 from medseg.io import inspect, read
-from medseg.io.nifti import read_label_names, write_labels, write_volume
+from medseg.io.nifti import read_label_names, read_nifti, write_labels, write_slabs, write_volume
 from medseg.io.policy import Policy
 from medseg.segmentation import Label, LabelTable
 from medseg.volume import Grid, Source, Volume
@@ -470,3 +470,23 @@ def test_an_image_without_names_has_none(tmp_path: Path) -> None:
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, array: NDArray[Any]) -> None:
     with pytest.raises(UsageError, match="labels are unsigned"):
         write_labels(array, Grid(SHAPE, AFFINE), tmp_path / "x.nii", labels=LIVER, source=None)
+
+
+def test_slabs_make_the_file_of_the_whole(tmp_path: Path) -> None:
+    grid = Grid((5, 4, 7), np.diag([1.0, 2.0, 3.0, 1.0]))
+    whole = np.random.default_rng(0).integers(0, 256, grid.shape).astype(np.uint8)
+    write_slabs(
+        (whole[:, :, k : k + 3] for k in (0, 3, 6)), grid, tmp_path / "a.nii.gz", source=None, slope=0.5
+    )
+    found = read_nifti(tmp_path / "a.nii.gz")
+    assert found.grid.same_as(grid)
+    assert np.array_equal(found.array[0], whole * np.float32(0.5))
+
+
+def test_slabs_that_do_not_make_up_the_grid_are_refused(tmp_path: Path) -> None:
+    grid = Grid((5, 4, 7), np.eye(4))
+    slab = np.zeros((5, 4, 3), np.uint8)
+    with pytest.raises(UsageError, match="slabs of 6 slices"):
+        write_slabs([slab, slab], grid, tmp_path / "a.nii", source=None)
+    with pytest.raises(UsageError, match="is no part of"):
+        write_slabs([slab, slab.astype(np.int16)], grid, tmp_path / "b.nii", source=None)

@@ -14,7 +14,7 @@ from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.coverage import MOST_VALUES
 from medseg.inference.entropy import ENTROPY_TYPE, EntropySink
 from medseg.inference.planning import FLOAT, SinkCost, label_cost
-from medseg.inference.score_store import STORED, ScoreSink, ScoreStore
+from medseg.inference.score_store import STORED, ScoreSink, ScoreStore, stored_bytes
 from medseg.inference.soft_volume import SoftVolumeSink
 from medseg.prediction import Prediction, Sink, Wanted
 from medseg.segmentation import LabelTable, Segmentation
@@ -82,6 +82,16 @@ class WantedSinks:
             mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
             cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels)
         return cost
+
+    @property
+    def disk_bytes(self) -> int:
+        """What scores that are kept take on disk."""
+        if not self.wanted.scores:
+            return 0
+        channels, names = self.head.channels(self.labels), self.wanted.score_labels
+        if self.head.activation is not None:
+            channels = sum(names is None or label.name in names for label in self.labels)
+        return stored_bytes(self.grid, self.wanted, channels)
 
     def predicted(self, slide: Callable[[list[Sink]], tuple[Any, ...]]) -> Prediction:
         """Let `slide` feed fresh sinks, and give what became of them."""

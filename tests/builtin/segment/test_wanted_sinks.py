@@ -199,3 +199,20 @@ def test_a_segmenter_without_scores_leaves_writers_out(tmp_path: Path) -> None:
     }
     flags = {row.quantity: row.flag for row in result.measurements}
     assert (flags["soft_volume"], flags["members_volume"]) == ("not given", "not given")
+
+
+def test_the_plan_prices_what_is_wanted(tmp_path: Path) -> None:
+    grid = Grid((160, 120, 80), np.eye(4))
+    files = [saved(tmp_path, 0), saved(tmp_path, 1)]
+    network = NetworkSegmenter.model_validate(
+        {"architecture": SMALL, "head": Softmax(), "weights": files, "window": {"patch": (32, 32, 32)}}
+    )
+    with network.bound(labels=LABELS, folder=tmp_path).open(ONE_THREAD) as predictor:
+        plain = predictor.plan(grid, onto=grid, wanted=Wanted())
+        stored = predictor.plan(grid, onto=grid, wanted=Wanted(whole_scores=True))
+        entropy = predictor.plan(grid, onto=grid, wanted=Wanted(reductions=frozenset({"entropy"})))
+        members = predictor.plan(grid, onto=grid, wanted=Wanted(members=True))
+    assert "on disk" not in plain.strategy
+    assert f"{2 * 2 * 160 * 120 * 80 / 1e9:.2f} GB of scores on disk" in stored.strategy
+    assert entropy.peak_bytes - plain.peak_bytes >= 2 * 160 * 120 * 80
+    assert members.peak_bytes - plain.peak_bytes >= 2 * 3 * 4 * 120 * 80 * 32

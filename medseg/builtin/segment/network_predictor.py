@@ -108,14 +108,11 @@ class NetworkPredictor(Predictor):
         effort = self._effort(sinks)
         way = self._way(effort, held)
         engine, windows = self._engines[0], effort.windows
-        words = _in_words(windows, way, effort.slab_channels, engine)
-        if sinks.disk_bytes:
-            words += f"; {sinks.disk_bytes / 1e9:.2f} GB of scores on disk"
         return Plan(
             device=engine.device,
             peak_bytes=way.peak_bytes,
             resident_bytes=held,
-            strategy=words,
+            strategy=_in_words(windows, way, effort.slab_channels, engine) + sinks.on_disk,
             engine=engine.name,
             precision=engine.precision,
             batch=way.batch,

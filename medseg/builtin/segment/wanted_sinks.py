@@ -84,14 +84,14 @@ class WantedSinks:
         return cost
 
     @property
-    def disk_bytes(self) -> int:
-        """What scores that are kept take on disk."""
+    def on_disk(self) -> str:
+        """What scores that are kept take on disk, as the end of a sentence; empty where none are."""
         if not self.wanted.scores:
-            return 0
+            return ""
         channels, names = self.head.channels(self.labels), self.wanted.score_labels
         if self.head.activation is not None:
             channels = sum(names is None or label.name in names for label in self.labels)
-        return stored_bytes(self.grid, self.wanted, channels)
+        return f"; {stored_bytes(self.grid, self.wanted, channels) / 1e9:.2f} GB of scores on disk"
 
     def predicted(self, slide: Callable[[list[Sink]], tuple[Any, ...]]) -> Prediction:
         """Let `slide` feed fresh sinks, and give what became of them."""

@@ -108,8 +108,8 @@ class Run:
 
     def _afford(self, plan: Plan) -> None:
         self.plan = plan
-        if self._limit is not None and plan.peak_bytes > self._limit:
-            raise ResourceError(f"needs about {plan.peak_bytes} bytes")
+        if self._limit is not None and plan.total_bytes > self._limit:
+            raise ResourceError(f"needs about {plan.total_bytes} bytes")
 
 
 def main() -> None:
@@ -153,6 +153,9 @@ def measure(job: Job, image: Volume, meter: Meter, run: Run) -> dict[str, Any]:
         "walls_s": walls,
         "output_bytes": segmentation.array.nbytes,
         "plan_mib": round(run.plan.peak_bytes / 2**20, 1),
+        "plan_total_mib": round(run.plan.total_bytes / 2**20, 1),
+        "plan_s": run.plan.seconds,
+        "batch_blocks": [run.plan.batch, run.plan.blocks],
         "strategy": run.plan.strategy,
         "used": {key: value for key, value in prediction.used.items() if key != "weights"},
     }

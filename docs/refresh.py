@@ -32,6 +32,7 @@ PAGES = (
     "docs/how-to/read-dicom.md",
     "docs/how-to/write-a-pipeline.md",
     "docs/how-to/use-a-network.md",
+    "docs/how-to/limit-memory.md",
     "docs/how-to/use-from-python.md",
     "docs/how-to/write-a-plugin.md",
 )

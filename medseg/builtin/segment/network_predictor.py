@@ -167,13 +167,11 @@ class NetworkPredictor(Predictor):
         if way is not None:
             return way
         smallest = least(effort, batches)
-        needed = smallest.peak_bytes + held
-        enough = needed + reserve(smallest.peak_bytes)
-        have = room + held
-        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough, up=True)}"
+        enough = held + smallest.peak_bytes + reserve(smallest.peak_bytes)
+        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough)}"
         raise ResourceError(
-            f"segmenting needs about {_gb(needed)} in all, and {_gb(have)} may be used; {remedy}, "
-            "or crop the image"
+            f"segmenting needs at least {_gb(enough)} in all, with a reserve, and {_gb(room + held)} may be "
+            f"used; {remedy}, or crop the image"
         )
 
     # ---- at work
@@ -333,12 +331,9 @@ def _out_of_device_memory(problem: BaseException) -> bool:
     )
 
 
-def _gb(count: int, *, up: bool = False) -> str:
-    """Bytes as gigabytes with one digit, two below one; `up` rounds up, for a number that must do."""
-    digits = 1 if count >= 1e9 else 2
-    scale = 10**digits
-    value = math.ceil(count / 1e9 * scale) / scale if up else count / 1e9
-    return f"{value:.{digits}f}GB" if up else f"{value:.{digits}f} GB"
+def _gb(count: int) -> str:
+    """Bytes as gigabytes with two digits, rounded up."""
+    return f"{math.ceil(count / 1e7) / 100:.2f}GB"
 
 
 def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:

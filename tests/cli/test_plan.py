@@ -1,0 +1,92 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Medseg = Callable[..., Any]
+
+
+def test_a_plan_is_printed_and_nothing_is_written(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = medseg("segment", ball, "--model", pipeline, "--plan")
+    assert done.code == 0
+    assert "32 x 30 x 24 voxels, 2 x 2 x 3 mm" in done.out
+    assert "peak memory" in done.out
+    assert done.out.endswith("Nothing was run or written.\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_for_programs(medseg: Medseg, ball: Path, pipeline: Path) -> None:
+    done = medseg("segment", ball, "--model", pipeline, "--plan", "--json", "--max-memory", "4GiB")
+    told = json.loads(done.out)
+    assert told["image"]["shape"] == told["prepared"]["shape"] == [32, 30, 24]
+    assert told["limit_mb"] == 4096
+    assert told["device"] == "cpu"
+    assert 10 < told["peak_memory_mb"] < 4096
+
+
+def test_a_plan_follows_the_steps_before_the_segmenter(medseg: Medseg, ball: Path, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "preprocess: [{reorient: {to: SPL}}, {resample: {spacing: 1}}, {pad: {minimum_shape: [80, 1, 1]}}]\n"
+        "segment: {threshold: {above: 50}}\n"
+        "labels: {1: {name: foreground}}\n"
+    )
+    done = medseg("segment", ball, "--model", file, "--plan", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["prepared"]["shape"] == [80, 60, 64]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["--plan", "--max-memory", "many"], "--max-memory many: give a size, as in 6GB", 64),
+        (["--plan", "--max-memory", "0"], "more than nothing", 64),
+        (["--plan", "--max-memory", "2iB"], "give a size", 64),
+        (["--json", "-o", "x"], "--json is for --plan", 64),
+        ([], "--out", 64),
+        (["--plan", "--engine", "tensorrt"], "tensorrt", 64),
+        (["--plan", "--precision", "fp8"], "fp8", 64),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    medseg: Medseg, ball: Path, pipeline: Path, arguments: list[str], said: str, code: int
+) -> None:
+    done = medseg("segment", ball, "--model", pipeline, *arguments)
+    assert done.code == code
+    assert said in done.err
+    assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "mb"), [("500MB", 476), ("2g", 1907), ("1.5 GiB", 1536), ("1048576000", 1000), ("900000kB", 858)]
+)
+def test_sizes_may_be_written_in_several_ways(
+    medseg: Medseg, ball: Path, pipeline: Path, size: str, mb: int
+) -> None:
+    done = medseg("segment", ball, "--model", pipeline, "--plan", "--json", "--max-memory", size)
+    assert json.loads(done.out)["limit_mb"] == mb
+
+
+def test_a_limit_that_reading_has_passed_already_is_refused(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    done = medseg("segment", ball, "--model", pipeline, "-o", tmp_path / "out", "--max-memory", "3MB")
+    assert done.code == 5
+    assert "--max-memory" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_planned_and_used_stands_in_run_json(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert medseg("segment", ball, "--model", pipeline, "-o", out, "--deterministic", "-q").code == 0
+    record = json.loads((out / "run.json").read_text())
+    assert record["resources"]["deterministic"] is True
+    assert record["plan"]["peak_memory_mb"] > record["plan"]["above_resident_mb"]
+    assert record["used"]["peak_memory_mb"] >= max(step["peak_memory_mb"] for step in record["steps"])

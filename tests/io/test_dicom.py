@@ -454,6 +454,7 @@ def test_localizers_reports_and_colour_captures_are_left_out_with_a_note(
     assert volume.source.policies == (
         "left out: CT 12 x 10 x 2 (localizer) UID ...1.2.3.2",
         "left out: CT 12 x 10 x 1 (colour) UID ...1.2.3.3",
+        "passed over: 16 non-image DICOM files",
     )
 
 

@@ -66,7 +66,7 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
     lies outside the slices where `policy` has them resampled. Raises GeometryError or InputError where there
     is no series, more than one, or one that is doubtful in a way that `policy` does not decide.
     """
-    what, choice = _resolved(path, policy)
+    what, choice, passed = _resolved(path, policy)
     headers = what.stack.headers
     assembly = Assembly(headers, suv=policy.suv)
     array, digests, told = assembly.decoded()
@@ -83,7 +83,7 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
         headers=tuple(_kept(header) for header in headers),
         modality=modality,
         verdict=what.verdict,
-        policies=(*_repairs(headers), *choice.left_out, *what.notes, *told),
+        policies=(*_repairs(headers), *choice.left_out, *passed, *what.notes, *told),
         decided=(*choice.decided, *what.decided, *assembly.decided),
     )
     channel = re.sub(r"[^a-z0-9]+", "", (modality or "").lower()) or "image"
@@ -95,13 +95,13 @@ def dicom_files(path: Path, policy: Policy = STRICT) -> tuple[Path, ...]:
 
     Pixels are decoded only where several images lie at one position.
     """
-    what, _ = _resolved(path, policy)
+    what, _, _ = _resolved(path, policy)
     return tuple(dict.fromkeys(header.path for header in what.stack.headers))
 
 
 def foretell_dicom(path: Path, policy: Policy = STRICT) -> tuple[Grid, int, tuple[str, ...]]:
     """The grid that `read_dicom` would give, from how many files, and what it would decide; raises as it."""
-    what, choice = _resolved(path, policy)
+    what, choice, _ = _resolved(path, policy)
     files = {header.path for header in what.stack.headers}
     return what.grid, len(files), (*choice.decided, *what.decided)
 
@@ -111,7 +111,7 @@ def describe_dicom(path: Path) -> tuple[Candidate, ...]:
 
     From headers only, but for images at one position: whether they are copies only pixels can tell.
     """
-    return tuple(candidate(_without_copies(series)) for series in found(indexed(path)))
+    return tuple(candidate(_without_copies(series)) for series in found(indexed(path).headers))
 
 
 def _without_copies(series: Series) -> Series:
@@ -128,13 +128,14 @@ def _without_copies(series: Series) -> Series:
     return replace(series, headers=stack.headers, stack=stack, fault=fault)
 
 
-def _resolved(path: Path, policy: Policy) -> tuple[Resolved, Choice]:
-    """The one series that is meant, with every doubt about it decided, and how it was chosen."""
-    choice = chosen(path, found(indexed(path)), policy.series)
+def _resolved(path: Path, policy: Policy) -> tuple[Resolved, Choice, tuple[str, ...]]:
+    """The one series that is meant, every doubt about it decided; how it was chosen; what else lay there."""
+    headers, passed = indexed(path)
+    choice = chosen(path, found(headers), policy.series)
     fault = choice.series.fault
     try:
         if choice.series.stack is not None:
-            return resolved(choice.series.stack, policy), choice
+            return resolved(choice.series.stack, policy), choice, passed
     except FaultError as undecided:
         fault = undecided.fault
     assert fault is not None

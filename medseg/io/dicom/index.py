@@ -4,71 +4,102 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medseg.errors import InputError
-from medseg.io.content import PEEK_BYTES, counted, seen
+from medseg.io.content import counted
 from medseg.io.decoder import decode
 from medseg.io.dicom.directory import DIRECTORY_CLASS, files_of_directory
 from medseg.io.dicom.header import SliceHeader, is_image
+from medseg.io.dicom.lost import kinds_of, passed_over, refuse_lost
 from medseg.io.regular_file import printable
 
-__all__ = ["indexed"]
+__all__ = ["Index", "indexed"]
 
 MOST_DEPTH = 12  # folders below the one given: patient/study/series is 3, a burnt disc with years and dates 6
 MOST_FILES = 200_000
 MOST_IMAGES = 400_000  # slices, and frames of multi-frame files
 VOLUMES = ("NIfTI", "NRRD", "MetaImage", "PNG", "TIFF", "a zip archive", "a tar archive", "a tar.gz archive")
-NAMED_DICOM = (".dcm", ".dicom", ".ima")
+MASKS = {"SEG": "a segmentation", "RTSTRUCT": "a structure set"}
 
 
-def indexed(path: Path) -> list[SliceHeader]:
+class Index(NamedTuple):
+    """Images that were found, and a line on the files that were passed over for them."""
+
+    headers: list[SliceHeader]
+    passed: tuple[str, ...] = ()
+
+
+def indexed(path: Path) -> Index:
     """The header of every image below a folder, or that a DICOMDIR names, or of one file.
 
-    Raises InputError where there is none or a file is broken. In a folder, a DICOMDIR is no image.
+    Raises InputError where there is none, a file is broken, or one that is no DICOM seems to have been a
+    slice. In a folder, a DICOMDIR is no image.
     """
     files = list(_files(path))
     records = _records(files)
+    base = path if path.is_dir() else path.parent
     if path.is_file() and records[0].get("SOPClassUID") == DIRECTORY_CLASS:
         files = files_of_directory(path)
         records = _records(files)
-    base = path if path.is_dir() else path.parent
+        _refuse_no_dicom(path, files, records)
     headers: list[SliceHeader] = []
+    others: list[SliceHeader] = []
     for file, record in zip(files, records, strict=True):
-        name = printable(file.relative_to(base))
-        _refuse_broken(name, file, record)
-        header = SliceHeader(file, name, record)
-        if not record["dicom"] or not is_image(header):
+        header = SliceHeader(file, printable(file.relative_to(base)), record)
+        if "broken" in record:
+            raise InputError(f"{header.name}: {record['broken']}")
+        if not record["dicom"]:
+            continue
+        if not is_image(header):
+            others.append(header)
             continue
         if record["pixels"] is None:  # first of all: what else a cut header says may be cut too
-            raise InputError(f"{name} has no pixel data: it is cut off or not an image; restore or remove it")
+            raise InputError(
+                f"{header.name} has no pixel data: it is cut off or not an image; restore or remove it"
+            )
         headers += _frames(header)
         if len(headers) > MOST_IMAGES:
-            raise InputError(f"{path.name}: more than {MOST_IMAGES} images; give the folder of one study")
+            raise InputError(f"{_named(path)}: more than {MOST_IMAGES} images; give the folder of one study")
+    strange = [file for file, record in zip(files, records, strict=True) if not record["dicom"]]
+    refuse_lost(strange, [header.path for header in headers], base)
     if not headers:
-        raise _no_images(path, files)
-    return headers
+        raise _no_images(path, files, others)
+    directories = sum(other.text("SOPClassUID") == DIRECTORY_CLASS for other in others)
+    return Index(headers, passed_over(strange, len(others) - directories))
 
 
-def _no_images(path: Path, files: Sequence[Path]) -> InputError:
+def _refuse_no_dicom(directory: Path, files: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
+    """What a DICOMDIR names as an image must be DICOM at least."""
+    for file, record in zip(files, records, strict=True):
+        if "broken" not in record and not record["dicom"]:
+            what = "not a DICOM file" if record["size"] else "empty"
+            name = printable(file.relative_to(directory.parent))
+            raise InputError(f"{directory.name}: names {name}, which is {what}; copy the disc again")
+
+
+def _named(path: Path) -> str:
+    """What to call the folder or file that was given; the root has no name."""
+    return path.name or str(path)
+
+
+def _no_images(path: Path, files: Sequence[Path], others: Sequence[SliceHeader]) -> InputError:
     """Say what there is instead."""
     if not files:
-        return InputError(f"{path.name}: the folder is empty; give the folder of an image series")
-    kinds: Counter[str] = Counter()
-    for file in files:
-        try:
-            with file.open("rb") as start:
-                kinds[seen(file, start.read(PEEK_BYTES))] += 1
-        except OSError:
-            kinds["unknown data"] += 1
+        return InputError(f"{_named(path)}: the folder is empty; give the folder of an image series")
+    kinds = kinds_of(files)
     what = f"no DICOM images among {len(files)} file(s)"
-    others = [kind for kind in VOLUMES if kinds[kind]]
-    if others:
-        return InputError(f"{path.name}: {what}, but {counted(kinds)}: give one of them")
-    return InputError(f"{path.name}: {what} ({counted(kinds)}); give the folder of an image series")
+    masks = next((other for other in others if other.text("Modality") in MASKS), None)
+    if masks is not None:
+        holds = f"{masks.name} is {MASKS[masks.text('Modality')]}"
+        put = f"medseg convert {masks.name} --onto IMAGE puts it onto its image"
+        return InputError(f"{_named(path)}: {what}; {holds}: {put}")
+    named = [kind for kind in VOLUMES if kinds[kind]]
+    if named:
+        return InputError(f"{_named(path)}: {what}, but {counted(kinds)}: give one of them")
+    return InputError(f"{_named(path)}: {what} ({counted(kinds)}); give the folder of an image series")
 
 
 def _records(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -94,14 +125,6 @@ def _frames(header: SliceHeader) -> list[SliceHeader]:
     ]
 
 
-def _refuse_broken(name: str, file: Path, record: dict[str, Any]) -> None:
-    if "broken" in record:
-        raise InputError(f"{name}: {record['broken']}")
-    if not record["dicom"] and file.suffix.lower() in NAMED_DICOM:
-        what = "an empty file" if record["size"] == 0 else "not a DICOM file"
-        raise InputError(f"{name}: {what}, though its name says so; restore it or take it out of the folder")
-
-
 def _files(path: Path) -> Iterator[Path]:
     """Regular files below a folder, each once; linked folders and hidden files are left alone."""
     if not path.is_dir():
@@ -113,7 +136,7 @@ def _files(path: Path) -> Iterator[Path]:
         here = Path(folder)
         if len(here.parts) - base >= MOST_DEPTH and below:
             raise InputError(
-                f"{path.name}: folders are nested more than {MOST_DEPTH} deep; give the series' folder"
+                f"{_named(path)}: folders are nested more than {MOST_DEPTH} deep; give the series' folder"
             )
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
@@ -127,9 +150,14 @@ def _files(path: Path) -> Iterator[Path]:
                 continue
             seen.add(place)
             if len(seen) > MOST_FILES:
-                raise InputError(f"{path.name}: more than {MOST_FILES} files; give the folder of one study")
+                raise InputError(
+                    f"{_named(path)}: more than {MOST_FILES} files; give the folder of one study"
+                )
             yield file
 
 
 def _unreadable_folder(problem: OSError) -> None:
-    raise InputError(f"{Path(problem.filename).name}: the folder cannot be read: {problem.strerror}")
+    raise InputError(
+        f"{printable(Path(problem.filename))}: the folder cannot be read ({problem.strerror}); make it "
+        "readable, or give the folder of one study"
+    )

@@ -212,3 +212,12 @@ def test_real_directories_name_their_images() -> None:
         paths = [parts for reply, _ in dicomdir({"files": [path]}) for parts in reply["paths"]]
         assert len(paths) == 31, name
         assert paths[0] == ["77654033", "CR1", "6154"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "which is empty"), (b"hello\n", "which is not a DICOM file")]
+)
+def test_what_it_names_must_be_dicom(disc: Path, content: bytes, words: str) -> None:
+    path = write_directory(disc / "DICOMDIR", everything(disc))
+    (disc / "IMAGES" / "SE1" / "IM4").write_bytes(content)
+    assert refusal(path) == f"DICOMDIR: names IMAGES/SE1/IM4, {words}; copy the disc again"

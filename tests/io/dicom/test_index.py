@@ -11,7 +11,7 @@ from dicom_frames import item, write_enhanced
 
 from medseg.errors import InputError
 from medseg.io import digests, inspect, read
-from medseg.io.dicom.index import MOST_DEPTH, indexed
+from medseg.io.dicom.index import MOST_DEPTH, _no_images, indexed
 
 STORED = np.arange(12 * 10 * 6, dtype=np.int16).reshape(12, 10, 6)
 NIFTI = (348).to_bytes(4, "little") + bytes(348)
@@ -28,7 +28,7 @@ def refusal(folder: Path) -> str:
 # ------------------------------------------------------------------ frames
 def test_frames_are_headers_of_their_own_numbered_from_one(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "ct.dcm", STORED, order=[3, 0, 5, 1, 4, 2])
-    headers = indexed(path)
+    headers = indexed(path).headers
     assert [header.name for header in headers] == [f"ct.dcm, frame {number}" for number in range(1, 7)]
     assert [header.frame for header in headers] == list(range(6))
     heights = [header.position[2] for header in headers if header.position is not None]
@@ -39,7 +39,7 @@ def test_frames_are_headers_of_their_own_numbered_from_one(tmp_path: Path) -> No
 
 
 def test_a_file_of_one_image_has_no_frames(tmp_path: Path, write_series: Write) -> None:
-    headers = indexed(write_series(tmp_path / "ct", STORED))
+    headers = indexed(write_series(tmp_path / "ct", STORED)).headers
     assert [(header.name, header.frame) for header in headers] == [(f"IM{k:04d}.dcm", None) for k in range(6)]
 
 
@@ -154,3 +154,41 @@ def test_folders_are_searched_as_deep_as_discs_go(tmp_path: Path, write_series: 
     assert read(tmp_path).grid.shape == (12, 10, 6)
     (deep.joinpath(*map(str, range(MOST_DEPTH)))).mkdir(parents=True)
     assert f"folders are nested more than {MOST_DEPTH} deep" in refusal(tmp_path)
+
+
+# ------------------------------------------------------------------ masks, and folders of everything
+@pytest.mark.parametrize(
+    ("kind", "modality", "words"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "liver.dcm is a segmentation"),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT", "liver.dcm is a structure set"),
+    ],
+)
+def test_masks_are_sent_to_their_image(
+    tmp_path: Path, write_series: Write, kind: str, modality: str, words: str
+) -> None:
+    def edit(_k: int, dataset: Any) -> None:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = kind
+        dataset.Modality = modality
+
+    file = write_series(tmp_path / "masks", STORED[:, :, :1], edit=edit) / "IM0000.dcm"
+    file = file.rename(file.with_name("liver.dcm"))
+    expected = f"{words}: medseg convert liver.dcm --onto IMAGE puts it onto its image"
+    assert expected in refusal(file)
+    assert expected in refusal(file.parent)
+
+
+def test_a_folder_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, write_series: Write) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root reads every folder")
+    folder = write_series(tmp_path / "ct", STORED)
+    (folder / "closed").mkdir(mode=0)
+    assert refusal(folder) == (
+        f"{folder / 'closed'}: the folder cannot be read (Permission denied); make it readable, or give the "
+        "folder of one study"
+    )
+
+
+def test_the_root_of_all_folders_has_a_name_in_messages() -> None:
+    message = str(_no_images(Path("/"), [], []))
+    assert message == "/: the folder is empty; give the folder of an image series"

@@ -321,7 +321,7 @@ REFUSED = {
     "mixed units": (only(3, Units="CNTS"), "differ in Units (CNTS, none)"),
     "slope missing once": (
         only(3, RescaleSlope=None),
-        "IM0003.dcm has no RescaleSlope and other slices have one",
+        "IM0003.dcm has a RescaleIntercept but no RescaleSlope: restore it or export again",
     ),
 }
 

@@ -6,7 +6,7 @@ overlays. They are taken off native cells. A codec has no other bits: a value be
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 from medseg.io.child.codecs import Stored
 from medseg.io.child.reply import RefusedError
 
-__all__ = ["cleaned", "within"]
+__all__ = ["Cleaned", "cleaned", "within"]
 
 
-def cleaned(cells: NDArray[Any], stored: Stored, overlays: int) -> tuple[NDArray[Any], list[str]]:
+class Cleaned(NamedTuple):
+    """Values of native cells, a line for each thing that was taken off them, and whether one was a riddle."""
+
+    values: NDArray[Any]
+    notes: list[str]
+    unexplained: bool = False
+    """Bits above the value that no overlay explains: rubbish, or values that the header cuts off."""
+
+
+def cleaned(cells: NDArray[Any], stored: Stored, overlays: int) -> Cleaned:
     """Values of native cells, and a line for each thing that was taken off them.
 
     `overlays` masks the bits that the header gives to overlays. Raises RefusedError where bits below the
@@ -28,7 +37,7 @@ def cleaned(cells: NDArray[Any], stored: Stored, overlays: int) -> tuple[NDArray
     if stored.stored == stored.allocated or (
         below == 0 and int(cells.min()) >= low and int(cells.max()) <= high
     ):
-        return cells, []
+        return Cleaned(cells, [])
     raw = _unsigned(cells)
     if int(np.bitwise_or.reduce(raw, axis=None)) & ((1 << below) - 1) & ~overlays:
         raise RefusedError(
@@ -38,10 +47,12 @@ def cleaned(cells: NDArray[Any], stored: Stored, overlays: int) -> tuple[NDArray
     if below:
         notes.append(f"values in the upper {stored.stored} of {stored.high_bit + 1} bits shifted down")
     top = raw >> (stored.high_bit + 1)
+    unexplained = False
     if np.any(top) and not _extends_sign(raw, top, stored):
-        what = "overlay bits" if overlays >> (stored.high_bit + 1) else "bits that no overlay explains"
+        unexplained = not overlays >> (stored.high_bit + 1)
+        what = "bits that no overlay explains" if unexplained else "overlay bits"
         notes.append(f"{what} above the {stored.stored} bits of a value removed")
-    return _signed(raw >> below, stored), notes
+    return Cleaned(_signed(raw >> below, stored), notes, unexplained)
 
 
 def within(values: NDArray[Any], stored: Stored) -> NDArray[Any]:

@@ -32,6 +32,8 @@ def modality_tables(request: dict[str, Any]) -> Iterator[Reply]:
     for path in request["files"]:
         dataset = _dataset(path, [*STORED, "ModalityLUTSequence"])
         try:
+            if not dataset.get("ModalityLUTSequence"):
+                raise RefusedError("its Modality LUT Sequence is empty: nothing says what its values mean")
             bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
             if not 0 < bits <= MOST_BITS:
                 raise RefusedError("its Modality LUT cannot be used for so many bits")

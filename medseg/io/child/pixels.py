@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.child.bits import cleaned, within
+from medseg.io.child.bits import Cleaned, cleaned, within
 from medseg.io.child.codecs import BIG_ENDIAN, DEFLATED, RLE, Stored, decoded_frame, ends_stream, is_native
 from medseg.io.child.dicom import Layout, layout_of
 from medseg.io.child.pixel_data import UNDEFINED, Element, fragments_at
@@ -28,8 +28,8 @@ def dicom_pixels(request: dict[str, Any]) -> Iterator[Reply]:
     """Stored values `[rows, columns]` of each file, or of each asked frame of it, and the file's sha256.
 
     "frames" holds, for each file, None for the only image of it or a list of frames from 0 on. A reply's
-    "notes" say what was done to its bits. A file is read as a whole: memory is its size, twice that of a
-    deflated one, for AHEAD files at a time, and one decoded frame.
+    "notes" say what was done to its bits, "unexplained" whether some mean nothing. A file is read as a whole:
+    memory is its size, twice that of a deflated one, for AHEAD files at a time, and one decoded frame.
     """
     asked = request.get("frames") or [None] * len(request["files"])
     files = request["files"]
@@ -37,8 +37,8 @@ def dicom_pixels(request: dict[str, Any]) -> Iterator[Reply]:
     for path, (data, state, digest), frames in zip(files, loaded, asked, strict=True):
         image = _Image(data, layout_of(path, state, data))
         for frame in (0,) if frames is None else frames:
-            values, notes = image.values(frame)
-            yield {"sha256": digest, "notes": notes}, values
+            values, notes, unexplained = image.values(frame)
+            yield {"sha256": digest, "notes": notes, "unexplained": unexplained}, values
 
 
 def _loaded(path: str) -> tuple[bytes, os.stat_result, str]:
@@ -104,7 +104,7 @@ class _Image:
             raise RefusedError("its pixel data cannot be decoded: its fragments do not make up its frames")
         return grouped[:-1]
 
-    def values(self, frame: int) -> tuple[NDArray[Any], list[str]]:
+    def values(self, frame: int) -> Cleaned:
         """Stored values `[rows, columns]` of one frame, from 0, and what was done to their bits."""
         if not 0 <= frame < self.frames:
             raise RefusedError(f"it has no frame {frame + 1}")
@@ -114,7 +114,7 @@ class _Image:
         values = decoded_frame(stream, self.syntax, self.stored)
         if self.syntax == RLE:  # whole cells, as they would be without it
             return cleaned(values, self.stored, self.overlays)
-        return within(values, self.stored), []
+        return Cleaned(within(values, self.stored), [])
 
     def _native(self, frame: int) -> NDArray[Any]:
         stored = self.stored

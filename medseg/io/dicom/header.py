@@ -6,6 +6,7 @@ Nothing here touches pixels. Positions and directions are LPS millimetres, as DI
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fault", "SliceHeader", "fault_of_headers", "is_image", "joined"]
+__all__ = ["Fault", "SliceHeader", "code", "fault_of_headers", "is_image", "joined"]
 
 UNIT_LENGTH = 1e-2  # a direction whose length is further from 1 is not rounding
 MOST_TABLE_BITS = 16
+LINEAR = ("RescaleSlope", "RescaleIntercept")
+CODE = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
 SLICED = ("CT", "MR", "PT")  # what is hardly ever anything else than slices
 NOT_IMAGES = ("RT ", "Segmentation", "Parametric Map")  # though their names may hold "Image Storage"
 
@@ -119,6 +122,12 @@ def is_image(header: SliceHeader) -> bool:
         return "Image Storage" in kind and not any(word in kind for word in NOT_IMAGES)
     # a class newer than the dictionary in use looks private: label map segmentations of 2024 do
     return header.text("Modality") != "SEG" and (min(header.size) > 0 or not header.text("Modality"))
+
+
+def code(text: str) -> str:
+    """A code string in capitals, as of a modality; empty for any other text, which may be a name."""
+    capitals = text.strip().upper()
+    return capitals if CODE.fullmatch(capitals) else ""
 
 
 def joined(names: Iterable[str], most: int = 3) -> str:
@@ -236,9 +245,14 @@ def _rescaled(header: SliceHeader) -> Fault | None:
         if header.whole("BitsStored", 0) > MOST_TABLE_BITS:
             return Fault("unsupported values", f"{header.name} has a Modality LUT for more than 16 bits")
         return None
-    for keyword in ("RescaleSlope", "RescaleIntercept"):
+    for keyword in LINEAR:
         if not header.readable(keyword):
             return Fault("damaged header", f"{header.name} has a {keyword} that is not a number")
+    for keyword, other in (LINEAR, LINEAR[::-1]):
+        if header.number(keyword) is None and header.number(other) is not None:
+            return Fault(
+                "damaged header", f"{header.name} has a {other} but no {keyword}: restore it or export again"
+            )
     if header.rescale[0] == 0:
         return Fault(
             "damaged header", f"{header.name} has a RescaleSlope of 0: every value would be the same"
@@ -253,14 +267,18 @@ def _mixed_values(stack: Sequence[SliceHeader]) -> Fault | None:
     for keyword in ("RescaleType", "Units", "Modality"):
         kinds = {header.text(keyword) for header in stack}
         if len(kinds) > 1:
-            shown = joined(sorted(kind or "none" for kind in kinds))
+            shown = joined(sorted(code(kind) or ("unknown" if kind else "none") for kind in kinds))
             return Fault(
                 "mixed values", f"its slices differ in {keyword} ({shown}): their values cannot be compared"
             )
     if len({bool(header.values.get("ModalityLUTSequence")) for header in stack}) > 1:
         return Fault("mixed values", "some of its slices have a Modality LUT Sequence and others have none")
-    with_slope = [header for header in stack if header.number("RescaleSlope") is not None]
-    if 0 < len(with_slope) < len(stack):
-        odd = next(header for header in stack if header.number("RescaleSlope") is None)
-        return Fault("mixed values", f"{odd.name} has no RescaleSlope and other slices have one")
+    for keyword in LINEAR:
+        without = [header for header in stack if header.number(keyword) is None]
+        if 0 < len(without) < len(stack):
+            return Fault("mixed values", f"{without[0].name} has no {keyword} and other slices have one")
+    stored = {header.whole("BitsStored", 0) for header in stack}
+    if len(stored) > 1:
+        bits = joined(str(number) for number in sorted(stored))
+        return Fault("mixed values", f"its slices differ in BitsStored ({bits}): some may be cut off")
     return None

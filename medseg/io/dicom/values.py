@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import InputError
 from medseg.io.decoder import Part, decode, decode_parts, refuse_oversize
-from medseg.io.dicom.choose import plain
-from medseg.io.dicom.header import SliceHeader
+from medseg.io.dicom.header import SliceHeader, code
 from medseg.io.dicom.suv import suv_factor
 
 __all__ = ["Assembly"]
@@ -47,7 +46,8 @@ class Assembly:
         self.factor = suv_factor(headers) if suv else 1.0
         self.decided = ("SUV: by body weight (g/mL), from PET in Bq/mL",) if suv else ()
         whole = not suv and all(
-            slope == 1 and intercept.is_integer() for slope, intercept in map(_linear, headers)
+            slope == 1 and intercept.is_integer() and abs(intercept) <= INT32.max
+            for slope, intercept in map(_linear, headers)
         )
         # [slice, row, column]: as files come, so that each slice is one block of memory
         refuse_oversize(math.prod(self.shape) * (2 if whole else 4), headers[0].name)
@@ -56,6 +56,7 @@ class Assembly:
         self.digests = [""] * len(headers)
         self.tables: dict[Path, tuple[int, NDArray[Any]]] = {}
         self.notes: Counter[str] = Counter()
+        self.unexplained: list[int] = []
         self._one_writes = threading.Lock()
 
     def decoded(self) -> tuple[NDArray[Any], tuple[str, ...], tuple[str, ...]]:
@@ -64,6 +65,7 @@ class Assembly:
         if with_table:
             self._read_tables(tuple(with_table))
         decode_parts(self._parts(), most_bytes=math.prod(self.shape[1:]) * 4)
+        self._refuse_some_unexplained()
         padded = self._fill_padding()
         return self.array.transpose(2, 1, 0)[None], tuple(self.digests), (*self._told(), *padded)
 
@@ -103,9 +105,19 @@ class Assembly:
         def take(fields: dict[str, Any], table: NDArray[Any] | None) -> None:
             assert table is not None
             self.tables[next(waiting)] = (int(fields["first"]), table)
-            self.notes[f"Modality LUT applied ({plain(str(fields['kind'])) or 'no type given'})"] += 1
+            self.notes[f"Modality LUT applied ({code(str(fields['kind'])) or 'no type given'})"] += 1
 
         decode({"do": "modality-tables"}, files=paths, take=take, most_bytes=8 << 16)
+
+    def _refuse_some_unexplained(self) -> None:
+        """Bits beyond the stored ones mean nothing (PS3.5 8.1.1), but where some slices only have them."""
+        if 0 < len(self.unexplained) < len(self.headers):
+            count, first = len(self.unexplained), self.headers[min(self.unexplained)]
+            raise InputError(
+                f"{first.name}: mixed values: {count} of {len(self.headers)} slices have values beyond the "
+                f"{first.whole('BitsStored', 0)} bits that their headers claim, which no overlay explains; "
+                "export the series again"
+            )
 
     # -------------------------------------------------------------- one slice
     def _take(self, index: int, fields: dict[str, Any], stored: NDArray[Any] | None) -> None:
@@ -117,13 +129,21 @@ class Assembly:
             )
         self.digests[index] = str(fields["sha256"])
         self.notes.update(fields["notes"])
+        if fields["unexplained"]:
+            self.unexplained.append(index)
         padding = _padding(header, stored, linear=header.path not in self.tables)
         slope, intercept = _linear(header)
         if header.path in self.tables:
             first, table = self.tables[header.path]
             stored = table[stored.astype(np.intp) - first]
         if self.array.dtype == np.float32:
-            self.array[index] = (stored * np.float64(slope) + intercept) * self.factor
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.array[index] = (stored * np.float64(slope) + intercept) * self.factor
+            if not np.isfinite(self.array[index]).all():
+                raise InputError(
+                    f"{header.name}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} make values "
+                    "that are no finite numbers; it is damaged, export it again"
+                )
         else:
             self._take_whole(index, stored, int(intercept), padding)
         if padding is not None:
@@ -145,8 +165,6 @@ class Assembly:
         else:
             target[:] = stored
             target += np.int64(intercept).astype(self.array.dtype)
-        if padding is not None:
-            target[padding] = 0
 
     def _widen(self, low: int, high: int) -> None:
         if self.array.dtype.kind == "f":
@@ -174,9 +192,14 @@ class Assembly:
         for header in self.headers:
             if header.text("TransferSyntaxUID") in LOSSY or header.text("LossyImageCompression") == "01":
                 self.notes["compressed with loss"] += 1
-        kind = self.headers[0].text("RescaleType")
-        if self.headers[0].text("Modality") == "CT" and kind not in ("", "HU") and not self.tables:
-            self.notes[f"RescaleType {plain(kind)}: not declared as HU"] = len(self.headers)
+        first = self.headers[0]
+        kind = first.text("RescaleType")
+        if first.text("Modality") == "CT" and not self.tables:
+            if kind not in ("", "HU"):
+                self.notes[f"RescaleType {code(kind) or 'unknown'}: not declared as HU"] = len(self.headers)
+            if first.number("RescaleSlope") is None and first.number("RescaleIntercept") is None:
+                note = "no RescaleSlope or RescaleIntercept: stored values taken as HU"
+                self.notes[note] = len(self.headers)
         every = len(self.headers)
         return tuple(
             note if count >= every else f"{note} ({count} of {every} slices)"

@@ -33,17 +33,17 @@ def stored_cells(path: Path) -> tuple[list[str], NDArray[Any]]:
 
 
 def test_clean_cells_are_left_alone() -> None:
-    values, notes = cleaned(UNSIGNED, stored(), 0)
+    values, notes, _ = cleaned(UNSIGNED, stored(), 0)
     assert values is UNSIGNED
     assert notes == []
-    values, notes = cleaned(SIGNED, stored(signed=True), 0)
+    values, notes, _ = cleaned(SIGNED, stored(signed=True), 0)
     assert values is SIGNED
     assert notes == []
 
 
 def test_bits_that_all_belong_to_values_are_never_touched() -> None:
     cells = np.array([[0, 65535], [1, 2]], np.uint16)
-    values, notes = cleaned(cells, stored(bits=16), 0xF000)
+    values, notes, _ = cleaned(cells, stored(bits=16), 0xF000)
     assert values is cells
     assert notes == []
 
@@ -53,7 +53,8 @@ def test_bits_that_all_belong_to_values_are_never_touched() -> None:
 )
 def test_an_overlay_above_the_values_is_taken_off(overlays: int, words: str) -> None:
     dirty = UNSIGNED | np.array([[0, 0x2000], [0, 0xA000]], np.uint16)
-    values, notes = cleaned(dirty, stored(), overlays)
+    values, notes, unexplained = cleaned(dirty, stored(), overlays)
+    assert unexplained is (overlays == 0)
     np.testing.assert_array_equal(values, UNSIGNED)
     assert values.dtype == np.uint16
     assert notes == [f"{words} above the 12 bits of a value removed"]
@@ -61,7 +62,7 @@ def test_an_overlay_above_the_values_is_taken_off(overlays: int, words: str) -> 
 
 def test_signed_values_get_their_sign_back() -> None:
     cells = (SIGNED.view(np.uint16) & 0x0FFF).view(np.int16)  # written without sign extension
-    values, notes = cleaned(cells, stored(signed=True), 0)
+    values, notes, _ = cleaned(cells, stored(signed=True), 0)
     np.testing.assert_array_equal(values, SIGNED)
     assert notes == []
 
@@ -70,7 +71,7 @@ def test_signed_values_get_their_sign_back() -> None:
 def test_values_in_the_upper_bits_are_shifted_down(signed: bool) -> None:
     expected = SIGNED if signed else UNSIGNED
     cells = (expected.view(np.uint16) << 4).view(expected.dtype)
-    values, notes = cleaned(cells, stored(high=15, signed=signed), 0)
+    values, notes, _ = cleaned(cells, stored(high=15, signed=signed), 0)
     np.testing.assert_array_equal(values, expected)
     assert notes == ["values in the upper 12 of 16 bits shifted down"]
 

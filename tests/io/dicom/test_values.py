@@ -66,6 +66,92 @@ def test_a_damaged_table_names_its_file(tmp_path: Path, write_series: Write) -> 
         read_dicom(folder)
 
 
+def test_an_empty_table_is_named_in_plain_words(tmp_path: Path, write_series: Write) -> None:
+    def edit(_k: int, dataset: Any) -> None:
+        dataset.ModalityLUTSequence = []
+
+    folder = write_series(tmp_path / "ct", STORED, edit=edit)
+    with pytest.raises(InputError) as caught:
+        read_dicom(folder)
+    assert str(caught.value) == (
+        "IM0000.dcm: its Modality LUT Sequence is empty: nothing says what its values mean"
+    )
+
+
+# ------------------------------------------------------------------ rescales that are not whole
+def without(*keywords: str, k: int | None = None) -> Edit:
+    """Delete tags in one slice, or in every one."""
+
+    def edit(number: int, dataset: Any) -> None:
+        for keyword in keywords if k in (None, number) else ():
+            delattr(dataset, keyword)
+
+    return edit
+
+
+LINEAR = ("RescaleSlope", "RescaleIntercept")
+
+
+@pytest.mark.parametrize("k", [None, 0, 3], ids=["all", "first", "one"])
+@pytest.mark.parametrize(("gone", "left"), [LINEAR, LINEAR[::-1]])
+def test_half_a_rescale_is_a_damaged_header(
+    tmp_path: Path, write_series: Write, gone: str, left: str, k: int | None
+) -> None:
+    folder = write_series(tmp_path / "ct", STORED, edit=without(gone, k=k))
+    with pytest.raises(InputError, match=f"IM000{k or 0}.dcm has a {left} but no {gone}: restore it"):
+        read_dicom(folder)
+    assert describe_dicom(folder)[0].verdict == "damaged header"
+
+
+def test_a_slice_without_the_others_rescale_is_refused(tmp_path: Path, write_series: Write) -> None:
+    folder = write_series(tmp_path / "ct", STORED, edit=without(*LINEAR, k=3))
+    with pytest.raises(InputError, match=r"IM0003\.dcm has no RescaleSlope and other slices have one"):
+        read_dicom(folder)
+    assert describe_dicom(folder)[0].verdict == "mixed values"
+
+
+def test_ct_without_any_rescale_is_taken_as_hu_and_told(tmp_path: Path, write_series: Write) -> None:
+    folder = write_series(tmp_path / "ct", STORED, edit=without(*LINEAR))
+    np.testing.assert_array_equal(read_dicom(folder).array[0], STORED)
+    assert notes(folder) == ("no RescaleSlope or RescaleIntercept: stored values taken as HU",)
+
+
+def test_other_modalities_need_no_rescale(tmp_path: Path, write_series: Write) -> None:
+    def edit(k: int, dataset: Any) -> None:
+        without(*LINEAR)(k, dataset)
+        dataset.Modality = "MR"
+
+    assert notes(write_series(tmp_path / "mr", STORED, edit=edit)) == ()
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "finite"),
+    [
+        ("1e36", "-1024", False),  # 959 times that is beyond float32
+        ("1e35", "-1024", True),
+        ("-1e36", "0", False),
+        ("1e308", "1e308", False),
+        ("1", "1e39", False),
+        ("1", "1e30", True),
+        ("1.5", "1e19", True),
+    ],
+)
+def test_values_are_finite_or_refused_in_one_line(
+    tmp_path: Path, write_series: Write, slope: str, intercept: str, finite: bool
+) -> None:
+    def edit(_k: int, dataset: Any) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+
+    folder = write_series(tmp_path / "ct", STORED, edit=edit)
+    if finite:
+        expected = (STORED * float(slope) + float(intercept)).astype(np.float32)
+        np.testing.assert_array_equal(read_dicom(folder).array[0], expected)
+    else:
+        with pytest.raises(InputError, match=r"^IM000\d\.dcm: RescaleSlope .* no finite numbers; ") as caught:
+            read_dicom(folder)  # a warning of NumPy would be an error here
+        assert "\n" not in str(caught.value)
+
+
 # ------------------------------------------------------------------ types
 @pytest.mark.parametrize("colours", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("slope", [1, 2.5])
@@ -124,6 +210,77 @@ def test_an_embedded_overlay_is_noted(tmp_path: Path, write_series: Write) -> No
     folder = write_series(tmp_path / "ct", dirty, edit=edit)
     np.testing.assert_array_equal(read_dicom(folder).array[0], STORED - 1024)
     assert notes(folder) == ("overlay bits above the 12 bits of a value removed",)
+
+
+@pytest.mark.parametrize("kind", ["CANARY^NAME", "Hounsfield of canary name", "CANARY-NAME"])
+def test_a_rescale_type_that_is_no_code_is_not_repeated(
+    tmp_path: Path, write_series: Write, kind: str
+) -> None:
+    def edit(k: int, dataset: Any) -> None:
+        dataset.RescaleType = kind if k else "US"
+
+    def all_alike(_k: int, dataset: Any) -> None:
+        dataset.RescaleType = kind
+
+    assert notes(write_series(tmp_path / "ct", STORED, edit=all_alike)) == (
+        "RescaleType unknown: not declared as HU",
+    )
+    mixed = describe_dicom(write_series(tmp_path / "mixed", STORED, edit=edit))[0].detail
+    assert "differ in RescaleType (US, unknown)" in mixed
+
+
+# ------------------------------------------------------------------ bits above the stored ones
+def bits(stored: int, *slices: int) -> Edit:
+    """So many bits stored, in some slices; HighBit below them."""
+
+    def edit(k: int, dataset: Any) -> None:
+        if k in slices:
+            dataset.BitsStored, dataset.HighBit = stored, stored - 1
+
+    return edit
+
+
+@pytest.mark.parametrize("stored", [10, 12])
+def test_slices_that_differ_in_bits_stored_are_refused(
+    tmp_path: Path, write_series: Write, stored: int
+) -> None:
+    folder = write_series(tmp_path / "ct", STORED, edit=bits(stored, 2))
+    with pytest.raises(InputError, match=rf"differ in BitsStored \({stored}, 16\)"):
+        read_dicom(folder)
+    assert describe_dicom(folder)[0].verdict == "mixed values"
+
+
+def test_bits_above_the_values_of_some_slices_only_are_refused(tmp_path: Path, write_series: Write) -> None:
+    dirty = STORED.astype(np.uint16)
+    dirty[4, 5, 2], dirty[6, 1, 5] = 4096 + 17, 0x8000
+    folder = write_series(tmp_path / "ct", dirty, edit=bits(12, *range(8)))
+    with pytest.raises(InputError) as caught:
+        read_dicom(folder)
+    assert str(caught.value) == (
+        "IM0002.dcm: mixed values: 2 of 8 slices have values beyond the 12 bits that their headers claim, "
+        "which no overlay explains; export the series again"
+    )
+
+
+def test_bits_above_the_values_of_every_slice_are_masked_and_told(
+    tmp_path: Path, write_series: Write
+) -> None:
+    folder = write_series(tmp_path / "ct", STORED.astype(np.uint16) | 0xA000, edit=bits(12, *range(8)))
+    np.testing.assert_array_equal(read_dicom(folder).array[0], STORED - 1024)
+    assert notes(folder) == ("bits that no overlay explains above the 12 bits of a value removed",)
+
+
+def test_an_overlay_in_some_slices_only_is_an_overlay(tmp_path: Path, write_series: Write) -> None:
+    dirty = STORED.astype(np.uint16)
+    dirty[4, 5, 2] |= 0x4000
+
+    def edit(k: int, dataset: Any) -> None:
+        bits(12, *range(8))(k, dataset)
+        dataset.add_new(0x60000102, "US", 14)
+
+    folder = write_series(tmp_path / "ct", dirty, edit=edit)
+    np.testing.assert_array_equal(read_dicom(folder).array[0], STORED - 1024)
+    assert notes(folder) == ("overlay bits above the 12 bits of a value removed (1 of 8 slices)",)
 
 
 # ------------------------------------------------------------------ several decoder processes

@@ -203,8 +203,58 @@ def test_contours_between_slices_fill_the_nearest_and_are_told(tmp_path: Path, i
     regions = {"ball": [circle(9, 3.8), circle(5, 4.1)]}
     found, notes = told(write(tmp_path / "rt.dcm", regions), image)
     assert found.mask("ball")[:, :, 4].sum() == pytest.approx(np.pi * 25, rel=0.05)  # the nearer of the two
-    assert any("0.20 slices beside" in note for note in notes)
-    assert any("share a slice" in note for note in notes)
+    assert notes == [
+        "contours lie up to 0.20 slices beside the image's slices, each fills the nearest: ball",
+        "contours are left out where a plane nearer to their slice has some: ball (1 plane)",
+    ]
+
+
+def test_planes_left_out_are_counted_for_each_region(tmp_path: Path, image: Volume) -> None:
+    regions = {"ball": [circle(9, k) for k in (3.75, 4, 4.25)], "rod": [circle(5, 4)]}
+    _, notes = told(write(tmp_path / "rt.dcm", regions), image)
+    assert notes[-1].endswith("has some: ball (2 planes)")
+
+
+@pytest.mark.parametrize("aside", [0.001, 0.0199, -0.0051])
+def test_a_hole_is_in_its_plane_whatever_the_decimals(tmp_path: Path, image: Volume, aside: float) -> None:
+    for k in (4, 4.005, 4.045, 4.075):
+        path = write(tmp_path / "rt.dcm", {"ring": [circle(20, k), circle(10, k + aside)]})
+        found, notes = told(path, image)
+        assert notes == []
+        assert found.mask("ring").sum() == pytest.approx(np.pi * (20**2 - 10**2), rel=0.01)
+
+
+def test_a_contour_stored_twice_counts_once(tmp_path: Path, image: Volume) -> None:
+    again = np.roll(circle(20, 4)[::-1], 7, axis=0) + 0.004  # another start and direction, other decimals
+    once, _ = told(write(tmp_path / "once.dcm", {"ball": [circle(20, 4)]}), image)
+    for kind in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"):
+        path = write(tmp_path / "rt.dcm", {"ball": [circle(20, 4), again], "rod": [circle(20, 4)]}, kind=kind)
+        found, notes = told(path, image)
+        assert notes == ["contours stored twice count once: ball (1 contour)"]
+        assert np.array_equal(found.mask("ball"), once.mask("ball"))
+
+
+def test_contours_that_cross_are_united_unless_they_are_exclusive(tmp_path: Path, image: Volume) -> None:
+    pair = [circle(12, 4, centre=(25.5, 31.5)), circle(12, 4, centre=(37.5, 31.5))]
+    lens = 12**2 * (2 * np.pi / 3 - np.sqrt(3) / 2)  # two circles through each other's centre
+    found, notes = told(write(tmp_path / "rt.dcm", {"pair": pair}), image)
+    assert notes == ["contours of one region that cross are united: pair"]
+    assert found.mask("pair").sum() == pytest.approx(2 * np.pi * 12**2 - lens, rel=0.01)
+    found, notes = told(write(tmp_path / "xor.dcm", {"pair": pair}, kind="CLOSEDPLANAR_XOR"), image)
+    assert notes == []
+    assert found.mask("pair").sum() == pytest.approx(2 * np.pi * 12**2 - 2 * lens, rel=0.02)
+
+
+def test_a_region_whose_contours_hold_no_pixel_is_told(tmp_path: Path, image: Volume) -> None:
+    regions = {"seed": [circle(0.2, 4)], "ball": [circle(9, 4)]}
+    found, notes = told(write(tmp_path / "rt.dcm", regions), image)
+    assert notes == ["contours that hold no pixel: seed"]
+    assert not found.mask("seed").any()
+
+
+def test_a_plane_just_beyond_the_outermost_slice_is_counted_there(tmp_path: Path, image: Volume) -> None:
+    _, notes = told(write(tmp_path / "rt.dcm", {"ball": [circle(9, -0.55), circle(9, 0)]}), image)
+    assert notes[-1].endswith("has some: ball (1 plane)")
 
 
 # ------------------------------------------------------------------ refused
@@ -223,6 +273,19 @@ def test_contours_across_slices_are_refused(tmp_path: Path, image: Volume) -> No
     slanted = circle(9, 4)
     slanted[:, 2] += slanted[:, 1] / 5
     assert "do not lie in slices" in refusal(write(tmp_path / "rt.dcm", {"ball": [slanted]}), image)
+
+
+@pytest.mark.parametrize(("voxels", "accepted"), [(0.19, True), (0.21, False)])
+def test_points_may_leave_their_slice_by_a_fifth_of_a_voxel(
+    tmp_path: Path, image: Volume, voxels: float, accepted: bool
+) -> None:
+    wavy = circle(9, 4)
+    wavy[::2, 2] += voxels * STEP
+    path = write(tmp_path / "rt.dcm", {"ball": [wavy]})
+    if accepted:
+        assert told(path, image)[0].mask("ball").sum() == pytest.approx(np.pi * 9**2, rel=0.03)
+    else:
+        assert "they leave them by 0.21 voxels" in refusal(path, image, GeometryError)
 
 
 def test_other_references_are_refused(tmp_path: Path, image: Volume) -> None:

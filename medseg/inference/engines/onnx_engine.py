@@ -16,6 +16,7 @@ from medseg.prediction import Resources
 __all__ = ["OnnxEngine", "open_onnx"]
 
 LIBRARY_BYTES = 100 << 20
+POOLED = 1.6  # its pool grows by doubling: measured 0.9 to 1.8 times the activations
 ERRORS_ONLY = 3
 
 
@@ -26,7 +27,6 @@ def open_onnx(graph: bytes, shape: Shape, work: Work, *, resources: Resources) -
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count(resources)
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it takes memory by doubling, up to twice of what is needed
     options.log_severity_level = ERRORS_ONLY
     options.use_deterministic_compute = resources.deterministic
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others want the processors too
@@ -49,7 +49,7 @@ class OnnxEngine(Engine):
         self._shape = shape
         (self._input,), (self._output,) = session.get_inputs(), session.get_outputs()
         self.resident_bytes = 2 * work.weights + LIBRARY_BYTES
-        self.memory_bytes = self.resident_bytes + work.activations
+        self.memory_bytes = self.resident_bytes + int(POOLED * work.activations)
 
     def __call__(self, images: Floats) -> Floats:
         """One pass; fewer windows than the batch are filled up with zeros, and what they give is dropped."""

@@ -1,6 +1,7 @@
 """Headers of DICOM files in the decoder process: a list of tags, frames, and how many pixels there are.
 
-No value of a header that could name a patient is ever asked for.
+No value of a header that could name a patient is ever told. Those that do are asked for once, in `patient`,
+for a digest that groups images.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from medseg.io.child.codecs import DEFLATED, is_decodable
 from medseg.io.child.frames import FRAME_TAGS, frames_of
+from medseg.io.child.patient import PATIENT_TAGS, SALT_BYTES, patient_key
 from medseg.io.child.pixel_data import UNDEFINED, Element, element_at, fragments_at
 from medseg.io.child.read_ahead import read_ahead
 from medseg.io.child.reply import RefusedError, Reply, shown
@@ -60,12 +62,13 @@ CONVERTED: dict[str, Callable[[str], Any]] = {"CS": shown, "UI": shown, "DS": fl
 def dicom_headers(request: dict[str, Any]) -> Iterator[Reply]:
     """One record for each file: the tags that geometry and values need, or why there are none."""
     _layouts.clear()
+    salt = os.urandom(SALT_BYTES)
     files = request["files"]
     some = [files[n : n + TOGETHER] for n in range(0, len(files), TOGETHER)]
     # only reading goes on in threads: parsing holds the interpreter, and eight at once slow each other
     for paths, starts in zip(some, read_ahead(_starts, some, AHEAD), strict=True):
         for path, start in zip(paths, starts, strict=True):
-            yield _record(path, start), None
+            yield _record(path, start, salt), None
 
 
 def _starts(paths: list[str]) -> list[bytes | OSError]:
@@ -81,12 +84,12 @@ def _start(path: str) -> bytes | OSError:
         return problem
 
 
-def _record(path: str, start: bytes | OSError) -> dict[str, Any]:
+def _record(path: str, start: bytes | OSError, salt: bytes) -> dict[str, Any]:
     if isinstance(start, OSError):
         return {"broken": f"cannot be read: {start.strerror}"}
     try:
         with Path(path).open("rb") as file:
-            return _remembered(path, file, start)
+            return _remembered(path, file, start, salt)
     except OSError as problem:
         return {"broken": f"cannot be read: {problem.strerror or 'its header is damaged'}"}
     except RefusedError as refusal:
@@ -97,10 +100,10 @@ def _record(path: str, start: bytes | OSError) -> dict[str, Any]:
         return {"broken": f"damaged DICOM header ({type(problem).__name__})"}
 
 
-def _remembered(path: str, file: BinaryIO, start: bytes) -> dict[str, Any]:
+def _remembered(path: str, file: BinaryIO, start: bytes, salt: bytes) -> dict[str, Any]:
     """The record of a file; where its pixels are is kept for the request that will ask for them."""
     state = os.fstat(file.fileno())
-    record, layout = _header(file, start, state.st_size)
+    record, layout = _header(file, start, state.st_size, salt)
     if layout is not None and len(_layouts) < MOST_LAYOUTS:
         _layouts[path] = (_version(state), layout)
     return record
@@ -128,7 +131,7 @@ def layout_of(path: str, state: os.stat_result, data: bytes) -> Layout:
     version, layout = _layouts.get(path, ((), None))
     if layout is not None and version == _version(state):
         return layout
-    _, layout = _header(io.BytesIO(data), data[:START], len(data))
+    _, layout = _header(io.BytesIO(data), data[:START], len(data), b"")
     if layout is None:
         raise RefusedError("its pixel data is missing or cut off")
     return layout
@@ -139,7 +142,7 @@ def _version(state: os.stat_result) -> tuple[int, ...]:
     return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
-def _header(file: BinaryIO, start: bytes, size: int) -> tuple[dict[str, Any], Layout | None]:
+def _header(file: BinaryIO, start: bytes, size: int, salt: bytes) -> tuple[dict[str, Any], Layout | None]:
     """The record of a file of `size` bytes that starts like this, and where its pixels are, if it has any."""
     from pydicom import dcmread
 
@@ -154,7 +157,7 @@ def _header(file: BinaryIO, start: bytes, size: int) -> tuple[dict[str, Any], La
     meta = dataset.file_meta
     if not preamble and "SOPClassUID" not in record and "MediaStorageSOPClassUID" not in meta:
         return {"dicom": False, "size": size}, None
-    record.update(dicom=True, preamble=preamble, repaired=[])
+    record.update(dicom=True, preamble=preamble, repaired=[], patient=patient_key(dataset, salt))
     for keyword, stored in (
         ("SOPClassUID", "MediaStorageSOPClassUID"),
         ("SOPInstanceUID", "MediaStorageSOPInstanceUID"),
@@ -191,7 +194,7 @@ def _wanted_tags() -> list[Any]:
     """What pydicom is asked for, as its own tags: it would look up each keyword for each file."""
     from pydicom.tag import Tag
 
-    return [*map(Tag, (*TAGS, *FRAME_TAGS)), *map(Tag, sorted(OVERLAY_TAGS))]
+    return [*map(Tag, (*TAGS, *FRAME_TAGS)), *map(Tag, sorted(OVERLAY_TAGS)), *map(Tag, PATIENT_TAGS)]
 
 
 @functools.cache

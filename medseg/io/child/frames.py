@@ -34,7 +34,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "TemporalPositionIndex": "TemporalPositionIdentifier",
         "FrameAcquisitionNumber": "AcquisitionNumber",
         "StackID": "StackID",
-        "InStackPositionNumber": "InStackPositionNumber",
     },
     "MREchoSequence": {"EffectiveEchoTime": "EchoTime"},
     "MRDiffusionSequence": {"DiffusionBValue": "DiffusionBValue"},

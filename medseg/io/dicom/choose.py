@@ -189,6 +189,11 @@ def _undecided(path: Path, kept: Sequence[Series], pool: Sequence[Series], *, ru
     if len({series.uid for series in kept}) == 1 and any(series.counts for series in kept):
         sizes = " + ".join(str(len(series.headers)) for series in kept)
         differ = differences([series.headers for series in kept])
+        if differ == "patient":
+            return InputError(
+                f"{path.name}: more than one patient in one series ({sizes} images), as "
+                f"{kept[-1].headers[0].name}; put each patient's images into a folder of their own"
+            )
         return GeometryError(
             f"{path.name}: one series mixes {sizes} images of different {differ}, as "
             f"{kept[-1].headers[0].name}, {_listed([series for series in kept if series.counts], kept)}"

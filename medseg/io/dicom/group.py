@@ -32,6 +32,8 @@ def _shown(header: SliceHeader) -> tuple[str, ...]:
 
 # what tells one stack from another, and how to say so
 EXACT: tuple[tuple[str, Callable[[SliceHeader], object]], ...] = (
+    ("patient", lambda header: header.text("patient")),  # a digest: see medseg.io.child.patient
+    ("stack", lambda header: header.text("StackID")),  # of one multi-frame file, PS3.3 C.7.6.16.2.2
     ("series", lambda header: header.text("SeriesInstanceUID")),
     ("study", lambda header: header.text("StudyInstanceUID")),
     ("size (Rows, Columns)", lambda header: header.size),

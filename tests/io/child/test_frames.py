@@ -50,7 +50,6 @@ def test_frames_differ_in_what_is_theirs_and_share_the_rest(tmp_path: Path) -> N
         "RescaleIntercept": -1027,
         "RescaleType": "HU",
         "StackID": "1",
-        "InStackPositionNumber": 4,
         "AcquisitionNumber": 3,
         "TemporalPositionIdentifier": 1,
         "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],

@@ -16,6 +16,8 @@ AXIAL = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 def header(number: int, **values: Any) -> SliceHeader:
     """An axial slice of one CT series, with some tags changed."""
     plain: dict[str, Any] = {
+        "patient": "fedcba9876543210",
+        "StackID": "1",
         "SeriesInstanceUID": "1.2.3.1",
         "StudyInstanceUID": "1.2.3",
         "FrameOfReferenceUID": "1.2.3.9",
@@ -29,6 +31,8 @@ def header(number: int, **values: Any) -> SliceHeader:
 
 
 OTHERS: dict[str, dict[str, Any]] = {
+    "patient": {"patient": "0123456789abcdef"},
+    "stack": {"StackID": "2"},
     "series": {"SeriesInstanceUID": "1.2.3.2"},
     "study": {"StudyInstanceUID": "1.2.4"},
     "size (Rows, Columns)": {"Rows": 256},

@@ -17,7 +17,7 @@ STORED = ("BitsStored", "BitsAllocated", "PixelRepresentation")
 MOST_BITS = 16
 IMAGE = (
     "Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate",
-    "AcquisitionTime", "PatientWeight",
+    "AcquisitionTime", "TimezoneOffsetFromUTC", "PatientWeight",
 )  # fmt: skip
 DOSE = (
     "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",

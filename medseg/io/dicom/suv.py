@@ -26,7 +26,10 @@ LONG_LIVED_S = 6 * 3600.0  # half-life: such tracers (Cu-64, Zr-89, I-124) are s
 LEAST_DOSE_BQ = 1e5  # a thousandth of a usual dose: less was written in MBq
 MOST_HALF_LIVES = 10.0  # a thousandth of the dose is left
 # in which a series must agree: one injection, one patient
-SHARED = ("PatientWeight", "DecayCorrection", "Units", "SeriesDate", "SeriesTime", "doses")
+SHARED = (
+    "PatientWeight", "DecayCorrection", "Units", "SeriesDate", "SeriesTime", "TimezoneOffsetFromUTC", "doses",
+)  # fmt: skip
+OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
 
 
 def suv_factor(headers: Sequence[SliceHeader]) -> float:
@@ -100,8 +103,8 @@ def _waited(told: Sequence[dict[str, Any]], dose: dict[str, Any], half_life_s: f
         raise _lacking(name, "AcquisitionTime")
     first = min(moment for moment in acquired if moment is not None)
     start = first if series is None or series > first else series
-    injected = _moment(None, dose["RadiopharmaceuticalStartDateTime"])
-    dated = injected is not None and injected.year > 1 and start.year > 1
+    injected = _injected(dose, told[0]["TimezoneOffsetFromUTC"], name)
+    dated = injected is not None and start.year > 1
     if injected is not None and dated:
         waited = (start - injected).total_seconds()
     else:
@@ -114,18 +117,49 @@ def _waited(told: Sequence[dict[str, Any]], dose: dict[str, Any], half_life_s: f
     if not 0 <= waited <= MOST_HALF_LIVES * half_life_s:
         raise InputError(
             f"{name}: SUV cannot be computed: its scan does not lie within {MOST_HALF_LIVES:g} half-lives "
-            "after RadiopharmaceuticalStartTime"
+            "after its injection"
         )
     return waited
 
 
+def _injected(dose: dict[str, Any], clock: Any, name: str) -> datetime | None:
+    """Date and time of the injection by the scanner's clock, `clock` off UTC; None where it is not told.
+
+    Dates and times of the scan have no offset of their own: TimezoneOffsetFromUTC is that of them all, and of
+    a date-time without one (DICOM PS3.3 C.12.1.1.8, PS3.5 table 6.2-1).
+    """
+    whole = re.fullmatch(
+        r"(\d{8})(\d{2}[\d.]*)([+-]\d{4})?", str(dose["RadiopharmaceuticalStartDateTime"] or "")
+    )
+    moment = whole and _moment(whole[1], whole[2])
+    if not whole or moment is None or moment.year == 1:
+        return None
+    if whole[3] is None:
+        return moment
+    own, scanner = _offset(whole[3]), _offset(clock)
+    if own is None or scanner is None:
+        raise _lacking(
+            name, "TimezoneOffsetFromUTC, as RadiopharmaceuticalStartDateTime is told with an offset from UTC"
+        )
+    return moment - own + scanner
+
+
+def _offset(value: Any) -> timedelta | None:
+    """An offset from UTC as +HHMM or -HHMM; None where it is none."""
+    found = OFFSET.fullmatch(str(value or "").strip())
+    if found is None:
+        return None
+    minutes = 60 * int(found[2]) + int(found[3])
+    return timedelta(minutes=-minutes if found[1] == "-" else minutes)
+
+
 def _moment(date: Any, time: Any) -> datetime | None:
-    """A DICOM date and time, or a date-time in one; of the year 1 without a date; None for no time."""
-    clock = re.fullmatch(r"(\d{8})?(\d{2})(\d{2})?(\d{2})?(\.\d{1,6})?([+-]\d{4})?", str(time or "").strip())
+    """A DICOM date and time; of the year 1 without a date; None for no time."""
+    clock = re.fullmatch(r"(\d{2})(\d{2})?(\d{2})?(\.\d{1,6})?", str(time or "").strip())
     if clock is None:
         return None
-    day, hours, minutes, seconds, part, _zone = clock.groups()
-    day = day or (date if isinstance(date, str) and re.fullmatch(r"\d{8}", date) else "00010101")
+    hours, minutes, seconds, part = clock.groups()
+    day = date if isinstance(date, str) and re.fullmatch(r"\d{8}", date) else "00010101"
     try:
         start = datetime(int(day[:4]), int(day[4:6]), int(day[6:]))  # noqa: DTZ001  # the scanner's clock
     except ValueError:

@@ -15,6 +15,7 @@ STORED = np.arange(12 * 10 * 4, dtype=np.int16).reshape(12, 10, 4)
 HALF_LIFE_S = 6586.2  # F-18
 DOSE_BQ = 3.7e8
 WEIGHT_KG = 73.5
+DAY_S = 86400
 Write = Callable[..., Path]
 
 
@@ -44,10 +45,10 @@ def pet(**changes: Any) -> Callable[[int, Any], None]:
     return edit
 
 
-def expected(waited_s: float) -> Any:
+def expected(waited_s: float, half_life_s: float = HALF_LIFE_S) -> Any:
     """Bq/mL by hand, over what is left of the dose for each gram."""
     activity = STORED * (2.5 + np.arange(4))
-    return activity * WEIGHT_KG * 1000 / (DOSE_BQ * 0.5 ** (waited_s / HALF_LIFE_S))
+    return activity * WEIGHT_KG * 1000 / (DOSE_BQ * 0.5 ** (waited_s / half_life_s))
 
 
 def suv(tmp_path: Path, write_series: Write, edit: Any) -> Any:
@@ -65,9 +66,41 @@ CLOCKS: dict[str, tuple[dict[str, Any], float]] = {
     "decay corrected to the injection": ({"DecayCorrection": "ADMIN"}, 0),
     "no time needed": ({"DecayCorrection": "ADMIN", "RadiopharmaceuticalStartTime": None}, 0),
     "date and time in one": (
-        {"RadiopharmaceuticalStartTime": None, "RadiopharmaceuticalStartDateTime": "20240229094500.5+0100"},
+        {"RadiopharmaceuticalStartTime": None, "RadiopharmaceuticalStartDateTime": "20240229094500.5"},
         899.5,
     ),
+    "a clock with an offset, the injection without": (
+        {"RadiopharmaceuticalStartDateTime": "20240229094500", "TimezoneOffsetFromUTC": "+0100"},
+        900,
+    ),
+    "the same offset": (
+        {"RadiopharmaceuticalStartDateTime": "20240229094500.5+0100", "TimezoneOffsetFromUTC": "+0100"},
+        899.5,
+    ),
+    "injection in UTC, scan an hour east": (
+        {"RadiopharmaceuticalStartDateTime": "20240229080000+0000", "TimezoneOffsetFromUTC": "+0100"},
+        3600,
+    ),
+    "injection in UTC, scan west, the day before": (
+        {
+            "RadiopharmaceuticalStartDateTime": "20240229013000+0000",
+            "TimezoneOffsetFromUTC": "-0930",
+            "SeriesDate": "20240228",
+            "AcquisitionDate": "20240228",
+            "SeriesTime": "170000",
+            "AcquisitionTime": "170100",
+        },
+        3600,
+    ),
+    "Cu-64, injected the day before": (
+        {"RadionuclideHalfLife": 45720, "RadiopharmaceuticalStartDateTime": "20240228100000"},
+        DAY_S,
+    ),
+    "Zr-89, injected a week before": (
+        {"RadionuclideHalfLife": 282240, "RadiopharmaceuticalStartDateTime": "20240222100000"},
+        7 * DAY_S,
+    ),
+    "six hours of half-life, clock time only": ({"RadionuclideHalfLife": 21600}, 3600),
     "the day before": (
         {"RadiopharmaceuticalStartDateTime": "20240228160000", "RadiopharmaceuticalStartTime": "160000"},
         18 * 3600,
@@ -79,7 +112,9 @@ CLOCKS: dict[str, tuple[dict[str, Any], float]] = {
 def test_suv_are_what_the_formula_gives(tmp_path: Path, write_series: Write, name: str) -> None:
     changes, waited_s = CLOCKS[name]
     volume = suv(tmp_path, write_series, pet(**changes))
-    np.testing.assert_allclose(volume.array[0], expected(waited_s), rtol=1e-6)
+    np.testing.assert_allclose(
+        volume.array[0], expected(waited_s, changes.get("RadionuclideHalfLife", HALF_LIFE_S)), rtol=1e-6
+    )
     assert volume.array.dtype == np.float32
     assert volume.source.decided == ("SUV: by body weight (g/mL), from PET in Bq/mL",)
 
@@ -102,10 +137,27 @@ LACKING: dict[str, tuple[dict[str, Any], str]] = {
     "injection": ({"RadiopharmaceuticalStartTime": None}, "it needs RadiopharmaceuticalStartTime"),
     "no time at all": ({"RadiopharmaceuticalStartTime": ""}, "it needs RadiopharmaceuticalStartTime"),
     "acquisition": ({"AcquisitionTime": None}, "it needs AcquisitionTime"),
-    "long-lived": ({"RadionuclideHalfLife": 282240}, "it needs RadiopharmaceuticalStartDateTime"),
+    "Cu-64": ({"RadionuclideHalfLife": 45720}, "it needs RadiopharmaceuticalStartDateTime"),
+    "Zr-89": ({"RadionuclideHalfLife": 282240}, "it needs RadiopharmaceuticalStartDateTime"),
+    "longer than six hours": ({"RadionuclideHalfLife": 21601}, "it needs RadiopharmaceuticalStartDateTime"),
     "scan before injection": (
         {"RadiopharmaceuticalStartDateTime": "20240229110000"},
-        "does not lie within 10 half-lives after RadiopharmaceuticalStartTime",
+        "does not lie within 10 half-lives after its injection",
+    ),
+    "scan before injection, by their offsets": (
+        {"RadiopharmaceuticalStartDateTime": "20240229093000-0100", "TimezoneOffsetFromUTC": "+0100"},
+        "does not lie within 10 half-lives after its injection",
+    ),
+    "an offset and a clock without": (
+        {"RadiopharmaceuticalStartDateTime": "20240229094500+0100"},
+        "it needs TimezoneOffsetFromUTC, as RadiopharmaceuticalStartDateTime is told with an offset from UTC",
+    ),
+    "an offset and a clock with a broken one": (
+        {"RadiopharmaceuticalStartDateTime": "20240229094500+0100", "TimezoneOffsetFromUTC": "CET"},
+        "it needs TimezoneOffsetFromUTC",
+    ),
+        {"RadiopharmaceuticalStartTime": "090000+0100"},
+        "RadiopharmaceuticalStartTime",
     ),
     "no dose item": (
         {"RadiopharmaceuticalInformationSequence": []},
@@ -127,6 +179,12 @@ def test_slices_of_two_injections_are_refused(tmp_path: Path, write_series: Writ
     one, other = pet(), pet(RadionuclideTotalDose=4e8)
     with pytest.raises(InputError, match="differ in RadiopharmaceuticalInformationSequence"):
         suv(tmp_path, write_series, lambda k, ds: (other if k == 2 else one)(k, ds))
+
+
+def test_slices_by_two_clocks_are_refused(tmp_path: Path, write_series: Write) -> None:
+    summer, winter = pet(TimezoneOffsetFromUTC="+0200"), pet(TimezoneOffsetFromUTC="+0100")
+    with pytest.raises(InputError, match="differ in TimezoneOffsetFromUTC"):
+        suv(tmp_path, write_series, lambda k, ds: (summer if k == 2 else winter)(k, ds))
 
 
 def test_only_pet_has_suv(tmp_path: Path, write_series: Write) -> None:

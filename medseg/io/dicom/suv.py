@@ -126,7 +126,7 @@ def _injected(dose: dict[str, Any], clock: Any, name: str) -> datetime | None:
     """Date and time of the injection by the scanner's clock, `clock` off UTC; None where it is not told.
 
     Dates and times of the scan have no offset of their own: TimezoneOffsetFromUTC is that of them all, and of
-    a date-time without one (DICOM PS3.3 C.12.1.1.8, PS3.5 table 6.2-1).
+    a date-time without one (DICOM PS3.3 C.12.1, PS3.5 table 6.2-1).
     """
     whole = re.fullmatch(
         r"(\d{8})(\d{2}[\d.]*)([+-]\d{4})?", str(dose["RadiopharmaceuticalStartDateTime"] or "")

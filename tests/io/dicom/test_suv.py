@@ -156,9 +156,6 @@ LACKING: dict[str, tuple[dict[str, Any], str]] = {
         {"RadiopharmaceuticalStartDateTime": "20240229094500+0100", "TimezoneOffsetFromUTC": "CET"},
         "it needs TimezoneOffsetFromUTC",
     ),
-        {"RadiopharmaceuticalStartTime": "090000+0100"},
-        "RadiopharmaceuticalStartTime",
-    ),
     "no dose item": (
         {"RadiopharmaceuticalInformationSequence": []},
         "RadiopharmaceuticalInformationSequence",

@@ -92,10 +92,14 @@ def everywhere(k: int, dataset: Any) -> None:
     block.add_new(2, "UN", f"{number} {birth}".encode() + b" " * (len(number) % 2))
 
 
-def series(folder: Path, value: int = 1124, *, number: int = 1, slices: int = 6) -> Path:
+def series(folder: Path, value: int = 1124, *, number: int = 1, slices: int = 6, later: int = 0) -> Path:
+    def edit(k: int, dataset: Any) -> None:
+        everywhere(k, dataset)
+        dataset.InstanceNumber = k + 1 + later
+
     stored = np.full((12, 10, slices), 1024, np.uint16)
     stored[3:9, 3:7, 1:5] = value
-    write_dicom_series(folder, stored, series=f"1.2.3.{number}", edit=everywhere)
+    write_dicom_series(folder, stored, series=f"1.2.3.{number}", edit=edit)
     for path in folder.glob("IM*.dcm"):
         path.rename(path.with_name(f"{PLACE}_{path.name}"))
     return folder
@@ -190,7 +194,7 @@ def test_a_series_with_a_gap(
 
 def test_two_images_at_one_place(watched: Watched, incoming: Path, model: Path, tmp_path: Path) -> None:
     folder = series(incoming / PLACE)
-    series(tmp_path / "again", 1200)
+    series(tmp_path / "again", 1200, later=6)
     (tmp_path / "again" / f"{PLACE}_IM0002.dcm").rename(folder / f"{PLACE}_copy.dcm")
     out = outputs(tmp_path)
     watched("cohort", incoming, "-m", model, "-o", out / "refused", code=3)

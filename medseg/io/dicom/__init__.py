@@ -23,7 +23,7 @@ from typing import Any
 from medseg.errors import GeometryError, InputError
 from medseg.io.dicom.choose import Choice, Series, candidate, chosen, found, plain
 from medseg.io.dicom.copies import without_copies
-from medseg.io.dicom.header import SliceHeader, joined
+from medseg.io.dicom.header import SliceHeader, code, joined
 from medseg.io.dicom.index import indexed
 from medseg.io.dicom.resolve import FaultError, Resolved, resolved
 from medseg.io.dicom.stack import placed
@@ -70,7 +70,7 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
     headers = what.stack.headers
     assembly = Assembly(headers, suv=policy.suv)
     array, digests, told = assembly.decoded()
-    modality = headers[0].text("Modality") or None
+    modality = code(headers[0].text("Modality")) or None
     if what.even is not None:
         array = what.even.read(array, CT_AIR_HU if modality == "CT" else float(array.min()))
     logger.debug("series ...%s: %d slices", plain(headers[0].text("SeriesInstanceUID")[-8:]), len(headers))

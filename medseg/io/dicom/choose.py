@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, InputError
 from medseg.io.dicom.group import differences, group
-from medseg.io.dicom.header import Fault, SliceHeader, fault_of_headers
+from medseg.io.dicom.header import Fault, SliceHeader, code, fault_of_headers
 from medseg.io.dicom.rule import conditions, meant_by, selector, told
-from medseg.io.dicom.stack import Stack, placed
+from medseg.io.dicom.stack import Stack, next_places, placed, usual_gap
 from medseg.io.verdict import OK, Candidate
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["Choice", "Series", "candidate", "chosen", "found", "plain"]
 NOT_VOLUMES = ("localizer", "colour", "not a volume")
 PLANE_DEGREES = 10.0  # a slice further from a plane of the body is oblique
 PLANES = ("sagittal", "coronal", "axial")  # by the axis of their normal: x, y, z
-SAME_PLACE = 0.01  # of the mean distance between slices: closer ones are at one position
 MOST_LISTED = 20
 OWN_FOLDER = "(no rule tells it apart: put it into a folder of its own)"
 
@@ -47,8 +46,8 @@ class Series:
 
     @property
     def modality(self) -> str:
-        """As in "CT"; empty where the files do not say."""
-        return self.headers[0].text("Modality")
+        """As in "CT"; empty where the files do not say, or say more than a code."""
+        return code(self.headers[0].text("Modality"))
 
     @property
     def description(self) -> str:
@@ -57,8 +56,8 @@ class Series:
 
     @property
     def image_type(self) -> tuple[str, ...]:
-        """Values of ImageType, in capitals."""
-        return self.headers[0].image_type
+        """Values of ImageType in capitals that are codes: others may name the patient."""
+        return tuple(filter(None, map(code, self.headers[0].image_type)))
 
     @property
     def counts(self) -> bool:
@@ -87,10 +86,8 @@ class Series:
         if self.normal is None or any(position is None for position in positions):
             return None
         heights = np.sort(np.array(positions) @ self.normal)
-        gaps = np.diff(heights)
-        limit = SAME_PLACE * gaps.mean() if len(gaps) else 0.0
-        new: NDArray[np.float64] = heights[np.concatenate([[True], gaps > limit])]
-        return new
+        first: NDArray[np.float64] = heights[np.concatenate([[0], next_places(heights)])]
+        return first
 
     @property
     def slices(self) -> int:
@@ -108,8 +105,7 @@ class Series:
         """Usual distance between slices in mm, whatever SliceThickness says; None for a single one."""
         if self.places is None or len(self.places) < 2:
             return None
-        gaps = np.sort(np.diff(self.places))
-        return float(gaps[(len(gaps) - 1) // 2])  # the lower middle one: right for two gaps too
+        return usual_gap(self.places)
 
     @property
     def orientation(self) -> str | None:
@@ -241,7 +237,7 @@ def candidate(series: Series) -> Candidate:
     signed, bits = first.whole("PixelRepresentation", 0), first.whole("BitsAllocated", 0)
     return Candidate(
         format="DICOM series",
-        modality=plain(series.modality) or None,
+        modality=series.modality or None,
         shape=(columns, rows, len(series.headers) // series.phases),
         spacing=None if grid is None else grid.spacing,
         axis_codes=None if grid is None else grid.axis_codes,
@@ -250,12 +246,18 @@ def candidate(series: Series) -> Candidate:
         description=plain(series.description),
         uid_tail=plain(series.uid[-8:]) or None,
         verdict=OK if fault is None else fault.verdict,
-        detail="" if fault is None else fault.detail,
+        detail=_detail(series),
         thickness_mm=series.thickness,
         orientation=series.orientation,
-        image_type=tuple(plain(value) for value in series.image_type),
+        image_type=series.image_type,
         phases=series.phases,
     )
+
+
+def _detail(series: Series) -> str:
+    if series.fault is not None:
+        return series.fault.detail
+    return "" if series.stack is None else "; ".join(series.stack.doubts())
 
 
 def plain(text: str) -> str:

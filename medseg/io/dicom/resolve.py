@@ -82,7 +82,9 @@ def resolved(stack: Stack, policy: Policy) -> Resolved:
     fault = off_line(so_far.stack)
     if fault is not None:
         raise FaultError(fault)
-    so_far = replace(so_far, notes=(*so_far.notes, *so_far.stack.notes()))
+    # numbers and UIDs of one phase tell nothing: the others have the rest
+    doubts = so_far.stack.doubts() if so_far.stack is stack else ()
+    so_far = replace(so_far, notes=(*so_far.notes, *so_far.stack.notes(), *doubts))
     return _upright(_evenly_spaced(so_far, policy), policy)
 
 
@@ -128,6 +130,8 @@ def _firsts(
     so_far: Resolved, fault: Fault, places: Sequence[Sequence[SliceHeader]], told: Phases | None
 ) -> Resolved:
     """The image with the lowest InstanceNumber at each position, unless that would mix phases."""
+    for place in places:
+        _refuse_tie(place, fault)
     kept = [min(place, key=in_order) for place in places]
     if told is not None:
         phase_of = {id(image): n for n, images in enumerate(told.images) for image in images}
@@ -140,6 +144,20 @@ def _firsts(
     positions = "1 position" if at == 1 else f"{at} positions"
     decision = f"{images} at {positions} left out, the lowest InstanceNumber kept"
     return replace(so_far, stack=so_far.stack.only(kept)).because(fault, decision)
+
+
+def _refuse_tie(place: Sequence[SliceHeader], fault: Fault) -> None:
+    """Raise FaultError where no number says which image is the first; frames of one file have an order."""
+    first, *others = sorted(place, key=in_order)
+    for other in others:
+        if other.path != first.path and other.number("InstanceNumber") == first.number("InstanceNumber"):
+            told = fault.detail.partition("; ")[0]
+            raise FaultError(
+                fault._replace(
+                    detail=f"{told}; --duplicates first cannot decide: nothing says which is first, "
+                    f"{first.name} or {other.name} (InstanceNumber); remove one of them"
+                )
+            )
 
 
 # ------------------------------------------------------------------ one grid

@@ -8,6 +8,7 @@ its size in millimetres. LPS becomes RAS+ here and in `even_grid`, and nowhere e
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,10 @@ from medseg.io.dicom.header import Fault, SliceHeader
 from medseg.io.dicom.phases import phases
 from medseg.volume import LPS_TO_RAS, Grid, Planes
 
-__all__ = ["Stack", "crowded", "off_line", "placed", "stacked", "tilted", "tolerance", "unevenly_spaced"]
+__all__ = [
+    "Stack", "crowded", "next_places", "off_line", "placed", "stacked", "tilted", "tolerance",
+    "unevenly_spaced", "usual_gap",
+]  # fmt: skip
 
 # docs/explanation/geometry.md has these in a table
 UNEVEN_MM = 0.01  # positions are often written with two decimals
@@ -27,6 +31,7 @@ TILT_DEGREES = 0.1  # 0.5 mm over 300 mm; gantry tilts are set in steps of 0.5 d
 TURNED_VOXELS = 0.5  # how far a slice's corner may be from the common plane where orientations are rounded
 TOLD_VOXELS = 0.1  # from here on, an accepted turn is worth a note
 SAME_PLACE = 0.01  # of the mean spacing: closer slices are at one position
+LEAST_COUNTED = 3  # slices whose numbers tell a rule
 SAME_PLACE_MM = 1e-3  # ... and so are these, whatever the mean: all images may be at one position
 
 
@@ -84,9 +89,8 @@ class Stack:
 
     @property
     def usual(self) -> float:
-        """The slice distance most neighbours have, mm; the lower middle one: right for two gaps too."""
-        gaps = np.sort(np.diff(self.heights))
-        return float(gaps[(len(gaps) - 1) // 2])
+        """The slice distance most neighbours have, mm."""
+        return usual_gap(self.heights)
 
     @property
     def drift(self) -> float:
@@ -101,9 +105,7 @@ class Stack:
 
     def places(self) -> list[NDArray[np.intp]]:
         """Indices of the slices at each position along the normal."""
-        gaps = np.diff(self.heights)
-        limit = max(SAME_PLACE_MM, SAME_PLACE * gaps.sum() / max(1, len(gaps)))
-        return np.split(np.arange(len(self.headers)), np.flatnonzero(gaps > limit) + 1)
+        return np.split(np.arange(len(self.headers)), next_places(self.heights))
 
     def only(self, headers: Sequence[SliceHeader]) -> Stack:
         """A stack of these of its slices."""
@@ -153,9 +155,38 @@ class Stack:
             return ()
         return (f"orientations differ by up to {most:.2f} mm at the far corner: the first slice's is taken",)
 
+    def doubts(self) -> tuple[str, ...]:
+        """What tags say against a whole stack of one image a slice; positions alone know nothing of it."""
+        told = []
+        numbers = [header.number("InstanceNumber") for header in self.headers if header.frame is None]
+        known = [number for number in numbers if number is not None]
+        steps = set(np.abs(np.diff(known)).tolist())
+        if len(known) == len(self.headers) >= LEAST_COUNTED and len(steps) == 1 and max(steps) > 1:
+            step = max(steps)
+            those = "every second image" if step == 2 else f"{step - 1:g} of {step:g} images"
+            told.append(f"InstanceNumber counts by {step:g}: {those} may be missing, or be of another kind")
+        uids = Counter((header.text("SOPInstanceUID"), header.frame) for header in self.headers)
+        shared = sum(count for (uid, _), count in uids.items() if uid and count > 1)
+        if shared:
+            told.append(f"{shared} slices share a SOPInstanceUID: no result can refer to one of them")
+        return tuple(told)
+
     def smallest(self) -> float:
         """Smallest distance between two voxels, mm."""
         return float(min(*np.linalg.norm(self.in_plane, axis=1), np.linalg.norm(self.step)))
+
+
+def next_places(heights: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Where, among heights in order, each position but the first one begins."""
+    gaps = np.diff(heights)
+    limit = max(SAME_PLACE_MM, SAME_PLACE * gaps.sum() / max(1, len(gaps)))
+    return np.flatnonzero(gaps > limit) + 1
+
+
+def usual_gap(heights: NDArray[np.float64]) -> float:
+    """The median distance of neighbours, of heights in order; the lower middle one, right for two gaps."""
+    gaps = np.sort(np.diff(heights))
+    return float(gaps[(len(gaps) - 1) // 2])
 
 
 def stacked(headers: Sequence[SliceHeader]) -> Stack:

@@ -1,6 +1,7 @@
 """Which of several series is meant: the rule's answers, and what is said where there is none."""
 
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,32 @@ def test_what_info_needs_is_told_of_each(study: Path) -> None:
     assert told["22222222"] == ((12, 10, 20), pytest.approx(1.0), "axial", "CT_SOM5", 1)
     assert told["44444444"] == ((12, 10, 10), pytest.approx(2.5), "oblique", "AXIAL", 1)
     assert told["55555555"] == ((12, 10, 2), pytest.approx(2.5), "coronal", "LOCALIZER", 1)
+
+
+@pytest.mark.parametrize(
+    ("modality", "told"), [("CT", "CT"), ("ct ", "CT"), ("CANARY^NAME", None), ("Smith, J.", None)]
+)
+def test_codes_are_told_and_free_text_is_not(
+    tmp_path: Path, write_series: Write, modality: str, told: str | None
+) -> None:
+    types = ["ORIGINAL", "PRIMARY", "CT_SOM5 SPI", "SMITH^JOHN", "A-B", "X" * 17]
+    with warnings.catch_warnings(action="ignore"):  # no code strings, which is the point
+        edit = typed(Modality=modality, ImageType=types)
+        folder = write_series(tmp_path / "ct", stored(8), edit=edit)
+    (candidate,) = inspect(folder)
+    assert candidate.modality == told
+    assert candidate.image_type == ("ORIGINAL", "PRIMARY", "CT_SOM5 SPI")
+    source = read(folder).source
+    assert source is not None
+    assert source.modality == told
+
+
+def test_images_a_hair_apart_are_at_one_position(tmp_path: Path, write_series: Write) -> None:
+    def hair(k: int, dataset: Any) -> None:
+        dataset.ImagePositionPatient = [0, 0, f"{0.0002 * k:.6f}"]
+
+    (candidate,) = inspect(write_series(tmp_path / "ct", stored(4), edit=hair))
+    assert (candidate.verdict, candidate.thickness_mm, candidate.shape) == ("not a volume", None, (12, 10, 1))
 
 
 def test_phases_are_counted(tmp_path: Path, write_series: Write) -> None:

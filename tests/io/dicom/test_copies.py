@@ -61,7 +61,8 @@ def test_one_uid_for_two_images_is_a_conflict(tmp_path: Path, write_series: Writ
         folder, Policy()
     )
     assert describe_dicom(folder)[0].verdict == "conflicting copies"
-    source = source_of(read_dicom(folder, FIRST))
+    numbered = with_copy(write_series, tmp_path / "more", both(brighter, every(InstanceNumber=99)))
+    source = source_of(read_dicom(numbered, FIRST))
     assert source.verdict == "conflicting copies"
     assert source.decided == (
         "conflicting copies: 1 image at 1 position left out, the lowest InstanceNumber kept",

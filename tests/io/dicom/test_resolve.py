@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from dicom_edits import (
     RESAMPLE,
     STORED,
     UPRIGHT,
+    Edit,
     Write,
     at,
     both,
     brighter,
     every,
     heights,
+    only,
     other_uid,
     refusal,
     source_of,
@@ -25,7 +28,7 @@ from dicom_edits import (
     write_phases,
 )
 
-from medseg.io.dicom import read_dicom
+from medseg.io.dicom import describe_dicom, read_dicom
 from medseg.io.policy import Policy
 from medseg.volume import Grid, Planes
 
@@ -76,6 +79,76 @@ def test_the_lowest_number_counts_and_not_the_name(tmp_path: Path, write_series:
     array = read_dicom(folder, FIRST).array[0]
     np.testing.assert_array_equal(array[:, :, 3], STORED[:, :, 3] - 1023)
     np.testing.assert_array_equal(array[:, :, 4], STORED[:, :, 4] - 1024)
+
+
+@pytest.mark.parametrize("number", [4, None], ids=["same number", "no number"])
+def test_nothing_but_a_number_says_which_is_first(
+    tmp_path: Path, write_series: Write, number: int | None
+) -> None:
+    folder = with_copy(write_series, tmp_path / "ct", both(other_uid, brighter, every(InstanceNumber=number)))
+    if number is None:
+        write_series(folder, STORED, edit=every(InstanceNumber=None))
+    assert refusal(folder, FIRST) == (
+        "ct: duplicate: IM0003.dcm and again/IM0003.dcm lie at the same position, z=47.50 mm; --duplicates "
+        "first cannot decide: nothing says which is first, IM0003.dcm or again/IM0003.dcm (InstanceNumber); "
+        "remove one of them"
+    )
+
+
+def test_a_tie_behind_the_first_does_not_matter(tmp_path: Path, write_series: Write) -> None:
+    folder = with_copy(write_series, tmp_path / "ct", both(other_uid, brighter, every(InstanceNumber=50)))
+
+    def third(k: int, dataset: Any) -> None:
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.88.{k}"
+        dataset.PixelData = (STORED[:, :, k].T + np.int16(2)).tobytes()
+        dataset.InstanceNumber = 50
+
+    other = write_series(folder / "third", STORED, edit=third)
+    for k in set(range(8)) - {3}:
+        (other / f"IM{k:04d}.dcm").unlink()
+    np.testing.assert_array_equal(read_dicom(folder, FIRST).array[0], STORED - 1024)
+
+
+# ------------------------------------------------------------------ what tags say against a whole stack
+def counting(step: int, start: int = 1) -> Edit:
+    def edit(k: int, dataset: Any) -> None:
+        dataset.InstanceNumber = start + step * k
+
+    return edit
+
+
+COUNTED = "InstanceNumber counts by {}: {} may be missing, or be of another kind"
+SHARED = "{} slices share a SOPInstanceUID: no result can refer to one of them"
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (counting(2), (COUNTED.format(2, "every second image"),)),
+        (counting(-2, 40), (COUNTED.format(2, "every second image"),)),
+        (counting(3), (COUNTED.format(3, "2 of 3 images"),)),
+        (counting(1, 17), ()),
+        (counting(-1, 8), ()),
+        (counting(0), ()),
+        (both(counting(2), only(4, InstanceNumber=8)), ()),
+        (both(counting(2), only(4, InstanceNumber=None)), ()),
+        (every(SOPInstanceUID="1.2.3.5"), (SHARED.format(8),)),
+        (only(4, SOPInstanceUID="1.2.3.1.2"), (SHARED.format(2),)),
+    ],
+)
+def test_numbers_and_uids_that_do_not_go_with_a_whole_stack_are_told(
+    tmp_path: Path, write_series: Write, edit: Edit, told: tuple[str, ...]
+) -> None:
+    folder = write_series(tmp_path / "ct", STORED, edit=edit)
+    assert source_of(read_dicom(folder)).policies == told
+    (candidate,) = describe_dicom(folder)
+    assert (candidate.verdict, candidate.detail) == ("ok", "; ".join(told))
+
+
+def test_the_numbers_of_one_phase_are_no_doubt(tmp_path: Path, write_series: Write) -> None:
+    edits = [both(every(AcquisitionNumber=n), counting(2, n)) for n in (1, 2)]
+    folder = write_phases(write_series, tmp_path / "ct", edits)
+    assert source_of(read_dicom(folder, Policy(phase=1))).policies == ()
 
 
 # ------------------------------------------------------------------ the patient

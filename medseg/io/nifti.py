@@ -50,7 +50,6 @@ __all__ = [
     "write_volume",
 ]
 
-SLACK_BYTES = 4096  # padding that some writers leave behind the last voxel
 GZIP_RATIO = 1032  # deflate's most: 258 bytes from two bits (zlib's technical notes)
 NIFTI_1_LONGEST = 32767  # dim is a 16-bit integer there
 PART = 1 << 20  # numbers that are scaled or looked at together
@@ -217,8 +216,8 @@ def _require_room(wanted: Layout, file: Opened) -> None:
     if claimed > size * (GZIP_RATIO if file.compressed else 1):
         held = f"a gzip file of {size}" if file.compressed else str(size)
         raise InputError(f"{name}: truncated: the header claims {claimed} bytes, {held} cannot hold them")
-    if not file.compressed and size > claimed + SLACK_BYTES:
-        raise InputError(f"{name}: wrong size: the header claims {claimed} bytes, the file has {size}")
+    if not file.compressed and size > claimed + wanted.padding_bytes:
+        raise _too_long(name, claimed)
 
 
 def _memory_bytes(wanted: Layout) -> int:
@@ -250,9 +249,17 @@ def _voxels(file: Opened, wanted: Layout, volume: int) -> NDArray[np.uint8]:
         raise InputError(
             f"{name}: truncated: the header claims {end} bytes, the data end at {position}; copy it again"
         )
-    if len(exactly(file.stream, SLACK_BYTES + 1)) > SLACK_BYTES:
-        raise InputError(f"{name}: wrong size: it holds more than the {end} bytes that its header claims")
+    rest = exactly(file.stream, wanted.padding_bytes + 1)
+    if len(rest) > wanted.padding_bytes or any(rest):
+        raise _too_long(name, end)
     return buffer
+
+
+def _too_long(name: str, claimed: int) -> InputError:
+    return InputError(
+        f"{name}: wrong size: it holds more than the {claimed} bytes that its header claims; "
+        "correct the header or export the image again"
+    )
 
 
 def _values(buffer: NDArray[np.uint8], wanted: Layout, name: str) -> NDArray[Any]:

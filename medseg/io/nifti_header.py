@@ -18,6 +18,7 @@ from medseg.volume import Grid
 
 __all__ = [
     "CHANNELS_4D",
+    "GZIP_MAGIC",
     "INTENT_LABEL",
     "PIXELS",
     "Header",
@@ -51,6 +52,7 @@ CHANNELS_4D = b"medseg channels"
 PIXELS = b"medseg: pixels"
 """`aux_file` of a picture without a scale, written with unit 0: NIfTI has no pixels, and 0 is read as mm."""
 MOST_CHANNELS = 1024  # so that a header cannot make us build millions of names
+MOST_PADDING = 4096  # bytes; some writers fill up a block of the disk
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
 SMALLEST_MM, LARGEST_MM = 1e-9, 1e9  # beyond these, in any unit, a header is damaged
@@ -94,6 +96,11 @@ class Layout:
     def stored_bytes(self) -> int:
         """Bytes of all volumes in the file."""
         return self.voxel_bytes * self.volumes
+
+    @property
+    def padding_bytes(self) -> int:
+        """Zeros that may follow the last voxel: padding, where they are too few to be a slice."""
+        return min(MOST_PADDING, math.prod(self.shape[:2]) * self.dtype.itemsize - 1)
 
     def block(self, volume: int, channel: int) -> int:
         """Which block of the file holds a channel (from 0) of a volume (from 1)."""

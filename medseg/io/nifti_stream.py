@@ -6,6 +6,8 @@ ISA-L, which checks each member's CRC-32 and length as the standard library does
 
 import gzip
 import io
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +17,8 @@ from typing import BinaryIO, TypeAlias
 from isal import igzip, igzip_lib, igzip_threaded
 
 from medseg.errors import InputError
-from medseg.io.nifti_header import Header, header_bytes, parse
-from medseg.io.regular_file import HashedFile, open_regular, printable
+from medseg.io.nifti_header import GZIP_MAGIC, Header, header_bytes, parse
+from medseg.io.regular_file import HashedFile, open_regular, open_seekable, printable
 
 __all__ = ["Opened", "Stream", "compressor", "exactly", "nifti_files", "opened", "skip"]
 
@@ -135,12 +137,44 @@ def _unpacked(path: Path, file: HashedFile) -> Iterator[Stream]:
                 raw.detach()  # so that it does not close the file, whose digest is still wanted
         else:
             yield file
-    except EOFError as problem:
+    except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as problem:  # type: ignore[misc]  # isal's stub calls the class an instance
+        foreign = _behind_gzip(path)
+        if foreign:
+            raise InputError(
+                f"{name}: wrong size: other data ({foreign} B) behind its gzip data; copy or export it again"
+            ) from problem
+        if not isinstance(problem, EOFError):
+            raise InputError(f"{name}: corrupt gzip data ({problem}); copy the file again") from problem
         raise InputError(f"{name}: truncated: the gzip stream ends early; copy the file again") from problem
-    except (gzip.BadGzipFile, igzip_lib.IsalError) as problem:  # type: ignore[misc]  # isal's stub calls the class an instance
-        raise InputError(f"{name}: corrupt gzip data ({problem}); copy the file again") from problem
     except OSError as problem:
         raise InputError(f"{name}: cannot be read ({problem.strerror or problem})") from problem
+
+
+def _behind_gzip(path: Path) -> int:
+    """How many bytes follow a file's gzip members and begin no other, zeros aside; 0 where one is broken.
+
+    Only asked once reading has failed, as ISA-L takes some of them for a member that is cut.
+    """
+    with open_seekable(path) as file:
+        rest, members = file.read(CHUNK_BYTES), 0
+        while True:
+            rest = rest.lstrip(b"\0") if members else rest
+            more = file.read(CHUNK_BYTES) if len(rest) < len(GZIP_MAGIC) else b""
+            rest += more
+            if more:
+                continue
+            if not rest.startswith(GZIP_MAGIC):
+                return len(rest) + os.fstat(file.fileno()).st_size - file.tell() if members else 0
+            member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            try:
+                while rest and not member.eof:
+                    member.decompress(rest, CHUNK_BYTES)
+                    rest = member.unconsumed_tail or member.unused_data or file.read(CHUNK_BYTES)
+            except zlib.error:
+                return 0
+            if not member.eof:
+                return 0
+            members += 1
 
 
 def exactly(stream: Stream, count: int) -> bytes:

@@ -213,6 +213,43 @@ def test_a_flat_image_and_a_single_time_point_are_volumes(tmp_path: Path) -> Non
     assert read(store(tmp_path / "one.nii", NUMBERS[..., None].astype("i2"))).array.shape == (1, *SHAPE)
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("value", [0, 7])
+def test_slices_behind_a_header_of_two_dimensions_are_not_dropped(
+    tmp_path: Path, suffix: str, value: int
+) -> None:
+    array = np.full((5, 4, 5), value, "i2")
+    path = store(tmp_path / f"in{suffix}", array, field("dim", 2, 0))
+    with pytest.raises(
+        InputError, match="wrong size: it holds more than the 392 bytes that its header claims"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("side", "behind", "accepted"),
+    [
+        (5, bytes(49), True),
+        (5, bytes(50), False),  # a slice of 5 x 5 of 2 bytes
+        (5, bytes(9) + b"\1", False),
+        (50, bytes(4096), True),
+        (50, bytes(4097), False),
+        (50, bytes(4095) + b"a", False),
+    ],
+)
+def test_zeros_behind_the_voxels_are_padding_up_to_a_slice(
+    tmp_path: Path, suffix: str, side: int, behind: bytes, accepted: bool
+) -> None:
+    array = np.arange(side * side * 3, dtype="i2").reshape(side, side, 3)
+    path = store(tmp_path / f"in{suffix}", array, payload=array.tobytes(order="F") + behind)
+    if accepted:
+        assert np.array_equal(read(path).array[0], array)
+    else:
+        with pytest.raises(InputError, match=r"holds more than the .* bytes that its header claims"):
+            read(path)
+
+
 def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     array = NUMBERS.astype("f4")
     array[1, 1, 1], array[2, 2, 2] = np.nan, np.inf

@@ -33,17 +33,23 @@ VALUES = np.random.default_rng(3).integers(0, 99, (30, 30, 30)).astype("i2")
         (lambda content: content[:-3], "truncated"),
         (lambda content: content[:-8] + b"\0" * 8, "CRC"),
         (lambda content: content[:-4] + b"\1\0\0\0", "corrupt gzip.*[Ll]ength"),
-        (lambda content: content + b"this is no gzip member", "corrupt gzip"),
+        (lambda content: content + b"this is no gzip member", r"wrong size: other data \(22 B\) behind"),
+        (lambda content: content + b"a", r"wrong size: other data \(1 B\) behind"),
+        (lambda content: content + b"\x1f", r"wrong size: other data \(1 B\) behind"),
+        (lambda content: content + bytes(9) + b"abcdefgh", r"wrong size: other data \(8 B\) behind"),
+        (lambda content: content + content + b"ab", "wrong size"),
+        (lambda content: content + bytes(3 << 20) + b"a" * 5000, r"wrong size: other data \(5000 B\) behind"),
         (lambda content: content + content[:300], "truncated"),
-        (lambda content: content + content, "wrong size"),
+        (lambda content: content + content, "wrong size: it holds more than the 54352 bytes that its header"),
         (lambda content: content[:60] + bytes([content[60] ^ 16]) + content[61:], "corrupt gzip"),
         (lambda content: content[:2] + b"\7" + content[3:], "corrupt gzip"),
         (gzip.compress, "compressed twice"),
     ],
     ids=[
         "cut", "cut in voxels", "cut before CRC", "no CRC", "cut in length", "CRC", "length",
-        "garbage behind", "cut member behind", "a second image behind", "bit flipped", "unknown method",
-        "gzip of gzip",
+        "garbage behind", "a byte behind", "half a magic behind", "garbage behind zeros",
+        "a second image and garbage behind", "much behind", "cut member behind", "a second image behind",
+        "bit flipped", "unknown method", "gzip of gzip",
     ],
 )  # fmt: skip
 def test_a_damaged_gzip_stream_is_refused(
@@ -68,6 +74,13 @@ def test_zeros_behind_the_stream_are_padding(tmp_path: Path) -> None:
     path = store(tmp_path / "in.nii.gz", NUMBERS.astype("i2"))
     path.write_bytes(path.read_bytes() + bytes(512))
     assert np.array_equal(read(path).array[0], NUMBERS)
+
+
+def test_two_small_images_in_one_gzip_file_are_refused(tmp_path: Path) -> None:
+    one = store(tmp_path / "in.nii.gz", NUMBERS.astype("i2")).read_bytes()
+    (tmp_path / "in.nii.gz").write_bytes(one + one)
+    with pytest.raises(InputError, match=r"holds more than the .* bytes that its header claims"):
+        read(tmp_path / "in.nii.gz")
 
 
 def test_gzip_of_several_members_is_legal(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ nothing is made but plain files and the folders that they lie in.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -70,12 +71,18 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
 
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
-    """A folder of this process's own (mode 0700), removed afterwards."""
+    """A folder of this process's own (mode 0700), removed afterwards.
+
+    In TMPDIR where that is set, and nowhere else then: tempfile would pass over one that cannot be used, and
+    patient data would lie where nobody meant them to.
+    """
+    wanted = os.environ.get("TMPDIR")
     try:
-        folder = tempfile.TemporaryDirectory(prefix="medseg-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="medseg-", dir=wanted or None, ignore_cleanup_errors=True)
     except OSError as problem:
+        todo = "TMPDIR must be a folder that can be written to" if wanted else "set TMPDIR"
         raise ResourceError(
-            f"{printable(path)}: there is nowhere to unpack it ({problem.strerror}); set TMPDIR"
+            f"{printable(path)}: there is nowhere to unpack it ({problem.strerror}); {todo}"
         ) from problem
     with folder as name:
         yield Path(name)

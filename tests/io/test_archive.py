@@ -34,7 +34,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where archives are unpacked; nothing may be there afterwards."""
     folder = tmp_path / "scratch"
     folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     # so that a bomb need not have gigabytes
     monkeypatch.setattr(archive, "LIMITS", replace(archive.LIMITS, small_total_bytes=64 << 20))
     yield folder
@@ -302,9 +302,25 @@ def test_a_disk_without_room_is_a_matter_of_resources(
     monkeypatch.setattr(archive, "RESERVE_BYTES", 1 << 60)
     with pytest.raises(ResourceError, match="set TMPDIR to a folder on a larger disk"):
         read(path)
+    monkeypatch.delenv("TMPDIR")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
-    with pytest.raises(ResourceError, match="there is nowhere to unpack it"):
+    with pytest.raises(ResourceError, match=r"there is nowhere to unpack it \(No such file.*; set TMPDIR"):
         read(path)
+
+
+def test_an_unusable_tmpdir_is_refused_and_nothing_is_unpacked_elsewhere(
+    tmp_path: Path, image: bytes, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar(("a.dcm", image)))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))  # what the system has
+    for unusable in (tmp_path / "absent", path):
+        monkeypatch.setenv("TMPDIR", str(unusable))
+        with pytest.raises(ResourceError, match="TMPDIR must be a folder that can be written to") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setenv("TMPDIR", "")
+    read(path)
 
 
 def test_a_zip_in_memory_order_other_than_the_directory_is_fine(tmp_path: Path, series: Path) -> None:

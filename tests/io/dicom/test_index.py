@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from dicom_frames import item, write_enhanced
 
+from medseg.config import SeriesRule
 from medseg.errors import InputError
-from medseg.io import digests, inspect, read
+from medseg.io import Policy, digests, inspect, read
 from medseg.io.dicom.index import MOST_DEPTH, _no_images, indexed
 
 STORED = np.arange(12 * 10 * 6, dtype=np.int16).reshape(12, 10, 6)
@@ -60,6 +61,18 @@ def test_frames_in_two_directions_are_two_volumes(tmp_path: Path) -> None:
         ((12, 10, 3), "coronal", 1),
     ]
     assert "one series mixes 3 + 3 images of different orientation, as ct.dcm, frame 4" in refusal(path)
+
+
+def test_stacks_of_one_file_are_volumes_of_their_own_though_they_adjoin(tmp_path: Path) -> None:
+    def two(dataset: Any) -> None:
+        for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            frame.FrameContentSequence[0].StackID = "1" if k < 4 else "2"
+
+    path = write_enhanced(tmp_path / "ct.dcm", STORED, edit=two)
+    assert [(c.shape, c.verdict) for c in inspect(path)] == [((12, 10, 4), "ok"), ((12, 10, 2), "ok")]
+    assert "one series mixes 4 + 2 images of different stack, as ct.dcm, frame 5" in refusal(path)
+    volume = read(path, policy=Policy(series=SeriesRule(min_slices=4)))
+    np.testing.assert_array_equal(volume.array[0], STORED[:, :, :4] - 1024 - np.arange(4))
 
 
 def test_a_file_of_many_frames_is_hashed_once(tmp_path: Path) -> None:

@@ -57,3 +57,27 @@ def test_uneven_or_unplaced_frames_are_refused() -> None:
     flat[3:9] = [1, 0, 0, 1, 0, 0]
     with pytest.raises(GeometryError, match="singular"):
         stacked("f", rows(flat), (6, 5), IMAGE)
+
+
+# ------------------------------------------------------------------ a tenth of a voxel, from both sides
+@pytest.mark.parametrize(("off", "on_image"), [(0.24, True), (-0.24, True), (0.26, False), (-0.26, False)])
+def test_frames_within_a_tenth_of_a_voxel_lie_on_the_images_slices(off: float, on_image: bool) -> None:
+    grid, slices = stacked("f", rows(row(8.0 + off), row(13.0 + off)), (6, 5), IMAGE)
+    if on_image:  # its steps, though a slice between is missing
+        assert slices.tolist() == [0, 2]
+        np.testing.assert_allclose(grid.to_world([0, 0, 0])[2], 8.0)
+    else:  # evenly on their own, where they say that they are
+        assert slices.tolist() == [0, 1]
+        np.testing.assert_allclose(grid.to_world([0, 0, 0])[2], 8.0 + off)
+
+
+@pytest.mark.parametrize(("off", "even"), [(0.06, True), (0.08, False)])
+def test_frames_are_even_within_a_tenth_of_their_smallest_step(off: float, even: bool) -> None:
+    """Pixels of 0.7 x 0.9 mm beside the image's own; frames 2 mm apart, the second one off its place."""
+    frames = rows(*(row(z, between=2) for z in (10.7, 12.7 + off, 14.7)))
+    frames[:, 0] += 0.3  # mm: on no voxel of the image
+    if even:
+        assert stacked("f", frames, (6, 5), IMAGE)[1].tolist() == [0, 1, 2]
+    else:
+        with pytest.raises(GeometryError, match="not evenly"):
+            stacked("f", frames, (6, 5), IMAGE)

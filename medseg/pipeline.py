@@ -140,10 +140,17 @@ def walk(
     return measure(pipeline, volume, prediction, watch=watch)
 
 
-def preprocess(pipeline: Pipeline, volume: Volume, *, watch: Watch = nullcontext) -> Volume:
-    """The volume as the segmenter takes it."""
+def preprocess(
+    pipeline: Pipeline,
+    volume: Volume,
+    *,
+    room: Callable[[int], None] = lambda count: None,
+    watch: Watch = nullcontext,
+) -> Volume:
+    """The volume as the segmenter takes it; `room` hears what memory a step needs, and may refuse it."""
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):
+            room(stage.step.work_bytes(volume))
             volume = Preprocessor.check(stage.step(volume))
     return volume
 

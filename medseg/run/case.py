@@ -13,7 +13,7 @@ from medseg.assemble import assemble
 from medseg.errors import PipelineError, PluginError, ResourceError, UsageError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
-from medseg.memory import available_bytes, highest_bytes, resident_bytes
+from medseg.memory import available_bytes, highest_bytes, release_freed_memory, resident_bytes
 from medseg.model import Model, find_model
 from medseg.model.precision import precision_for
 from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, write
@@ -211,7 +211,9 @@ class Case:
     def prepare(self) -> None:
         """Take what was read through the steps before the segmenter."""
         assert self._volume is not None, "read() comes first"
-        self._prepared = preprocess(self.setup.pipeline, self._volume, watch=self._watch)
+        self._prepared = preprocess(
+            self.setup.pipeline, self._volume, room=self._make_room, watch=self._watch
+        )
 
     def segment(self, predictor: Predictor) -> None:
         """Segment what was prepared, which is then forgotten."""
@@ -269,22 +271,34 @@ class Case:
     def _watch(self, stage: Stage[Step]) -> AbstractContextManager[None]:
         return self.journal.step(stage.place, stage.name)
 
+    def _make_room(self, count: int) -> None:
+        """Refuse a step that would take so many bytes more than the limit leaves."""
+        limit = self.setup.resources.max_memory_bytes
+        if limit is not None and resident_bytes() + count > limit:
+            release_freed_memory()
+            self._require(resident_bytes() + count, limit)
+
     def _afford(self, plan: Plan) -> None:
         """Note the predictor's plan; refuse before it runs what memory cannot hold."""
         if not plan.resident_bytes:
             plan = replace(plan, resident_bytes=resident_bytes())
         self._record["plan"] = plan.as_json()
-        given = self.setup.resources.max_memory_bytes
-        limit = plan.resident_bytes + available_bytes() if given is None else given
-        earlier = max((step["peak_memory_mb"] << 20 for step in self.journal.steps), default=0)
-        needed = max(plan.total_bytes, earlier if given is not None else 0)
-        if needed > limit:
-            raise ResourceError(
-                f"{'segmenting' if plan.total_bytes == needed else 'reading the image'} needs about "
-                f"{needed / 1e9:.1f} GB in all, and {limit / 1e9:.1f} GB may be used; "
-                + ("free memory" if given is None else f"give --max-memory {needed / 1e9 + 0.1:.1f}GB")
-                + ", or crop the image"
-            )
+        limit = self.setup.resources.max_memory_bytes
+        if limit is None:
+            self._require(plan.total_bytes, plan.resident_bytes + available_bytes())
+        else:
+            taken = [plan.total_bytes, *(step["peak_memory_mb"] << 20 for step in self.journal.steps)]
+            self._require(max(taken), limit)
+
+    def _require(self, needed: int, limit: int) -> None:
+        if needed <= limit:
+            return
+        given = self.setup.resources.max_memory_bytes is not None
+        remedy = f"give --max-memory {needed / 1e9 * 1.02 + 0.1:.2f}GB" if given else "free memory"
+        raise ResourceError(
+            f"this needs {needed / 1e9:.2f} GB in all, and {limit / 1e9:.2f} GB may be used; {remedy}, "
+            "or crop the image"
+        )
 
 
 @contextmanager

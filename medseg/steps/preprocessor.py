@@ -1,5 +1,6 @@
 """Steps before the segmenter: an image in, an image out."""
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -9,6 +10,8 @@ from medseg.steps.step import Step
 from medseg.volume import Grid, Volume
 
 __all__ = ["Preprocessor"]
+
+FLOAT = 4  # bytes
 
 
 class Preprocessor(Step, ABC):
@@ -24,6 +27,13 @@ class Preprocessor(Step, ABC):
         Where that depends on the image, the largest it can be. Override it where the grid changes.
         """
         return grid
+
+    def work_bytes(self, volume: Volume) -> int:
+        """Memory it takes at most beside its input, so that a limit is kept; two copies in single precision.
+
+        Override it where a step takes more.
+        """
+        return 2 * FLOAT * len(volume.channels) * math.prod(self.foretold(volume.grid).shape)
 
     @staticmethod
     def check(returned: object) -> Volume:

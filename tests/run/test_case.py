@@ -8,6 +8,7 @@ import pytest
 
 import medseg
 from medseg import Grid, PipelineError, PluginError, ResourceError, Resources, Volume
+from medseg.memory import peak_bytes, reset_peak, resident_bytes
 from medseg.run.case import prepare
 
 GRID = Grid((30, 30, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -52,7 +53,7 @@ def test_from_python_with_files(ball: Volume, pipeline: Path, tmp_path: Path) ->
 def test_what_does_not_fit_into_memory_is_refused_before_the_work(
     ball: Volume, pipeline: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ResourceError, match=r"needs about .* GB") as refusal:
+    with pytest.raises(ResourceError, match=r"this needs .* GB") as refusal:
         medseg.segment(ball, model=pipeline, out=tmp_path / "out", resources=Resources(max_memory_bytes=1000))
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
@@ -122,3 +123,18 @@ def test_a_plugin_that_fails_leaves_nothing_behind(
     whole = "; ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
     assert f"{name} (fake-misbehaving 1.2)" in whole
     assert [path.name for path in tmp_path.iterdir()] == ["p.yaml"]
+
+
+def test_a_step_that_would_pass_the_limit_is_refused_before_it_runs(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "preprocess: [{resample: {spacing: 0.7}}]\n"
+        "segment: {threshold: {above: 50}}\nlabels: {1: {name: foreground}}\n"
+    )
+    volume = Volume(np.zeros((1, 160, 160, 160), np.int16), Grid((160, 160, 160), np.eye(4)), ("c",))
+    limit = resident_bytes() + (40 << 20)
+    reset_peak()
+    with pytest.raises(ResourceError, match="give --max-memory") as refusal:
+        medseg.segment(volume, model=file, resources=Resources(max_memory_bytes=limit))
+    assert peak_bytes() <= limit
+    assert "preprocess[0]: resample" in "".join(refusal.value.__notes__)

@@ -21,6 +21,7 @@ def test_a_limit_is_kept_or_refused_with_what_would_do(seed: int, tmp_path: Path
     limit = round(planned - above + above * chance.uniform(0.3, 1.3)) + 64 * MIB
     found = memory_runs.done(replace(run, limit=limit))
     if "refused" in found:
+        assert found["peak"] <= limit, "refused before, not after"
         limit = memory_runs.needed(found["refused"])
         said += f"; refused, {limit / MIB:.0f} would do"
         found = memory_runs.done(replace(run, limit=limit))

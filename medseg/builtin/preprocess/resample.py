@@ -1,5 +1,7 @@
 """The preprocessor `resample`."""
 
+import math
+import sys
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from medseg.volume import Grid, Volume
 
 __all__ = ["Resample"]
 
+FLOAT = 4  # bytes
+LIBRARY_BYTES = 96 << 20  # of SimpleITK when it is imported and has its threads
 Length = Annotated[float, Field(gt=0)]
 Three = tuple[Length | None, Length | None, Length | None]
 
@@ -75,6 +79,20 @@ class Resample(Preprocessor):
         """The same extent at the wanted spacing."""
         pairs = zip(self.spacing, grid.spacing, strict=True)
         return grid.respaced([here if wanted is None else wanted for wanted, here in pairs])
+
+    def work_bytes(self, volume: Volume) -> int:
+        """One channel twice as it is interpolated from, and the result with one channel of it twice."""
+        target = self.foretold(volume.grid)
+        if target.shape == volume.grid.shape:
+            return 0
+        whole = volume.array.dtype.kind in "iu" and volume.array.dtype.itemsize <= 2
+        plain = whole and self.interpolation == "linear" and not self.antialias
+        here, there = math.prod(volume.grid.shape), math.prod(target.shape)
+        read = 2 * here * (volume.array.dtype.itemsize if plain else FLOAT)
+        between = 2 * FLOAT * max(here, there) if self.interpolation == "cubic" else 0
+        smooth = FLOAT * here * (1 + len(volume.channels)) if self.antialias else 0
+        library = 0 if "SimpleITK" in sys.modules else LIBRARY_BYTES
+        return library + read + between + smooth + FLOAT * there * (len(volume.channels) + 2)
 
     def _cubic(self, volume: Volume, target: Grid) -> Volume:
         """Resample by spline along thin axes, then linearly along thick ones.

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
+VARIES = 50  # what is resident differs from run to run by no more than this part of it, measured 0.5 %
 BATCH = {"cpu": 1, "cuda": 4}  # windows at once: a processor is busy with one, a GPU is not
 
 
@@ -168,7 +169,7 @@ class NetworkPredictor(Predictor):
             return way
         smallest = least(effort, batches)
         enough = held + smallest.peak_bytes + reserve(smallest.peak_bytes)
-        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough)}"
+        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough + held // VARIES)}"
         raise ResourceError(
             f"segmenting needs at least {_gb(enough)} in all, with a reserve, and {_gb(room + held)} may be "
             f"used; {remedy}, or crop the image"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medseg.io.child.masks import FRAME_COLUMNS, MOST_FRAMES
 from medseg.io.decoder import decode
-from medseg.io.masks.as_read import following
+from medseg.io.masks.as_read import between_slices, following
 from medseg.io.masks.layers import Tell
 from medseg.io.masks.references import require_same_image
 from medseg.segmentation import Segmentation
@@ -44,8 +44,9 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
         from medseg.io.masks.dicom_seg import read_seg
 
         table = np.array(rows, np.float64)
+        lacking = between_slices(onto, table[:, :3])
         table[:, :3] = follow(table[:, :3])
-        return read_seg(path, about, table, onto.grid, tell)
+        return read_seg(path, about, table, lacking, onto.grid, tell)
     from medseg.io.masks.rtstruct import read_structure_set
 
     return read_structure_set(path, about, onto, follow, tell)

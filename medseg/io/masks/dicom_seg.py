@@ -6,6 +6,7 @@ layers that are needed and four bytes for each labelled voxel, never one array f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +27,58 @@ KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 MOST_SIDE = 1 << 15  # rows or columns
 IN = 0.5  # of MaximumFractionalValue: at least this much of a voxel, or this probable, is in
 BACKGROUND = "DCM:125040"
+NOWHERE = -1  # the slice of a frame whose slice the image lacks
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """Where frames lie: the slice of each in `grid`, or NOWHERE."""
+
+    grid: Grid
+    slices: NDArray[np.intp]
+    left_out: list[int]
+    """Labelled voxels of frames that lie nowhere."""
 
 
 def read_seg(
-    path: Path, about: dict[str, Any], rows: NDArray[np.float64], onto: Grid, tell: Tell
+    path: Path,
+    about: dict[str, Any],
+    rows: NDArray[np.float64],
+    lacking: NDArray[np.bool_],
+    onto: Grid,
+    tell: Tell,
 ) -> Segmentation:
     """The segments on `onto`; slices without a frame are background.
 
-    Segment numbers become label values. Fractions of at least half their maximum are in, which is told.
+    Segment numbers become label values. Fractions of at least half their maximum are in, which is told. So
+    are labelled voxels of frames that are `lacking` a slice of the image; GeometryError where all are.
     """
     name = path.name
     _require_sound(name, about, rows)
+    if lacking.all():
+        raise GeometryError(f"{name}: all of its {len(rows)} frames lie on slices that the image lacks")
     size = (int(about["columns"]), int(about["rows"]))
-    grid, slices = stacked(name, rows, size, onto)
+    slices = np.full(len(rows), NOWHERE, np.intp)
+    grid, slices[~lacking] = stacked(name, rows[~lacking], size, onto)
     refuse_oversize(2 * int(np.prod(grid.shape)), name)
+    stack = _Stack(grid, slices, [])
     if about["kind"] == "LABELMAP":
-        found = _labelmap(path, about, grid, slices, tell)
+        found = _labelmap(path, about, stack, tell)
     else:
-        found = _segments(path, about, rows[:, -1], grid, slices, tell)
+        found = _segments(path, about, rows[:, -1], stack, tell)
+    if any(stack.left_out):
+        _tell_left_out(name, found, sum(stack.left_out), tell)
     return placed(found, onto, name, tell)
+
+
+def _tell_left_out(name: str, found: Segmentation, count: int, tell: Tell) -> None:
+    """Say how many labelled voxels were on slices that the image lacks; refuse where no others are left."""
+    if not found.array.any():
+        raise GeometryError(f"{name}: all of its {count} labelled voxels lie on slices that the image lacks")
+    tell(f"{count} labelled voxels on slices that the image lacks are left out")
+    empty = [label.name for label in found.labels if not found.mask(label.name).any()]
+    if empty:
+        tell(f"no voxel is left of {listed(empty)}")
 
 
 def _require_sound(name: str, about: dict[str, Any], rows: NDArray[np.float64]) -> None:
@@ -101,20 +135,17 @@ def _colour(lab: list[float]) -> str | None:
 
 # ------------------------------------------------------------------ a frame for each segment
 def _segments(
-    path: Path,
-    about: dict[str, Any],
-    numbers: NDArray[np.float64],
-    grid: Grid,
-    slices: NDArray[np.intp],
-    tell: Tell,
+    path: Path, about: dict[str, Any], numbers: NDArray[np.float64], stack: _Stack, tell: Tell
 ) -> Segmentation:
+    grid, slices = stack.grid, stack.slices
     described = [item["number"] for item in about["labels"]]
     stray = set(numbers.tolist()) - set(described)
     if stray:
         raise InputError(f"{path.name}: a frame belongs to segment {min(stray):g}, which is not described")
     if len(set(described)) < len(described):
         raise InputError(f"{path.name}: two of its segments have the same SegmentNumber")
-    pairs = list(zip(numbers.tolist(), slices.tolist(), strict=True))
+    here = slices != NOWHERE
+    pairs = list(zip(numbers[here].tolist(), slices[here].tolist(), strict=True))
     if len(set(pairs)) < len(pairs):
         raise GeometryError(f"{path.name}: two frames of one segment lie on the same slice; which counts?")
     least = _least(path.name, about, tell)
@@ -122,6 +153,9 @@ def _segments(
     there: dict[int, list[NDArray[Any]]] = {number: [] for number in described}
 
     def take(frame: int, values: NDArray[Any]) -> None:
+        if slices[frame] == NOWHERE:
+            stack.left_out.append(int(np.count_nonzero(values >= least)))
+            return
         row, column = np.nonzero(values >= least)
         flat = np.ravel_multi_index((column, row, np.full_like(row, slices[frame])), grid.shape)
         there[int(numbers[frame])].append(flat.astype(indices))
@@ -148,10 +182,10 @@ def _least(name: str, about: dict[str, Any], tell: Tell) -> float:
 
 
 # ------------------------------------------------------------------ a frame for each slice
-def _labelmap(
-    path: Path, about: dict[str, Any], grid: Grid, slices: NDArray[np.intp], tell: Tell
-) -> Segmentation:
-    if len(set(slices.tolist())) < len(slices):
+def _labelmap(path: Path, about: dict[str, Any], stack: _Stack, tell: Tell) -> Segmentation:
+    grid, slices = stack.grid, stack.slices
+    here = slices[slices != NOWHERE].tolist()
+    if len(set(here)) < len(here):
         raise GeometryError(f"{path.name}: two frames lie on the same slice; which counts?")
     padding = int(about["padding"]) if about["padding"] is not None else 0
     nothing = {padding} | {item["number"] for item in about["labels"] if item["code"] == BACKGROUND}
@@ -160,6 +194,9 @@ def _labelmap(
     def take(frame: int, values: NDArray[Any]) -> None:
         if values.dtype.itemsize > 2:
             raise InputError(f"{path.name}: a label map of {8 * values.dtype.itemsize} bits is not read")
+        if slices[frame] == NOWHERE:
+            stack.left_out.append(int((~np.isin(values, [0, *nothing])).sum()))
+            return
         array[:, :, slices[frame]] = values.T
 
     _decoded(path, about, len(slices), take)

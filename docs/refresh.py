@@ -30,6 +30,7 @@ PAGES = (
     "docs/tutorials/first-segmentation.md",
     "docs/reference/outputs.md",
     "docs/how-to/read-dicom.md",
+    "docs/how-to/read-masks.md",
     "docs/how-to/write-a-pipeline.md",
     "docs/how-to/use-a-network.md",
     "docs/how-to/limit-memory.md",

@@ -72,9 +72,7 @@ def write_enhanced(
 def _frame(k: int) -> Any:
     return item(
         PlanePositionSequence=[item(ImagePositionPatient=[PLACE[0], PLACE[1], PLACE[2] + 2.5 * k])],
-        PixelValueTransformationSequence=[
-            item(RescaleSlope=1, RescaleIntercept=-1024 - k, RescaleType="HU")
-        ],
+        PixelValueTransformationSequence=[item(RescaleSlope=1, RescaleIntercept=-1024 - k, RescaleType="HU")],
         FrameContentSequence=[
             item(StackID="1", InStackPositionNumber=k + 1, FrameAcquisitionNumber=3, TemporalPositionIndex=1)
         ],

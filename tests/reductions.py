@@ -30,7 +30,8 @@ def pointwise(windows: Floats) -> Floats:
 
 def expected() -> Floats:
     """The scores of the whole image."""
-    return pointwise(image().array[None])[0]
+    scores: Floats = pointwise(image().array[None])[0]
+    return scores
 
 
 def slid(*sinks: Sink, blocks: int = 1, forward: Any = pointwise) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,8 +16,7 @@ from medseg.inference.soft_volume import SoftVolumeSink
 EXTENT_ML = 14 * 11 * 9 * 2.0 * 1.5 * 3.0 / 1000  # the shear of the grid changes no volume
 
 
-def sink(activation: str = "softmax") -> SoftVolumeSink:
-    assert activation in ("softmax", "sigmoid")
+def sink(activation: Literal["softmax", "sigmoid"] = "softmax") -> SoftVolumeSink:
     return SoftVolumeSink(TABLE, grid=GRID, axis=WINDOWS.axis, activation=activation)
 
 

@@ -146,7 +146,8 @@ def test_a_pipeline_measures_and_writes_what_it_wants(tmp_path: Path) -> None:
     members = rows["liver", "members_volume"]
     assert members.interval == pytest.approx((min(volumes), max(volumes)))
     assert members.value == pytest.approx(np.mean(volumes))
-    total = sum(read_nifti(out / f"probability-{name}.nii.gz").array for name in ("liver", "spleen"))
+    liver, spleen = (read_nifti(out / f"probability-{name}.nii.gz").array for name in ("liver", "spleen"))
+    total = liver + spleen
     assert total.shape[1:] == GRID.shape
     assert 0 <= total.min() <= total.max() <= 1 + 1 / 255
     entropy = read_nifti(out / "entropy.nii.gz").array

@@ -27,11 +27,12 @@ def write_directory(
     from pydicom import DataElement
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.sequence import Sequence as Records
+    from pydicom.uid import UID
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-    meta.MediaStorageSOPInstanceUID = "1.2.3.77"
-    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.1.3.10")
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3.77")
+    meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1")
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.FileSetID = "DISC"
     patient = Dataset()

@@ -31,8 +31,8 @@ class Policy:
     """Gantry tilt. `resample`: onto upright boxes; the original is a sheared `Grid`."""
 
     duplicates: Literal["refuse", "first"] = "refuse"
-    """Different images at one position. `first`: keep the one with the lowest InstanceNumber; refused where two
-    have the same. Exact copies (same pixels, same rescale) are always dropped, with a note."""
+    """Different images at one position. `first`: keep the one with the lowest InstanceNumber; refused where
+    two have the same. Exact copies (same pixels, same rescale) are always dropped, with a note."""
 
     phase: int | None = None
     """Which of several phases, echoes or time points to read, from 1, in the order of what tells them

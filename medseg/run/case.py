@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medseg.allocator import return_freed_memory
 from medseg.assemble import assemble
 from medseg.errors import PipelineError, PluginError, ResourceError, UsageError
 from medseg.io import STRICT, Policy
@@ -138,6 +139,8 @@ class Setup:
     @contextmanager
     def opened(self) -> Iterator[Predictor]:
         """Open the segmenter; a failure to do so names its plugin."""
+        if self.resources.max_memory_bytes is not None:
+            return_freed_memory()  # what a process keeps counts against its limit
         with ExitStack() as stack:
             with blamed(self.pipeline.segment):
                 segmenter = self.pipeline.segment.step

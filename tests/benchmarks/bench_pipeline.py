@@ -117,13 +117,13 @@ def _by(size: Size) -> str:
 
 
 def rows_of(options: argparse.Namespace) -> list[Row]:
-    """medseg as it comes and by each engine, then the peers; or medseg as it was asked for."""
+    """medseg as it comes and by PyTorch, then the peers; or medseg as it was asked for."""
     if options.engine or options.precision:
         name = " ".join(["medseg", *filter(None, (options.engine, options.precision))])
         ours = [Row(name, "medseg", options.engine, options.precision, named=True)]
     else:
         ours = [Row("medseg", "medseg", named=True)]
-        ours += [Row(f"medseg {engine}", "medseg", engine) for engine in ("torch", "openvino")]
+        ours.append(Row("medseg torch", "medseg", "torch"))  # where OpenVINO is installed it is the default
         if has_bf16():
             ours.append(Row("medseg bf16", "medseg", None, "bf16"))
     return [*ours, *(Row(name, name) for name in options.peers)]

@@ -153,7 +153,8 @@ class Plan:
     that. The rest says how a network is slid over the volume, and is left out by other segmenters: `windows`
     of `patch` voxels, `batch` at once, each computed `passes` times (members, mirrored copies); `slab` voxels
     (i, j, k) are held at once, along `axis`, in `blocks` pieces one after the other (1: the whole plane);
-    `evaluations` are windows with those computed again at seams; `seconds` is the expected time.
+    `evaluations` are windows with those computed again at seams; `seconds` is the expected time. `slab_on` is
+    the device in whose memory the slab lies, and `gpu_bytes` what a GPU will have in use at most.
     """
 
     device: str
@@ -171,6 +172,8 @@ class Plan:
     slab: tuple[int, ...] = ()
     blocks: int = 1
     seconds: float | None = None
+    slab_on: str = "cpu"
+    gpu_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -197,7 +200,10 @@ class Plan:
                 "axis": self.axis,
                 "slab": list(self.slab),
                 "blocks": self.blocks,
+                "slab_on": self.slab_on,
             }
+        if self.gpu_bytes:
+            said["gpu_memory_mb"] = self.gpu_bytes >> 20
         if self.seconds is not None:
             said["seconds"] = round(self.seconds, 1)
         return said

@@ -79,10 +79,10 @@ class Outcome:
     labels: int  # that occur
 
 
-def compare(case: Case, kind: Kind, folder: Path, *, engine: str = "torch") -> Outcome:
+def compare(case: Case, kind: Kind, folder: Path, *, engine: str = "torch", device: str = "cpu") -> Outcome:
     """Segment a case through the segmenter `network`, and by the whole volume; `folder` takes the weights."""
     pixels = image(case.shape, case.classes)
-    found, axis = _by_medseg(case, kind, pixels, folder, engine)
+    found, axis = _by_medseg(case, kind, pixels, folder, Resources(device=device, engine=engine))
     windows = Windows(case.shape, case.patch, case.overlap, case.blend)
 
     def logits(images: NDArray[Any]) -> NDArray[np.float32]:
@@ -110,7 +110,7 @@ def compare(case: Case, kind: Kind, folder: Path, *, engine: str = "torch") -> O
 
 
 def _by_medseg(
-    case: Case, kind: Kind, pixels: NDArray[np.float32], folder: Path, engine: str
+    case: Case, kind: Kind, pixels: NDArray[np.float32], folder: Path, resources: Resources
 ) -> tuple[NDArray[Any], int]:
     """Labels `[i, j, k]` on the native grid, and the axis along which slabs came."""
     import torch
@@ -126,9 +126,7 @@ def _by_medseg(
         window=SlidingWindow(patch=case.patch, overlap=case.overlap, blend=case.blend),
     )
     labels = LabelTable(tuple(Label(n, f"label {n}") for n in range(1, case.classes)))
-    with segmenter.bound(labels=labels, folder=folder).open(
-        Resources(device="cpu", engine=engine)
-    ) as predictor:
+    with segmenter.bound(labels=labels, folder=folder).open(resources) as predictor:
         volume = Volume(pixels[None], case.grid, ("image",))
         prediction = predictor(volume, onto=case.native, wanted=Wanted())
     return prediction.segmentation.array[0], "ijk".index(prediction.used["axis"])

@@ -50,7 +50,7 @@ def _rows(foreseen: Foreseen) -> list[tuple[str, str]]:
             ),
             ("passes per window", str(plan.passes)),
             ("windows at once", str(plan.batch)),
-            ("slab", f"{_by(plan.slab)} along {plan.axis}"),
+            ("slab", f"{_by(plan.slab)} along {plan.axis}, in the memory of {plan.slab_on}"),
             ("blocks", str(plan.blocks) if plan.blocks > 1 else "1 (the whole plane)"),
             ("engine", f"{plan.engine}, {plan.precision}"),
         ]
@@ -58,6 +58,8 @@ def _rows(foreseen: Foreseen) -> list[tuple[str, str]]:
         ("device", plan.device),
         ("peak memory", f"{plan.total_bytes / 1e9:.2f} GB of {foreseen.limit_bytes / 1e9:.2f} GB"),
     ]
+    if plan.gpu_bytes:
+        rows.append(("memory of the GPU", f"{plan.gpu_bytes / 1e9:.2f} GB"))
     if plan.seconds is not None:
         rows.append(("time", f"about {_duration(plan.seconds)} for the network and what reads it"))
     return rows

@@ -7,18 +7,21 @@ GPUs brings along.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.placement import Box, Spots
+from medseg.inference.planning import Pass
 from medseg.inference.sinks import LabelSink
 from medseg.inference.slab import Slab, not_finite
-from medseg.inference.streaming import Streaming
+from medseg.inference.streaming import Step, Streaming
 from medseg.inference.windows import Region, Windows
 from medseg.prediction import Scores, Sink
 from medseg.volume import Grid, Volume
@@ -26,10 +29,9 @@ from medseg.volume import Grid, Volume
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GpuStreaming", "image_bytes", "lacking"]
+__all__ = ["GpuStreaming", "free_bytes", "held_bytes", "highest_bytes", "lacking", "measured_pass"]
 
 SENT_AS_THEY_ARE = ("float32", "float16", "int16", "uint8", "int8", "int32")
-MOST_OFFSET = (1 << 31) - 1  # of a voxel in a channel, counted in 32 bits
 SIGNED = {1: "uint8", 2: "int16", 4: "int32"}  # by bytes; PyTorch does little with larger unsigned numbers
 
 
@@ -38,9 +40,47 @@ def lacking() -> str | None:
     return None if find_spec("triton") else "Triton is not installed"
 
 
-def image_bytes(shape: Sequence[int]) -> int:
-    """What an image `[C, i, j, k]` of such a shape takes on a GPU at most."""
-    return 4 * int(np.prod(shape))
+def free_bytes(device: str) -> int:
+    """Memory of a GPU that this process can have: what is free, and what PyTorch keeps and does not use."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def held_bytes(device: str) -> int:
+    """What of a GPU is in use now."""
+    import torch
+
+    return int(torch.cuda.memory_allocated(device))
+
+
+def highest_bytes(device: str, *, forget: bool = False) -> int:
+    """The most of a GPU that was in use at once; with `forget`, from now on."""
+    import torch
+
+    if forget:
+        torch.cuda.reset_peak_memory_stats(device)
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+def measured_pass(infer: Callable[[torch.Tensor], torch.Tensor], shape: Sequence[int], device: str) -> Pass:
+    """Run a network twice over a batch `[N, C, *patch]` of zeros, and see what the second pass takes.
+
+    What it takes of the process is room to bring the logits, where the slab is not on the GPU.
+    """
+    import torch
+
+    images = torch.zeros(tuple(shape), device=device)
+    infer(images)
+    torch.cuda.synchronize(device)
+    before = highest_bytes(device, forget=True)
+    begun = time.perf_counter()
+    logits = infer(images)
+    torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - begun
+    brought = 4 * (images.numel() + logits.numel())
+    return Pass(brought, seconds, highest_bytes(device) - before)
 
 
 class GpuStreaming(Streaming):
@@ -59,7 +99,9 @@ class GpuStreaming(Streaming):
 
         super().__init__(volume, windows, sinks, halo, empty)
         self.device = torch.device(device)
-        array = volume.array if volume.array.dtype.name in SENT_AS_THEY_ARE else volume.array.astype("float32")
+        array = (
+            volume.array if volume.array.dtype.name in SENT_AS_THEY_ARE else volume.array.astype("float32")
+        )
         self.image = torch.tensor(array, device=self.device)
         self.weight = torch.tensor(self.weight, device=self.device)
         self.broken = torch.zeros(1, dtype=torch.int32, device=self.device)
@@ -75,11 +117,28 @@ class GpuStreaming(Streaming):
         """The slab of a block."""
         return GpuSlab(self, region, channels)
 
+    def take(self, step: Step, logits: Any) -> None:
+        """Take the logits of a step's windows in, and hand on what they finish."""
+        with self._device_of_this_thread():
+            super().take(step, logits)
+
     def finish(self) -> tuple[Any, ...]:
         """What the sinks made of it; waits for all that was begun."""
-        if int(self.broken.item()):
-            raise not_finite()
-        return super().finish()
+        with self._device_of_this_thread():
+            if int(self.broken.item()):
+                raise not_finite()
+            return super().finish()
+
+    @contextmanager
+    def _device_of_this_thread(self) -> Iterator[None]:
+        """Let kernels of this thread run on the device, which may be another than the first GPU."""
+        import torch
+
+        if self.device.type != "cuda":  # Triton's interpreter
+            yield
+            return
+        with torch.cuda.device(self.device):
+            yield
 
 
 class GpuSlab(Slab):
@@ -101,13 +160,13 @@ class GpuSlab(Slab):
         return values.clone()
 
     def update(self, here: Region | tuple[slice, ...], scores: torch.Tensor, share: torch.Tensor) -> None:
-        """Move the mean at `here` towards `scores` by `share`; scores that are not finite are told at the end."""
+        """Move the mean at `here` towards `scores` by `share`; what is not finite is told at the end."""
         from medseg.inference.gpu_kernels import move_mean
 
         move_mean(self.mean[:, *here], scores, share, self._broken)
 
     def hand(self, sink: Sink, stop: int) -> None:
-        """Give a sink the slices up to `stop`, with its halo before them: here, or in the processor's memory."""
+        """Give a sink the slices up to `stop` with its halo before them, here or in the CPU's memory."""
         part, grid, start = self.part(sink.halo, stop)
         _give(sink, part, grid, start)
 
@@ -144,7 +203,7 @@ class GpuLabels(Sink):
         axis = sink.placement.axis
         self._order = (axis, *(other for other in range(3) if other != axis))
         lines = sink.placement.lines or ()
-        self._lines = [_sent(spots, device) for _, spots in lines]
+        self._lines = [_Line.of(spots, device) for _, spots in lines]
         self._rules = [
             (
                 torch.tensor([channel for channel, _ in rule.values], dtype=torch.int32, device=device),
@@ -173,17 +232,15 @@ class GpuLabels(Sink):
         for number, rule in enumerate(self._rules):
             first, steps = self._elements(number, box)
             decide(
-                self._labels,
-                first,
-                [steps[axis] for axis in self._order],
                 scores.permute(0, *(1 + axis for axis in self._order)),
-                [tuple(values[box.within[axis]] for values in self._lines[axis]) for axis in self._order],
+                [self._lines[axis].at(box.within[axis]) for axis in self._order],
                 [box.corner[axis] for axis in self._order],
                 rule,
+                into=(self._labels, first, [steps[axis] for axis in self._order]),
             )
 
     def _elements(self, layer: int, box: Box) -> tuple[int, list[int]]:
-        """Where a box's first voxel lies in the labels' memory, and how far it is to the next along each axis."""
+        """Where a box's first voxel lies in the labels' memory, and how far off the next are."""
         view = self._sink.placement.view(self._sink.array[layer])
         size = view.itemsize
         steps = [step // size for step in view.strides]
@@ -198,8 +255,19 @@ class GpuLabels(Sink):
         return self._sink.finish()
 
 
-def _sent(spots: Spots, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    import torch
+class _Line(NamedTuple):
+    """What `Spots` holds, in the memory of a GPU."""
 
-    low, high = (torch.tensor(which.astype(np.int32), device=device) for which in (spots.low, spots.high))
-    return low, high, torch.tensor(spots.share, device=device)
+    low: torch.Tensor
+    high: torch.Tensor
+    share: torch.Tensor
+
+    @classmethod
+    def of(cls, spots: Spots, device: torch.device) -> _Line:
+        import torch
+
+        low, high = (torch.tensor(which.astype(np.int32), device=device) for which in (spots.low, spots.high))
+        return cls(low, high, torch.tensor(spots.share, device=device))
+
+    def at(self, part: slice) -> _Line:
+        return _Line(self.low[part], self.high[part], self.share[part])

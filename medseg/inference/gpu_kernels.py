@@ -5,7 +5,7 @@ in the same order: of the same logits, scores and labels are the same to the las
 operations each would go through the scores about ten times.
 """
 # mypy: ignore-errors
-# ruff: noqa: ANN, N803, PLR0913, PLR0915, PLR0917
+# ruff: noqa: N803, PLR0913, PLR0917
 # A kernel's arguments are numbers and pointers; upper-case ones are known when it is compiled.
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["decide", "move_mean"]
 
-# Voxels that one program does. Triton's interpreter, which runs kernels without a GPU, goes through programs one
-# by one and is quicker with few.
+# Voxels that one program does. Triton's interpreter, which runs kernels without a GPU, goes through programs
+# one by one and is quicker with few.
 BLOCK = 256 if os.environ.get("TRITON_INTERPRET", "0") != "1" else 1 << 15
 
 
-def move_mean(
-    mean: torch.Tensor, scores: torch.Tensor, share: torch.Tensor, broken: torch.Tensor
-) -> None:
-    """mean += (scores - mean) * share, in place.
+def move_mean(mean: torch.Tensor, scores: torch.Tensor, share: torch.Tensor, broken: torch.Tensor) -> None:
+    """Do mean += (scores - mean) * share, in place.
 
     `mean` and `scores` are `[K, i, j, k]` and may be parts of larger tensors, `scores` of any floating type;
     `share` is `[i, j, k]`. `broken`, one whole number, becomes 1 where a score is not finite.
@@ -70,29 +68,27 @@ def _move_mean(
 
 
 def decide(
-    labels: torch.Tensor,
-    first: int,
-    steps: Sequence[int],
     scores: torch.Tensor,
     lines: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
     corner: Sequence[int],
     rule: tuple[torch.Tensor, torch.Tensor, float],
+    *,
+    into: tuple[torch.Tensor, int, Sequence[int]],
 ) -> None:
     """Interpolate scores linearly and write, for each voxel of a box, the value of the best channel.
 
     Args:
-        labels: whole numbers in one stretch of memory; voxel (a, b, c) of the box is element
-            `first + a * steps[0] + b * steps[1] + c * steps[2]`.
-        first: the element of the box's first voxel.
-        steps: as said; negative where an axis runs the other way.
         scores: `[K, i, j, k]`, which may be a part of a larger tensor, with its three axes in the order in
             which they are to be interpolated.
         lines: for each of these axes, what `placement.Spots` holds for the box: lower and higher slice of the
             model grid as 32-bit numbers, and the share of the higher one.
         corner: the slice of the model grid at index 0 of `scores`, for each axis.
         rule: channels and values of a `sinks.Rule` as 32-bit numbers, and the bound.
+        into: labels in one stretch of memory, the element of the box's first voxel, and the number of
+            elements from one voxel to the next along each axis, negative where it runs the other way.
     """
     channels, values, above = rule
+    labels, first, steps = into
     (low_a, high_a, share_a), (low_b, high_b, share_b), (low_c, high_c, share_c) = lines
     voxels = len(low_a) * len(low_b) * len(low_c)
     if not voxels:

@@ -48,9 +48,7 @@ class Spots:
 
     def at(self, where: Any, start: int = 0) -> Spots:
         """Some of the positions, counted from slice `start`."""
-        return Spots(
-            self.low[where] - start, self.high[where] - start, self.share[where], self.inside[where]
-        )
+        return Spots(self.low[where] - start, self.high[where] - start, self.share[where], self.inside[where])
 
     def read(self, plane: Floats, axis: int) -> Floats:
         """Interpolate `plane` along one of its two axes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,12 @@ __all__ = [
     "SinkCost",
     "Way",
     "choose",
+    "choose_on_gpu",
     "label_cost",
     "least",
     "measured_pass",
     "priced",
+    "priced_on_gpu",
     "reserve",
 ]
 
@@ -43,10 +45,18 @@ ADD_S, READ_S = 4e-9, 6e-9  # seconds a channel and voxel: into the slab; onto t
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of a network over a batch, as measured: bytes that it takes and gives back, and seconds."""
+    """One pass of a network over a batch, as measured: bytes that it takes and gives back, and seconds.
+
+    `work_bytes` are of the process, `gpu_bytes` of the GPU where it runs on one, its logits included.
+    """
 
     work_bytes: int
     seconds: float
+    gpu_bytes: int = 0
+
+    def of(self, share: float) -> Pass:
+        """A pass over a batch that is larger or smaller by so much."""
+        return Pass(round(self.work_bytes * share), self.seconds * share, round(self.gpu_bytes * share))
 
 
 def measured_pass(forward: Callable[[NDArray[np.float32]], object], shape: Sequence[int]) -> Pass:
@@ -74,18 +84,23 @@ def measured_pass(forward: Callable[[NDArray[np.float32]], object], shape: Seque
 class SinkCost:
     """What a sink takes: `held` bytes from the first slab to the end, and `at_work` while it takes one.
 
-    `reads` are the values it computes in all, for the time.
+    `reads` are the values it computes in all, for the time. `labels` are those of `held` that a GPU holds too
+    where it decides them; `fetches` says whether the sink takes scores from a GPU instead.
     """
 
     held: int = 0
     at_work: int = 0
     reads: int = 0
+    labels: int = 0
+    fetches: bool = True
 
     def __add__(self, other: SinkCost) -> SinkCost:
         return SinkCost(
             held=self.held + other.held,
             at_work=max(self.at_work, other.at_work),  # one sink at a time
             reads=self.reads + other.reads,
+            labels=self.labels + other.labels,
+            fetches=self.fetches or other.fetches,
         )
 
 
@@ -94,8 +109,11 @@ def label_cost(labels: LabelTable, *, channels: int, onto: Grid, threads: int) -
     highest = max((label.value for label in labels), default=0)
     voxels = math.prod(onto.shape)
     plane = voxels // min(onto.shape)  # the largest: which one it will be is not asked
+    held = labels.layers * np.min_scalar_type(highest).itemsize * voxels
     return SinkCost(
-        held=labels.layers * np.min_scalar_type(highest).itemsize * voxels,
+        held=held,
+        labels=held,
+        fetches=False,
         at_work=threads * 6 * FLOAT * plane,  # best, score, two reads, comparison and winner
         reads=channels * voxels,
     )
@@ -131,6 +149,8 @@ class Way:
     evaluations: int
     peak_bytes: int
     seconds: float
+    gpu_bytes: int = 0
+    on_gpu: bool = False  # whether image, slab and labels lie on the GPU
 
 
 def priced(effort: Effort, *, batch: int, blocks: int) -> Way:
@@ -159,6 +179,24 @@ def priced(effort: Effort, *, batch: int, blocks: int) -> Way:
     )
 
 
+def priced_on_gpu(effort: Effort, *, batch: int, blocks: int) -> Way:
+    """The same where image, slab and labels lie on the GPU that runs the network."""
+    here = priced(effort, batch=batch, blocks=blocks)
+    one, sinks, voxels = effort.one_pass(batch), effort.sinks, math.prod(here.slab)
+    image = FLOAT * effort.inputs * math.prod(effort.windows.shape)
+    patch = FLOAT * math.prod(effort.windows.patch)
+    logits = batch * (effort.slab_channels + effort.channels * effort.extra_logits)  # of the batch before
+    held = FLOAT * (effort.slab_channels + 2) * voxels + image + sinks.labels
+    fetched = FLOAT * effort.channels * voxels + sinks.at_work if sinks.fetches else 0
+    return replace(
+        here,
+        peak_bytes=sinks.held + max(image, sinks.labels, fetched),  # as it is sent, or as they come back
+        seconds=one.seconds / batch * here.evaluations * effort.passes,
+        gpu_bytes=held + patch * (logits + 2 * batch * effort.inputs + 2) + one.gpu_bytes,
+        on_gpu=True,
+    )
+
+
 def reserve(peak: int) -> int:
     """What is kept free beside a foretold peak, since it may be off by as much."""
     share, floor = OFF
@@ -167,16 +205,31 @@ def reserve(peak: int) -> int:
 
 def ways(effort: Effort, batches: Sequence[int], *, blocks_from: int = 1) -> Iterator[Way]:
     """Every way, those that take least time first: few blocks, then large batches."""
+    for blocks, batch in _choices(effort, batches, blocks_from):
+        yield priced(effort, batch=batch, blocks=blocks)
+
+
+def _choices(effort: Effort, batches: Sequence[int], blocks_from: int) -> Iterator[tuple[int, int]]:
     most = min(MOST_BLOCKS, effort.windows.shape[effort.windows.across])
     for blocks in range(min(blocks_from, most), most + 1):
         for batch in sorted(batches, reverse=True):
-            yield priced(effort, batch=batch, blocks=blocks)
+            yield blocks, batch
 
 
 def choose(effort: Effort, batches: Sequence[int], room: int, *, blocks_from: int = 1) -> Way | None:
     """The quickest way whose peak, with its reserve, fits into `room` bytes; None where there is none."""
     for way in ways(effort, batches, blocks_from=blocks_from):
         if way.peak_bytes + reserve(way.peak_bytes) <= room:
+            return way
+    return None
+
+
+def choose_on_gpu(effort: Effort, batches: Sequence[int], room: int, gpu_room: int) -> Way | None:
+    """The quickest way with the slab on the GPU, which has `gpu_room` bytes free; None if there is none."""
+    for blocks, batch in _choices(effort, batches, 1):
+        way = priced_on_gpu(effort, batch=batch, blocks=blocks)
+        fits = way.peak_bytes + reserve(way.peak_bytes) <= room
+        if fits and way.gpu_bytes + reserve(way.gpu_bytes) <= gpu_room:
             return way
     return None
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medseg.errors import ModelError
 from medseg.inference.threads import spread
@@ -55,7 +54,7 @@ class Slab:
         self.update(tuple(here), scores[:, *inside], known / total)
 
     def update(self, here: Region | tuple[slice, ...], scores: Any, share: Any) -> None:
-        """Move the mean at `here` towards `scores` by `share`; raises ModelError where they are not finite."""
+        """Move the mean at `here` towards `scores` by `share`; raises ModelError if one is not finite."""
 
         def one(channel: int) -> None:  # by channel: what is at work stays small
             score = scores[channel]

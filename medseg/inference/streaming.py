@@ -176,7 +176,7 @@ class Streaming:
         self._margin = volume.array.min(axis=(1, 2, 3)).tolist() if outside else None
 
     def cut(self, places: Sequence[Place]) -> Any:
-        """The windows `[N, C, *patch]` of the image that start there; beyond its faces, the margin's values."""
+        """The windows `[N, C, *patch]` that start there; beyond the image's faces, the margin's values."""
         cut = self.windows_array((len(places), self.image.shape[0], *self.windows.patch))
         for window, place in zip(cut, places, strict=True):
             for channel, value in enumerate(self._margin or ()):
@@ -220,9 +220,7 @@ class Streaming:
         return tuple(sink.finish() for sink in self.sinks)
 
 
-def _overlap(
-    shape: Sequence[int], place: Place, patch: Place
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def _overlap(shape: Sequence[int], place: Place, patch: Place) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where a window lies in the image, and that part of it in the window."""
     low = [max(0, start) for start in place]
     high = [min(size, start + side) for size, start, side in zip(shape, place, patch, strict=True)]

@@ -1,6 +1,6 @@
 """Are medseg's labels those of the method that holds all scores? Every voxel, in shapes small and large.
 
-    python tests/benchmarks/bench_equal.py [--engine torch|openvino] [--quick]
+    python tests/benchmarks/bench_equal.py [--engine torch|openvino] [--device cpu|cuda] [--quick]
 
 The same window logits go through medseg's segmenter `network` and through `full_volume`, an independent
 method in NumPy that holds all scores in single precision: 0 labels may differ. "Equal" can honestly mean no
@@ -53,6 +53,7 @@ def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="small shapes only")
     options = parser.parse_args()
     columns = ("voxels", "different", "wrong", "ties", "no halo", "by corners")
@@ -62,7 +63,7 @@ def main() -> int:
         for kind in KINDS:
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                found = compare(case, kind, Path(folder), engine=options.engine)
+                found = compare(case, kind, Path(folder), engine=options.engine, device=options.device)
             counts = (
                 found.voxels,
                 found.different,

@@ -1,7 +1,8 @@
 """A trained network at work: its weights in an engine, and the sliding window that uses it.
 
 What does not fit is not tried: the plan cuts the plane into blocks or refuses. What a device runs out of all
-the same is done again from the first window with less: a smaller batch, then the CPU, then more blocks.
+the same is done again from the first window with less: a smaller batch, then the slab in the processor's
+memory, then the CPU, then more blocks.
 """
 
 from __future__ import annotations
@@ -21,8 +22,18 @@ from numpy.typing import NDArray
 
 from medseg.builtin.segment.wanted_sinks import WantedSinks
 from medseg.errors import InputError, ModelError, PluginError, ResourceError
+from medseg.inference import gpu
 from medseg.inference.engines import Engine, open_engine
-from medseg.inference.planning import Effort, Pass, Way, choose, least, measured_pass, reserve
+from medseg.inference.planning import (
+    Effort,
+    Pass,
+    Way,
+    choose,
+    choose_on_gpu,
+    least,
+    measured_pass,
+    reserve,
+)
 from medseg.inference.streaming import stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.inference.windows import Windows
@@ -31,7 +42,7 @@ from medseg.io.weights import weights_file
 from medseg.memory import available_bytes, promised_bytes, release_freed_memory, resident_bytes
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
-from medseg.steps import Predictor
+from medseg.steps import Head, Predictor
 from medseg.volume import Grid, Volume
 
 if TYPE_CHECKING:
@@ -65,6 +76,7 @@ class NetworkPredictor(Predictor):
         self._outputs = segmenter.head.channels(labels)
         self._engines: tuple[Engine, ...] = ()
         self._batch = BATCH[torch_device(resources).type]
+        self._slab_here = gpu.lacking() or _unmirrors_itself(segmenter.head)  # why it is not on the GPU
         while not self._engines:
             try:
                 self._open()
@@ -81,7 +93,11 @@ class NetworkPredictor(Predictor):
             self._engines = tuple(self._engine(file.path, file.sha256) for file in segmenter.weights)
             shape = (self._batch, segmenter.channels, *segmenter.window.patch)
             self._opened_batch = self._batch
-            self._pass = measured_pass(self._engines[0], shape)
+            engine = self._engines[0]
+            if engine.on_gpu:
+                self._pass = gpu.measured_pass(engine.infer, shape, engine.device)
+            else:
+                self._pass = measured_pass(engine, shape)
 
     def _engine(self, path: str, sha256: str) -> Engine:
         segmenter = self._segmenter
@@ -125,7 +141,14 @@ class NetworkPredictor(Predictor):
             slab=way.slab,
             blocks=way.blocks,
             seconds=way.seconds,
+            slab_on=engine.device if way.on_gpu else "cpu",
+            gpu_bytes=way.gpu_bytes + self._weights_on_gpu(),
         )
+
+    def _weights_on_gpu(self) -> int:
+        """What the opened network has on a GPU already."""
+        engine = self._engines[0]
+        return gpu.held_bytes(engine.device) if engine.on_gpu else 0
 
     def _sinks(self, grid: Grid, onto: Grid, wanted: Wanted) -> WantedSinks:
         return WantedSinks(
@@ -157,13 +180,17 @@ class NetworkPredictor(Predictor):
 
     def _one_pass(self, batch: int) -> Pass:
         """What a batch takes, in proportion to the one that was measured."""
-        share = batch / self._opened_batch
-        return Pass(round(self._pass.work_bytes * share), self._pass.seconds * share)
+        return self._pass.of(batch / self._opened_batch)
 
     def _way(self, effort: Effort, held: int, *, blocks_from: int = 1) -> Way:
         given = self._resources.max_memory_bytes
         room = available_bytes() - promised_bytes() if given is None else given - held
         batches = [self._batch >> n for n in range(self._batch.bit_length())]
+        device = self._engines[0].device
+        if self._engines[0].on_gpu and not self._slab_here:
+            way = choose_on_gpu(effort, batches, room, gpu.free_bytes(device))
+            if way is not None:
+                return way
         way = choose(effort, batches, room, blocks_from=blocks_from)
         if way is not None:
             return way
@@ -182,6 +209,7 @@ class NetworkPredictor(Predictor):
         self._check_channels(volume)
         fallbacks: list[str] = []
         blocks = 1
+        self._forget_peak()
         while True:
             if not self._engines:
                 self._open()
@@ -210,6 +238,7 @@ class NetworkPredictor(Predictor):
                     batch=way.batch,
                     blocks=way.blocks,
                     threads=self._resources.threads,
+                    gpu=self._engines[0].device if way.on_gpu else None,
                     progress=self._resources.progress,
                 )
             )
@@ -231,12 +260,16 @@ class NetworkPredictor(Predictor):
         """Ask the device for less, or leave it for the CPU; what was done, None where nothing is left."""
         import torch
 
+        device = torch_device(self._resources).type
         if self._batch > 1:
             self._batch //= 2
             note = f"batch {self._batch}"
-        elif torch_device(self._resources).type != "cpu":
-            self._engines = ()  # made anew on the CPU
-            self._resources = replace(self._resources, device="cpu")
+        elif device != "cpu" and not self._slab_here:
+            self._slab_here = "memory ran out"
+            note = "slab cpu"
+        elif device != "cpu":
+            self._engines = ()  # made anew on the CPU, where other engines run and what is known of bf16 ends
+            self._resources = replace(self._resources, device="cpu", precision="fp32")
             self._batch = BATCH["cpu"]
             note = "device cpu"
         else:
@@ -246,15 +279,17 @@ class NetworkPredictor(Predictor):
         logger.warning("out of memory; trying again with %s", note)
         return note
 
-    def _forward(self, images: Floats, mirrors: list[tuple[int, ...]], *, apart: bool) -> Floats:
+    def _forward(self, images: Any, mirrors: list[tuple[int, ...]], *, apart: bool) -> Any:
         """Mean logits of all members and mirrored copies for windows `[N, C, i, j, k]`.
 
-        With `apart`, each member's mean over its mirrored copies follows, side by side as further channels.
+        Arrays, or tensors on a GPU, as they come. With `apart`, each member's mean over its mirrored copies
+        follows, side by side as further channels.
         """
         if len(mirrors) * len(self._engines) == 1:
             return self._logits(self._engines[0], images, ())
         groups = 1 + len(self._engines) * apart
-        sums = np.zeros((len(images), groups, self._outputs, *images.shape[2:]), np.float32)
+        shape = (len(images), groups, self._outputs, *images.shape[2:])
+        sums = np.zeros(shape, np.float32) if isinstance(images, np.ndarray) else images.new_zeros(shape)
         for axes in mirrors:
             for number, engine in enumerate(self._engines, start=1):
                 logits = self._logits(engine, images, axes)
@@ -265,19 +300,23 @@ class NetworkPredictor(Predictor):
         sums[:, 1:] /= len(mirrors)
         return sums.reshape(len(images), groups * self._outputs, *images.shape[2:])
 
-    def _logits(self, engine: Engine, images: Floats, axes: tuple[int, ...]) -> Floats:
+    def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
         """One member's logits of windows mirrored along some axes, turned back."""
-        given = np.flip(images, tuple(2 + axis for axis in axes)) if axes else images
+        here, turned = isinstance(images, np.ndarray), tuple(2 + axis for axis in axes)
+        given: Any = images
+        if axes:
+            given = np.flip(images, turned) if here else given.flip(turned)
         flat = self._segmenter.dims == 2
-        logits = engine(given[..., 0] if flat else given)
+        given = given[..., 0] if flat else given
+        logits = engine(given) if here else engine.infer(given)
         if flat:
             logits = logits[..., None]
         expected = (len(images), self._outputs, *images.shape[2:])
-        if logits.shape != expected:
+        if tuple(logits.shape) != expected:
             raise PluginError(f"the network gave {list(logits.shape)}, not logits of {list(expected)}")
-        if axes:
-            logits = np.stack([self._segmenter.head.unmirror(one, axes) for one in logits])
-        return logits
+        if axes and here:
+            return np.stack([self._segmenter.head.unmirror(one, axes) for one in logits])
+        return logits.flip(turned) if axes else logits
 
     def _used(self, effort: Effort, way: Way, fallbacks: list[str]) -> dict[str, Any]:
         engine, windows = self._engines[0], effort.windows
@@ -292,12 +331,24 @@ class NetworkPredictor(Predictor):
             "batch": way.batch,
             "blocks": way.blocks,
             "slab": list(way.slab),
+            "slab_on": engine.device if way.on_gpu else "cpu",
             "axis": "ijk"[windows.axis],
             "fallbacks": fallbacks,
-            "notes": list(engine.notes),
+            "notes": self._notes(engine, way),
             "deterministic": self._resources.deterministic,
             "weights": [file.sha256 for file in self._segmenter.weights],
+            **({"gpu_peak_mb": gpu.highest_bytes(engine.device) >> 20} if engine.on_gpu else {}),
         }
+
+    def _notes(self, engine: Engine, way: Way) -> list[str]:
+        notes = list(engine.notes)
+        if engine.on_gpu and not way.on_gpu:
+            notes.append(f"the slab is not on the GPU: {self._slab_here or 'it has too little memory'}")
+        return notes
+
+    def _forget_peak(self) -> None:
+        if self._engines and self._engines[0].on_gpu:
+            gpu.highest_bytes(self._engines[0].device, forget=True)
 
     def _check_channels(self, volume: Volume) -> None:
         wanted = self._segmenter.channels
@@ -321,6 +372,12 @@ class NetworkPredictor(Predictor):
             and any(code in AXIS_ENDS[name] for name in self._segmenter.mirror)
         )
         return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
+
+
+def _unmirrors_itself(head: Head) -> str | None:
+    """Why a head's logits cannot be turned back on a GPU; None where they can, in the way of all heads."""
+    own = type(head).unmirror is not Head.unmirror
+    return f"head {type(head).__name__} turns mirrored logits back in its own way" if own else None
 
 
 def _out_of_device_memory(problem: BaseException) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Engine", "Floats"]
 
@@ -27,6 +30,15 @@ class Engine(ABC):
     memory_bytes: int
     resident_bytes: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU, and has `infer`."""
+        return self.device.startswith("cuda")
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """The same of windows that lie on the GPU, where the logits stay, of whatever floating type."""
+        raise TypeError(f"engine {self.name} runs on {self.device}, not on a GPU")
 
     @abstractmethod
     def __call__(self, images: Floats) -> Floats:

@@ -58,6 +58,13 @@ class TorchEngine(Engine):
 
     def __call__(self, images: Floats) -> Floats:
         """One pass."""
+        return self._fetched(self.infer(self._sent(images)))
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """One pass over windows that lie on the device; logits stay there, in half precision as they come.
+
+        A GPU has them in its queue then, and may not have computed them yet.
+        """
         import torch
 
         with ExitStack() as stack:  # these three hold for one thread, and the caller's may be another
@@ -65,7 +72,7 @@ class TorchEngine(Engine):
             stack.enter_context(plain_words(self._resources))
             if self._half is not None:
                 stack.enter_context(torch.autocast(self._device.type, dtype=self._half))
-            given: object = self._member(self._sent(images))
+            given: object = self._member(images)
             if not isinstance(given, torch.Tensor):
                 raise PluginError(f"the network gave {type(given).__name__}, not a tensor of logits")
             if given.ndim != images.ndim or (len(given), *given.shape[2:]) != (
@@ -76,7 +83,7 @@ class TorchEngine(Engine):
                     f"the network gave {list(given.shape)}, not logits of "
                     f"{[len(images), 'K', *images.shape[2:]]}".replace("'", "")
                 )
-            return self._fetched(given)
+            return given
 
     def _sent(self, images: Floats) -> torch.Tensor:
         import torch
@@ -89,11 +96,12 @@ class TorchEngine(Engine):
     def _fetched(self, logits: torch.Tensor) -> Floats:
         import torch
 
-        if self._device.type != "cuda":
-            found: Floats = logits.float().numpy()
-            return found
-        pinned = torch.empty(logits.shape, dtype=torch.float32, pin_memory=True)
-        pinned.copy_(logits, non_blocking=True)
-        torch.cuda.current_stream(self._device).synchronize()
-        fetched: Floats = pinned.numpy()
-        return fetched
+        with torch.inference_mode(), plain_words(self._resources):
+            if self._device.type != "cuda":
+                found: Floats = logits.float().numpy()
+                return found
+            pinned = torch.empty(logits.shape, dtype=torch.float32, pin_memory=True)
+            pinned.copy_(logits, non_blocking=True)
+            torch.cuda.current_stream(self._device).synchronize()
+            fetched: Floats = pinned.numpy()
+            return fetched

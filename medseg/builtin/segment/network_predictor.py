@@ -304,8 +304,10 @@ class NetworkPredictor(Predictor):
         """One member's logits of windows mirrored along some axes, turned back."""
         here, turned = isinstance(images, np.ndarray), tuple(2 + axis for axis in axes)
         given: Any = images
-        if axes:
-            given = np.flip(images, turned) if here else given.flip(turned)
+        if axes and here:
+            given = np.flip(images, turned)
+        elif axes:
+            given = images.flip(turned)
         flat = self._segmenter.dims == 2
         given = given[..., 0] if flat else given
         logits = engine(given) if here else engine.infer(given)

@@ -24,7 +24,7 @@ class Job:
     """Slide a network over an image of `shape` voxels and decide labels on a grid of `onto` voxels.
 
     Both grids fill the same box. `weights` is a file of random weights; labels go to `labels` (.npy) if that
-    is given. The last four are medseg's own; None is its default.
+    is given. Engine, memory and threads are medseg's own; None is its default.
     """
 
     net: str
@@ -39,6 +39,7 @@ class Job:
     precision: str | None = None
     max_memory_bytes: int | None = None
     threads: int | None = None
+    device: str = "cpu"
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -27,7 +27,8 @@ class Meter:
     warm-up freed would count for the baseline, and what the run takes of it for nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
         self._imports = resident_mib()
         self._opened = time.perf_counter()
 
@@ -38,6 +39,7 @@ class Meter:
         self._baseline = resident_mib()
         CLEAR.write_text(RESET_PEAK)
         self._load = os.getloadavg()[0]
+        self._gpu = self._highest_of_gpu()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def stop(self) -> dict[str, Any]:
@@ -52,4 +54,16 @@ class Meter:
             "above_mib": round(peak - self._baseline, 1),
             "above_imports_mib": round(peak - self._imports, 1),
             "load": round(self._load, 2),
+            **({} if self._device == "cpu" else {"gpu_mib": round(self._highest_of_gpu() - self._gpu, 1)}),
         }
+
+    def _highest_of_gpu(self) -> float:
+        """MiB of the GPU that were in use at most since the last call, or now where that is the first."""
+        if self._device == "cpu":
+            return 0.0
+        import torch
+
+        torch.cuda.synchronize(self._device)
+        if not hasattr(self, "_gpu"):
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return float(torch.cuda.max_memory_allocated(self._device)) / 2**20

@@ -22,6 +22,7 @@ from pydantic import PrivateAttr
 import medseg
 from medseg import Grid, Resources, Segmentation, Volume
 from medseg.errors import MedsegError, ResourceError
+from medseg.inference.engines.torch_engine import TorchEngine
 from medseg.pipeline import Pipeline, Stage, walk
 from medseg.prediction import Plan, Prediction
 from medseg.run.case import Setup, memory_as_resource, prepare, processors
@@ -77,10 +78,10 @@ def on_grid(array: Any, spacing: tuple[float, float, float]) -> Volume:
 
 
 def resources(job: Job) -> Resources:
-    """medseg's defaults, but for what the job says; never a GPU."""
+    """medseg's defaults, but for what the job says."""
     plain = Resources()
     return Resources(
-        device="cpu",
+        device=job.device,
         engine=job.engine or plain.engine,
         precision=job.precision or plain.precision,
         max_memory_bytes=job.max_memory_bytes,
@@ -112,11 +113,33 @@ class Run:
             raise ResourceError(f"needs about {plan.total_bytes} bytes")
 
 
+class Busy:
+    """How long a GPU is at the network: events before and after each pass, in its own queue."""
+
+    def __init__(self) -> None:
+        self._passes: list[tuple[Any, Any]] = []
+        plain = TorchEngine.infer
+
+        def infer(engine: TorchEngine, images: torch.Tensor) -> torch.Tensor:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            logits = plain(engine, images)
+            end.record()
+            self._passes.append((begin, end))
+            return logits
+
+        TorchEngine.infer = infer  # type: ignore[method-assign]  # to time it from outside
+
+    def seconds(self) -> float:
+        """Of all passes; wait for the GPU first."""
+        return round(sum(begin.elapsed_time(end) for begin, end in self._passes) / 1000, 4)
+
+
 def main() -> None:
     """Do the job this process was started for."""
     job = asked()
     image = on_grid(job.image(), job.spacing)
-    meter = Meter()
+    meter = Meter(job.device)
     with tempfile.TemporaryDirectory() as folder:
         model, pipeline = prepare(model_folder(job, Path(folder)), catalog())
         setup = Setup(model=model, pipeline=pipeline, resources=resources(job))
@@ -134,6 +157,7 @@ def measure(job: Job, image: Volume, meter: Meter, run: Run) -> dict[str, Any]:
     i, j, k = (math.ceil(side * step) for side, step in zip(part.shape, job.spacing, strict=True))
     run(on_grid(part, job.spacing), (i, j, k))
 
+    network = Busy() if job.device != "cpu" else None
     meter.start()
     walls = []
     for _ in range(job.repeats - 1):
@@ -144,6 +168,8 @@ def measure(job: Job, image: Volume, meter: Meter, run: Run) -> dict[str, Any]:
     prediction, segmentation = run(image, job.onto)
     walls.append(round(time.perf_counter() - begun, 3))
     measured = meter.stop()
+    if network is not None:
+        measured |= {"network_s": network.seconds(), "busy": round(network.seconds() / sum(walls), 4)}
     (layer,) = segmentation.array
     if job.labels:
         np.save(job.labels, layer)

@@ -21,16 +21,18 @@ def main() -> None:
     """Do the job this process was started for."""
     job = asked()
     image = torch.from_numpy(job.image()[None, None])
-    meter = Meter()
-    network = nets.load(job.net, job.classes, Path(job.weights))
+    meter = Meter(job.device)
+    network = nets.load(job.net, job.classes, Path(job.weights)).to(job.device)
     inferer = SlidingWindowInferer(job.patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
-    network(image[..., : job.patch[0], : job.patch[1], : job.patch[2]])
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(job.precision or "fp32")
+    with torch.autocast(torch.device(job.device).type, half, enabled=half is not None):
+        network(image[..., : job.patch[0], : job.patch[1], : job.patch[2]].to(job.device))
 
-    meter.start()
-    logits = inferer(image, network)
+        meter.start()
+        logits = inferer(image.to(job.device), network)
     assert isinstance(logits, torch.Tensor)
     logits = torch.nn.functional.interpolate(logits, job.onto, mode="trilinear", align_corners=False)
-    found = logits.argmax(1)[0].to(torch.uint8).numpy()
+    found = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
     measured = meter.stop()
     if job.labels:
         np.save(job.labels, found)

@@ -46,15 +46,15 @@ def main() -> None:
     """Do the job this process was started for."""
     job = asked()
     image = torch.from_numpy(job.image()[None])
-    meter = Meter()
-    network = nets.load(job.net, job.classes, Path(job.weights))
+    meter = Meter(job.device)
+    network = nets.load(job.net, job.classes, Path(job.weights)).to(job.device)
     planned = plans(job)
     configuration = planned.get_configuration(CONFIGURATION)
     labels = {"background": 0} | {f"label {n}": n for n in range(1, job.classes)}
     predictor = nnUNetPredictor(
         use_mirroring=False,
-        perform_everything_on_device=False,
-        device=torch.device("cpu"),
+        perform_everything_on_device=job.device != "cpu",
+        device=torch.device(job.device),
         allow_tqdm=False,
     )
     predictor.manual_initialization(
@@ -68,7 +68,7 @@ def main() -> None:
         "bbox_used_for_cropping": box,
     }
     with torch.inference_mode():
-        network(image[None, :, : job.patch[0], : job.patch[1], : job.patch[2]])
+        network(image[None, :, : job.patch[0], : job.patch[1], : job.patch[2]].to(job.device))
 
     meter.start()
     logits = predictor.predict_logits_from_preprocessed_data(image)

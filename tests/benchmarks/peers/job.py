@@ -14,7 +14,7 @@ __all__ = ["ON_PATH", "PYTHON", "ROOT", "Job", "answer", "asked", "run"]
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = {"medseg": ROOT / ".venv/bin/python", "peers": ROOT / ".venv-peers/bin/python"}
-ON_PATH = {"PYTHONPATH": str(ROOT / "tests")}
+ON_PATH = {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT / "tests"), os.environ.get("PYTHONPATH"))))}
 NO_FOLDERS = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), os.devnull)
 THEIRS = ("nnunet", "monai")
 

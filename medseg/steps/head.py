@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Head"]
 
+SURE = 20.0  # as a logit a probability of 2e-9: less than a voxel in the sum over a large image
+
 
 class Head(Step, ABC):
     """Says what the channels of a network's output mean: how many, how windows merge, how they are decoded.
@@ -49,6 +51,17 @@ class Head(Step, ABC):
         Channels that are vectors or directions must be turned too: override this where yours are.
         """
         return logits[(slice(None), *(slice(None, None, -1 if axis in axes else 1) for axis in range(3)))]
+
+    def background_logits(self, labels: LabelTable) -> tuple[float, ...] | None:
+        """Logits, one per channel, of a voxel that is surely background; None where there are none to name.
+
+        What voxels get whose windows are not computed because they are empty. By default what `activation`
+        makes a background of: with softmax channel 0, with sigmoid no channel.
+        """
+        channels = self.channels(labels)
+        if self.activation == "softmax":
+            return (0.0, *(-SURE,) * (channels - 1))
+        return (-SURE,) * channels if self.activation == "sigmoid" else None
 
     @abstractmethod
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:

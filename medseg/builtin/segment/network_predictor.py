@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from medseg.builtin.segment.wanted_sinks import WantedSinks
 from medseg.errors import InputError, ModelError, PluginError, ResourceError
+from medseg.inference.content import content_of
 from medseg.inference.engines import Engine, open_engine
 from medseg.inference.planning import Effort, Pass, Way, choose, least, measured_pass, reserve
 from medseg.inference.streaming import stream
@@ -113,7 +114,7 @@ class NetworkPredictor(Predictor):
             device=engine.device,
             peak_bytes=way.peak_bytes,
             resident_bytes=held,
-            strategy=_in_words(windows, way, effort.slab_channels, engine) + sinks.on_disk,
+            strategy=_in_words(windows, way, effort.slab_channels, engine) + self._skipping + sinks.on_disk,
             engine=engine.name,
             precision=engine.precision,
             batch=way.batch,
@@ -127,6 +128,11 @@ class NetworkPredictor(Predictor):
             seconds=way.seconds,
         )
 
+    @property
+    def _skipping(self) -> str:
+        """What is said of windows that will not be computed: how many there are, only the image can tell."""
+        return "; windows that are empty will be skipped" if self._segmenter.window.skip_empty else ""
+
     def _sinks(self, grid: Grid, onto: Grid, wanted: Wanted) -> WantedSinks:
         return WantedSinks(
             head=self._segmenter.head,
@@ -136,6 +142,7 @@ class NetworkPredictor(Predictor):
             onto=onto,
             wanted=wanted,
             members=len(self._engines),
+            skip_empty=self._segmenter.window.skip_empty,
         )
 
     def _effort(self, sinks: WantedSinks) -> Effort:
@@ -191,28 +198,40 @@ class NetworkPredictor(Predictor):
             way = self._way(effort, resident_bytes() + promised_bytes(), blocks_from=blocks)
             begun = time.perf_counter()
             try:
-                prediction = self._slide(volume, sinks, way)
+                prediction, computed = self._slide(volume, sinks, way)
             except (ResourceError, MemoryError) as problem:
                 blocks = self._retry(problem, way, fallbacks)
             else:
-                used = self._used(effort, way, fallbacks) | {"seconds": round(time.perf_counter() - begun, 3)}
+                used = self._used(effort, way, fallbacks, computed)
+                used["seconds"] = round(time.perf_counter() - begun, 3)
                 return replace(prediction, used=used)
 
-    def _slide(self, volume: Volume, sinks: WantedSinks, way: Way) -> Prediction:
+    def _slide(self, volume: Volume, sinks: WantedSinks, way: Way) -> tuple[Prediction, int]:
+        """What the sinks made of the volume, and how many windows were computed for it."""
         windows, mirrors = self._windows(volume.grid), self._mirrors(volume.grid)
+        computed = 0
+
+        def forward(images: Floats) -> Floats:
+            nonlocal computed
+            computed += len(images)
+            return self._forward(images, mirrors, apart=sinks.apart)
+
         with torch_runtime(self._resources):
-            return sinks.predicted(
+            prediction = sinks.predicted(
                 lambda fed: stream(
                     volume,
                     windows,
-                    lambda images: self._forward(images, mirrors, apart=sinks.apart),
+                    forward,
                     fed,
+                    content=content_of(volume) if sinks.skip_empty else None,
+                    empty=sinks.background,
                     batch=way.batch,
                     blocks=way.blocks,
                     threads=self._resources.threads,
                     progress=self._resources.progress,
                 )
             )
+        return prediction, computed
 
     def _retry(self, problem: ResourceError | MemoryError, way: Way, fallbacks: list[str]) -> int:
         """Step down after memory ran out, and say in how many blocks to begin again; raises what is final."""
@@ -279,7 +298,7 @@ class NetworkPredictor(Predictor):
             logits = np.stack([self._segmenter.head.unmirror(one, axes) for one in logits])
         return logits
 
-    def _used(self, effort: Effort, way: Way, fallbacks: list[str]) -> dict[str, Any]:
+    def _used(self, effort: Effort, way: Way, fallbacks: list[str], computed: int) -> dict[str, Any]:
         engine, windows = self._engines[0], effort.windows
         return {
             "device": engine.device,
@@ -287,7 +306,8 @@ class NetworkPredictor(Predictor):
             "precision": engine.precision,
             "patch": list(self._segmenter.window.patch),
             "windows": len(windows),
-            "evaluations": way.evaluations,
+            "evaluations": computed,
+            "skipped": way.evaluations - computed,
             "passes": effort.passes,
             "batch": way.batch,
             "blocks": way.blocks,

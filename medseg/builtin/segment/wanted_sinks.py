@@ -29,7 +29,8 @@ class WantedSinks:
     """What is to be kept of the scores of one volume.
 
     `grid` is that of the scores, which come along `axis`; `onto` the native one. `members` of an ensemble
-    have their channels behind those of the mean where they are wanted apart.
+    have their channels behind those of the mean where they are wanted apart. With `skip_empty`, windows
+    without content have no scores, and their voxels get those of the background.
     """
 
     head: Head
@@ -39,6 +40,7 @@ class WantedSinks:
     onto: Grid
     wanted: Wanted
     members: int
+    skip_empty: bool = False
 
     @property
     def groups(self) -> int:
@@ -49,6 +51,15 @@ class WantedSinks:
     def apart(self) -> bool:
         """Whether members are kept apart; a single one is the mean."""
         return self.wanted.members and self.members > 1
+
+    @property
+    def background(self) -> tuple[float, ...] | None:
+        """What the slab's channels hold where no window is computed; None where all are."""
+        if not self.skip_empty:
+            return None
+        logits = self.head.background_logits(self.labels)
+        assert logits is not None  # bound() refuses such a head
+        return logits * self.groups
 
     @property
     def reductions(self) -> frozenset[str]:
@@ -74,6 +85,10 @@ class WantedSinks:
             if not native:  # the labels once more, on the native grid
                 cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
         voxels = math.prod(self.grid.shape)
+        if self.skip_empty:
+            cost += SinkCost(
+                held=voxels, at_work=voxels
+            )  # where there is content, and a channel's share of it
         at_work = threads * 4 * FLOAT * max(MOST_VALUES, channels * max(self.grid.shape))
         for name in self.reductions:
             held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0

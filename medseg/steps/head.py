@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from numpy.typing import NDArray
@@ -62,6 +62,17 @@ class Head(Step, ABC):
         if self.activation == "softmax":
             return (0.0, *(-SURE,) * (channels - 1))
         return (-SURE,) * channels if self.activation == "sigmoid" else None
+
+    def deciding(self, labels: LabelTable, wanted: Collection[str]) -> LabelTable:
+        """The labels without whose channels it cannot be said where the wanted ones are; by default all.
+
+        Asked where a run is limited to some labels and each channel is a label by itself (`activation` is
+        "sigmoid"). The others' channels are then not kept: `sink` is made for the table that is returned, and
+        sees its channels only. Channels that are compared with each other, as by an arg-max, are all needed:
+        the largest of those that are not wanted cannot stand for them, since windows are averaged first, and
+        the mean of what is largest in each window is not the largest of the means.
+        """
+        return labels
 
     @abstractmethod
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:

@@ -148,12 +148,12 @@ class NetworkPredictor(Predictor):
     def _effort(self, sinks: WantedSinks) -> Effort:
         mirrors, members = self._mirrors(sinks.grid), len(self._engines)
         passes = len(mirrors) * members
-        copies = (sinks.groups if passes > 1 else 0) + (len(mirrors) > 1)
+        copies = sinks.groups * ((passes > 1) + sinks.drops) + (len(mirrors) > 1)
         effort = Effort(
             windows=self._windows(sinks.grid),
             inputs=self._segmenter.channels,
             channels=self._outputs,
-            slab_channels=sinks.groups * self._outputs,
+            slab_channels=sinks.slab_channels,
             passes=passes,
             halo=sinks.halo,
             sinks=sinks.cost(threads=1),
@@ -214,7 +214,7 @@ class NetworkPredictor(Predictor):
         def forward(images: Floats) -> Floats:
             nonlocal computed
             computed += len(images)
-            return self._forward(images, mirrors, apart=sinks.apart)
+            return sinks.taken(self._forward(images, mirrors, apart=sinks.apart))
 
         with torch_runtime(self._resources):
             prediction = sinks.predicted(

@@ -6,11 +6,9 @@ the same is done again from the first window with less: a smaller batch, then th
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -19,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.segment.load_weights import load_weights
 from medseg.builtin.segment.wanted_sinks import WantedSinks
-from medseg.errors import InputError, ModelError, PluginError, ResourceError
+from medseg.errors import InputError, PluginError, ResourceError
 from medseg.inference.content import content_of
 from medseg.inference.engines import Engine, open_engine
 from medseg.inference.planning import Effort, Pass, Way, choose, least, measured_pass, reserve
 from medseg.inference.streaming import stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.inference.windows import Windows
-from medseg.io.regular_file import printable
 from medseg.io.weights import weights_file
 from medseg.memory import available_bytes, promised_bytes, release_freed_memory, resident_bytes
 from medseg.prediction import Plan, Prediction, Resources, Wanted
@@ -36,11 +34,9 @@ from medseg.steps import Predictor
 from medseg.volume import Grid, Volume
 
 if TYPE_CHECKING:
-    import torch
-
     from medseg.builtin.segment.network import NetworkSegmenter
 
-__all__ = ["NetworkPredictor", "load_weights"]
+__all__ = ["NetworkPredictor"]
 
 logger = logging.getLogger(__name__)
 
@@ -369,49 +365,3 @@ def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:
 
 def _by(sizes: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in sizes)
-
-
-def load_weights(module: torch.nn.Module, path: Path, sha256: str) -> None:
-    """Fill a module with the tensors of a safetensors file, stored in single or half precision.
-
-    The bytes that are loaded are those whose checksum is right, even if the file changes meanwhile. Raises
-    ModelError with the first tensor that is missing, unexpected or of another shape.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ModelError(
-                f"{printable(path)}: the file was altered since the pipeline was read; run again"
-            )
-        stored = load(content)
-    except OSError as problem:
-        raise ModelError(f"{printable(path)}: cannot be read: {problem.strerror}") from problem
-    except SafetensorError as problem:
-        raise ModelError(f"{printable(path)}: is not a sound safetensors file: {problem}") from problem
-    fault = _misfit(stored, module.state_dict())
-    if fault is not None:
-        raise ModelError(f"{printable(path)}: {fault}; is it of another architecture?")
-    module.load_state_dict(stored, strict=False)  # _misfit is the stricter one, and knows shared tensors
-
-
-def _misfit(stored: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str | None:
-    """The first tensor by which a file and a network differ, in words; None where they fit.
-
-    A tensor that a network has under several names, as MONAI's DynUNet does, need be stored under one only.
-    """
-    filled = {tensor.data_ptr() for name, tensor in wanted.items() if name in stored}
-    for name, tensor in wanted.items():
-        found = stored.get(name)
-        if found is None:
-            if tensor.numel() and tensor.data_ptr() in filled:
-                continue
-            return f"has no tensor {name!r}, which the network needs"
-        if found.shape != tensor.shape:
-            return f"tensor {name!r} is {list(found.shape)}, and the network's is {list(tensor.shape)}"
-        if found.is_floating_point() != tensor.is_floating_point():
-            return f"tensor {name!r} is {found.dtype}, and the network's is {tensor.dtype}"
-    extra = next((name for name in stored if name not in wanted), None)
-    return None if extra is None else f"has a tensor {extra!r} that the network has no place for"

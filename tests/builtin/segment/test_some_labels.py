@@ -36,7 +36,7 @@ LABELS = LabelTable(
     )
 )
 FLAT = LabelTable((Label(1, "liver"), Label(2, "spleen"), Label(5, "bowel")))
-EVERYTHING = {"members": True, "reductions": frozenset({"soft-volume"}), "whole_scores": True}
+EVERYTHING: dict[str, Any] = {"members": True, "reductions": frozenset({"soft-volume"}), "whole_scores": True}
 
 
 def saved(folder: Path, outputs: int, seed: int) -> dict[str, str]:

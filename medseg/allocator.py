@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["keep_freed_memory", "return_freed_memory"]
+__all__ = ["freed_memory_is_kept", "keep_freed_memory", "return_freed_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 KEPT_BYTES = (1 << 31) - 1  # the largest that mallopt takes
@@ -34,6 +34,11 @@ def return_freed_memory() -> None:
     if _kept and _set((M_MMAP_THRESHOLD, DEFAULT_BYTES), (M_TRIM_THRESHOLD, DEFAULT_BYTES)):
         ctypes.CDLL(None).malloc_trim(0)
         _kept = False
+
+
+def freed_memory_is_kept() -> bool:
+    """Whether the process keeps what it frees, by `keep_freed_memory`."""
+    return _kept
 
 
 def _set(*settings: tuple[int, int]) -> bool:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from medseg.allocator import keep_freed_memory, return_freed_memory
+from medseg.allocator import freed_memory_is_kept, keep_freed_memory, return_freed_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 # 64 MiB are far above what malloc keeps by default: they are mapped, and unmapped when freed.
@@ -40,9 +40,10 @@ def keeps(setup: str) -> bool:
     return done.stdout.split()[-1] == "True"
 
 
-def test_memory_can_be_kept_where_the_library_is_glibc() -> None:
-    assert keep_freed_memory() == GLIBC
+def test_memory_is_kept_where_the_library_is_glibc_and_returned_again() -> None:
+    assert keep_freed_memory() == GLIBC == freed_memory_is_kept()
     return_freed_memory()
+    assert not freed_memory_is_kept()
 
 
 @pytest.mark.skipif(not GLIBC, reason="mallopt is glibc's")

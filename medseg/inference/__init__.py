@@ -3,6 +3,7 @@
 Knows no head and no label name.
 """
 
+from medseg.inference.activations import activation_bytes
 from medseg.inference.sinks import ArgmaxSink, ThresholdSink
 from medseg.inference.streaming import Forward, stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
@@ -13,6 +14,7 @@ __all__ = [
     "Forward",
     "ThresholdSink",
     "Windows",
+    "activation_bytes",
     "stream",
     "torch_device",
     "torch_runtime",

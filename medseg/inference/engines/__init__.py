@@ -22,10 +22,11 @@ from medseg.inference.engines.engine import Engine
 from medseg.inference.engines.export import (
     NotExportable,
     Shape,
+    Work,
     exported,
     graph_key,
-    require_patch,
     require_same,
+    work_of,
 )
 from medseg.inference.engines.installed import REMEDY, missing
 from medseg.inference.torch_runtime import torch_device
@@ -83,22 +84,27 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     shape = Shape(batch, channels, patch)
     device = torch_device(resources)
     choice = _choose(resources, device.type, precision)
-    require_patch(member, shape)
-    note = choice.note
+    work = work_of(member, shape)
+    notes = [choice.note, "the memory of the network itself is a guess" if work.guessed else ""]
     if choice.name != "torch":
         try:
-            engine = _of_graph(choice.name, member.to("cpu").eval(), sha256, shape, resources, precision)
+            engine = _of_graph(
+                choice.name, member.to("cpu").eval(), sha256, shape, work, resources, precision
+            )
         except NotExportable as problem:
             if choice.by_name:
                 raise ModelError(
                     f"engine {choice.name} cannot take this network: {problem}; use --engine torch"
                 ) from problem
-            note = f"torch instead of {choice.name}: {problem}"
+            notes[0] = f"torch instead of {choice.name}: {problem}"
         else:
+            engine.notes = tuple(filter(None, notes))
             return engine
     from medseg.inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(member, resources=resources, precision=precision, notes=(note,) if note else ())
+    return TorchEngine(
+        member, work, resources=resources, precision=precision, notes=tuple(filter(None, notes))
+    )
 
 
 def _choose(resources: Resources, device: str, precision: str) -> _Choice:
@@ -128,11 +134,12 @@ def _choose(resources: Resources, device: str, precision: str) -> _Choice:
     return _Choice("openvino", by_name=False)
 
 
-def _of_graph(
+def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its order
     name: str,
     member: torch.nn.Module,
     sha256: str,
     shape: Shape,
+    work: Work,
     resources: Resources,
     precision: str,
 ) -> Engine:
@@ -144,11 +151,11 @@ def _of_graph(
     if name == "openvino":
         from medseg.inference.engines.openvino_engine import open_openvino
 
-        engine = open_openvino(graph, shape, resources=resources, precision=precision)
+        engine = open_openvino(graph, shape, work, resources=resources, precision=precision)
     else:
         from medseg.inference.engines.onnx_engine import open_onnx
 
-        engine = open_onnx(graph, shape, resources=resources)
+        engine = open_onnx(graph, shape, work, resources=resources)
     if kept is None:
         require_same(engine, member, shape)
         if cache:

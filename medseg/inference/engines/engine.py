@@ -16,12 +16,16 @@ Floats = NDArray[np.float32]
 class Engine(ABC):
     """A network ready to compute windows; one call at a time, from any thread.
 
-    `notes` say, in words, what was not as it should be.
+    `memory_bytes` is an estimate of what it takes at work: its weights, the activations of a full batch, the
+    library; `resident_bytes` is the part of it that is there already once it is open. `notes` say, in words,
+    what was not as it should be.
     """
 
     name: Literal["torch", "openvino", "onnx"]
     device: str
     precision: str
+    memory_bytes: int
+    resident_bytes: int
     notes: tuple[str, ...] = ()
 
     @abstractmethod

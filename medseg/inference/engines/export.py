@@ -11,11 +11,13 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +25,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medseg.errors import PipelineError, in_one_line
+from medseg.inference.activations import activation_bytes
 from medseg.inference.engines.engine import Engine, Floats
 from medseg.inference.engines.installed import versions
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NotExportable", "Shape", "exported", "graph_key", "require_patch", "require_same"]
+__all__ = ["NotExportable", "Shape", "Work", "exported", "graph_key", "require_same", "work_of"]
 
+UNKNOWN_ACTIVATIONS = 50 * 32 * 4  # bytes a voxel: about what a U-Net takes
 MOST_GRAPH_BYTES = (1 << 31) - (64 << 20)  # protobuf's limit, less what is not weights
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.15}  # of the logits' root mean square; measured: 6e-6 and 0.02
 SEED = 20200301
@@ -66,25 +70,29 @@ class Shape:
         return full
 
 
-def require_patch(member: torch.nn.Module, shape: Shape) -> None:
-    """Raise PipelineError where the network cannot take windows of this size.
+@dataclass(frozen=True)
+class Work:
+    """Bytes of a network's weights, and at most at once of what passes between its layers for a batch."""
 
-    Found out on PyTorch's meta device, where tensors have a shape and no memory; passed over where the
-    network has an operation without such a form, or a path that depends on values.
-    """
-    import torch
+    weights: int
+    activations: int
+    guessed: bool = False
 
+
+def work_of(member: torch.nn.Module, shape: Shape) -> Work:
+    """What a network needs at work; raises PipelineError where it cannot take windows of this size."""
     tensors = [*member.parameters(), *member.buffers()]
-    with torch.device("meta"), torch.inference_mode():
-        bare = copy.deepcopy(member, {id(tensor): _on_meta(tensor) for tensor in tensors}).eval()
-        try:
-            bare(torch.empty(shape.input))
-        except ValueError as problem:  # as where a patch shrinks to one voxel, which cannot be normalised
-            raise PipelineError(
-                f"window.patch: the network cannot take {list(shape.patch)}: {problem}; give a larger patch"
-            ) from problem
-        except RuntimeError:
-            return
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    without_weights = {id(tensor): _on_meta(tensor) for tensor in tensors}
+    try:
+        found = activation_bytes(partial(copy.deepcopy, member, without_weights), shape.input)
+    except ValueError as problem:  # as where a patch shrinks to one voxel, which cannot be normalised
+        raise PipelineError(
+            f"window.patch: the network cannot take {list(shape.patch)}: {problem}; give a larger patch"
+        ) from problem
+    if found is None:
+        return Work(weights, UNKNOWN_ACTIVATIONS * shape.batch * math.prod(shape.patch), guessed=True)
+    return Work(weights, found)
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:

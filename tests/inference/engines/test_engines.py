@@ -87,6 +87,7 @@ def test_logits_are_those_of_pytorch(name: str) -> None:
         assert logits.dtype == np.float32
         assert np.abs(logits - wanted).max() <= 1e-3  # measured: 7e-5 at most
         assert np.abs(logits - wrong).max() > 0.1  # other weights differ: the check can fail
+        assert ready.memory_bytes > ready.resident_bytes > 0
     off = {}
     for engine in ("torch", "openvino") if processors_compute("bf16") else ("torch",):
         ready = opened(member, engine, dims=dims, channels=channels, precision="bf16")

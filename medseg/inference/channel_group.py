@@ -14,18 +14,18 @@ class ChannelGroup(Sink):
     """Hands a sink the channels `first` to `first + count` of each slab."""
 
     def __init__(self, sink: Sink, *, first: int, count: int) -> None:
-        self._sink = sink
-        self._channels = slice(first, first + count)
+        self.sink = sink
+        self.channels = slice(first, first + count)
         self.halo = sink.halo
 
     def begin(self, region: Region) -> None:
         """Another block of the plane follows."""
-        self._sink.begin(region)
+        self.sink.begin(region)
 
     def take(self, slab: Scores, start: int) -> None:
         """Hand on this group's channels."""
-        self._sink.take(Scores(slab.array[self._channels], slab.grid, slab.kind), start)
+        self.sink.take(Scores(slab.array[self.channels], slab.grid, slab.kind), start)
 
     def finish(self) -> Any:
         """What the sink made of them."""
-        return self._sink.finish()
+        return self.sink.finish()

@@ -19,7 +19,7 @@ from medseg.inference.windows import Region
 from medseg.sampling import turned, whole_voxel_map
 from medseg.volume import Grid
 
-__all__ = ["Piece", "Placement"]
+__all__ = ["Box", "Piece", "Placement", "Spots"]
 
 OUTSIDE = 0.5 + 1e-3  # voxels beyond the outermost centres; the tolerance of Grid.same_as
 STRAIGHT = 1e-6  # voxels by which an axis may drift aside over its whole length and count as parallel
@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Spots:
+class Spots:
     """Positions along one axis of the model grid: between which two slices, and how far from the lower."""
 
     low: NDArray[np.intp]
@@ -37,7 +37,7 @@ class _Spots:
     inside: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, position: NDArray[np.float64], size: int) -> _Spots:
+    def of(cls, position: NDArray[np.float64], size: int) -> Spots:
         """Positions in voxels along an axis of so many."""
         inside = (position >= -OUTSIDE) & (position <= size - 1 + OUTSIDE)
         held = np.clip(position, 0, size - 1)
@@ -46,9 +46,9 @@ class _Spots:
         below = low.astype(np.intp)
         return cls(below, below + (share > 0), share, inside)
 
-    def at(self, where: Any, start: int = 0) -> _Spots:
+    def at(self, where: Any, start: int = 0) -> Spots:
         """Some of the positions, counted from slice `start`."""
-        return _Spots(
+        return Spots(
             self.low[where] - start, self.high[where] - start, self.share[where], self.inside[where]
         )
 
@@ -65,7 +65,21 @@ class _Spots:
         return low if axis == 0 else low.T
 
 
-_Line = tuple[slice, _Spots]
+_Line = tuple[slice, Spots]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of the target whose scores are known now, of axes that run along the model's.
+
+    `where` indexes an array `[i, j, k]` of `Placement.view`; `within` are the same voxels counted along
+    `Placement.lines`, which say between which slices of the model grid they lie; `corner` is the voxel of the
+    model grid at index 0 of the slab.
+    """
+
+    where: tuple[slice, slice, slice]
+    within: tuple[slice, slice, slice]
+    corner: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ class Placement:
         self.halo = 0 if whole else 1
         linear = self._matrix[:3, :3]
         drift = np.abs(linear - np.diag(np.diag(linear))) @ np.asarray(self._target.shape)
-        self._lines = self._axis_lines() if drift.max() < STRAIGHT else None  # None where axes are oblique
+        self.lines = self._axis_lines() if drift.max() < STRAIGHT else None  # None where axes are oblique
         self._seen = 0  # slices of the model grid that were handed out
         self._region = _everywhere(grid)
 
@@ -127,47 +141,61 @@ class Placement:
         Slice 0 of the slab is slice `start` of the grid; along the other axes it ends where the block does.
         Use every piece before asking for the next slab.
         """
-        corner = [part.stop - size for part, size in zip(self._region, slab.shape[1:], strict=True)]
+        if self.lines is None:
+            yield from self._scattered(slab, *self._due(slab.shape[1:], start))
+        else:
+            box = self.box(slab.shape[1:], start)
+            if box is not None:
+                yield from self._straight(slab, box, self.lines)
+
+    def box(self, shape: Sequence[int], start: int) -> Box | None:
+        """What can be read now that a slab of `shape` [i, j, k] has come; None where nothing can.
+
+        In place of `pieces`, for whoever reads all of it at once; only where axes are no oblique ones.
+        """
+        corner, due = self._due(shape, start)
+        assert self.lines is not None
+        within, where = [], []
+        for part, (inside, line) in zip(due, self.lines, strict=True):
+            now = np.flatnonzero((line.high >= part.start) & (line.high < part.stop))
+            if not len(now):
+                return None
+            within.append(slice(int(now[0]), int(now[-1]) + 1))
+            where.append(slice(inside.start + within[-1].start, inside.start + within[-1].stop))
+        return Box((where[0], where[1], where[2]), (within[0], within[1], within[2]), corner)
+
+    def _due(self, shape: Sequence[int], start: int) -> tuple[tuple[int, int, int], tuple[slice, ...]]:
+        """The voxel of the model grid at the slab's corner, and the voxels that it is the first to bring."""
+        corner = [part.stop - size for part, size in zip(self._region, shape, strict=True)]
         corner[self.axis] = start
         due = list(self._region)
-        due[self.axis] = slice(self._seen, start + slab.shape[1 + self.axis])
-        if self._lines is None:
-            yield from self._scattered(slab, corner, due)
-        else:
-            yield from self._straight(slab, corner, due, self._lines)
+        due[self.axis] = slice(self._seen, start + shape[self.axis])
         self._seen = due[self.axis].stop
+        return (corner[0], corner[1], corner[2]), tuple(due)
 
     def _axis_lines(self) -> tuple[_Line, ...]:
         """The planes of the target along each axis that lie inside, and their positions there."""
         lines = []
         for axis, size in enumerate(self._target.shape):
             position = np.arange(size) * self._matrix[axis, axis] + self._matrix[axis, 3]
-            spots = _Spots.of(position, self.grid.shape[axis])
+            spots = Spots.of(position, self.grid.shape[axis])
             inside = np.flatnonzero(spots.inside)
             within = slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
             lines.append((within, spots.at(within)))
         return tuple(lines)
 
-    def _straight(
-        self, slab: Floats, corner: Sequence[int], due: Sequence[slice], lines: tuple[_Line, ...]
-    ) -> Iterator[Piece]:
+    def _straight(self, slab: Floats, box: Box, lines: tuple[_Line, ...]) -> Iterator[Piece]:
         """Parallel axes: planes of the target, one after the other, each axis interpolated by itself."""
-        spots: list[_Spots] = []
-        where: list[Any] = []
-        for axis, (within, line) in enumerate(lines):
-            now = np.flatnonzero((line.high >= due[axis].start) & (line.high < due[axis].stop))
-            if not len(now):
-                return
-            here = slice(int(now[0]), int(now[-1]) + 1)
-            spots.append(line.at(here, corner[axis]))
-            where.append(slice(within.start + here.start, within.start + here.stop))
+        parts = zip(lines, box.within, box.corner, strict=True)
+        spots = [line.at(within, corner) for (_, line), within, corner in parts]
+        where: list[Any] = list(box.where)
         along, first = spots.pop(self.axis), where[self.axis].start
         rows, columns = spots
         planes = np.moveaxis(slab, 1 + self.axis, 1)
         for n in range(len(along.low)):
             between = along.at(slice(n, n + 1))
 
-            def scores(channel: int, between: _Spots = between) -> Floats:
+            def scores(channel: int, between: Spots = between) -> Floats:
                 plane: Floats = planes[channel, between.low[0]]
                 if between.share[0]:
                     plane = plane + between.share * (planes[channel, between.high[0]] - plane)
@@ -187,7 +215,7 @@ class Placement:
             near, far = np.clip(ends + matrix[self.axis, self.axis] * t, 0, last)
             if far < due[self.axis].start - 1 or near > due[self.axis].stop:
                 continue
-            spots = [_Spots.of(plane[a] + matrix[a, self.axis] * t, self.grid.shape[a]) for a in range(3)]
+            spots = [Spots.of(plane[a] + matrix[a, self.axis] * t, self.grid.shape[a]) for a in range(3)]
             now = np.logical_and.reduce(
                 [
                     spot.inside & (spot.high >= part.start) & (spot.high < part.stop)
@@ -207,7 +235,7 @@ def _everywhere(grid: Grid) -> Region:
     return i, j, k
 
 
-def _trilinear(slab: Floats, spots: Sequence[_Spots], channel: int) -> Floats:
+def _trilinear(slab: Floats, spots: Sequence[Spots], channel: int) -> Floats:
     """One channel of `slab[C, i, j, k]` at scattered positions, k first."""
     values: Floats = slab[channel]
     a, b, c = spots

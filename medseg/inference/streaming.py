@@ -10,6 +10,9 @@ everywhere then gives exactly that value back, and float32 is enough however man
 
 Two threads take turns: the caller's runs the network, the other cuts windows out, takes logits into the slab
 and feeds the sinks. What the other does, and in which order, does not depend on which is faster.
+
+On a GPU the image and the slab lie in its memory, and labels are decided there (`gpu`): logits stay where
+they are made.
 """
 
 from __future__ import annotations
@@ -17,22 +20,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import GeometryError, ModelError, PluginError
-from medseg.inference.threads import background, spread
+from medseg.errors import GeometryError, PluginError
+from medseg.inference.slab import Slab
+from medseg.inference.threads import background
 from medseg.inference.windows import Place, Region, Windows
-from medseg.prediction import Progress, Scores, Sink, silent
-from medseg.volume import Grid, Volume
+from medseg.prediction import Progress, Sink, silent
+from medseg.volume import Volume
 
-__all__ = ["Forward", "stream"]
+__all__ = ["Forward", "Step", "Streaming", "stream"]
 
-Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Takes windows `[N, C, *patch]` of an image and gives their logits `[N, K, *patch]`."""
+Forward = Callable[[Any], Any]
+"""Takes windows `[N, C, *patch]` of an image and gives their logits `[N, K, *patch]`.
+
+Arrays of NumPy in float32; where the slab lies on a GPU, tensors there, logits in any floating type.
+"""
 
 
 def stream(  # noqa: PLR0913 - the one place where all that a sliding window can be told comes together
@@ -46,6 +54,7 @@ def stream(  # noqa: PLR0913 - the one place where all that a sliding window can
     content: NDArray[np.bool_] | None = None,
     empty: Sequence[float] | None = None,
     threads: int | None = None,
+    gpu: str | None = None,
     progress: Progress = silent,
 ) -> tuple[Any, ...]:
     """Slide a network over a volume, feed every sink, and give what the sinks made of it.
@@ -64,17 +73,20 @@ def stream(  # noqa: PLR0913 - the one place where all that a sliding window can
     but for one where otherwise nobody knew how many channels there are, whose logits are not used. Voxels
     that then have no window get the logits `empty`, one per channel, all 0 if None: background for an
     arg-max, and no label for a threshold. Labels near such voxels can differ from those of all windows.
+
+    With `gpu`, the device "cuda:0" say, image, slab and labels lie in that GPU's memory; sinks that decide no
+    labels get slabs in the processor's. Of the same window logits, labels are the same to the last voxel.
     """
     if windows.shape != volume.grid.shape:
         raise GeometryError(f"windows for {windows.shape} voxels do not lie on {volume.grid!r}")
     halo = max((sink.halo for sink in sinks), default=0)
     steps = list(_steps(windows, batch, halo, windows.regions(blocks), _kept(windows, content)))
     done, total = 0, sum(len(step.places) for step in steps)
-    state = _Streaming(volume, windows, sinks, halo, empty)
+    state = _streaming(gpu)(volume, windows, sinks, halo, empty)
     with background(threads) as worker:
         earlier: Future[None] | None = None
         cut = worker.submit(state.cut, steps[0].places)
-        for step, following in zip(steps, (*steps[1:], _Step()), strict=True):
+        for step, following in zip(steps, (*steps[1:], Step()), strict=True):
             images = cut.result()
             cut = worker.submit(state.cut, following.places)
             logits = _shaped(forward(images), len(images), windows.patch) if step.places else None
@@ -87,11 +99,11 @@ def stream(  # noqa: PLR0913 - the one place where all that a sliding window can
                 progress("segment", done, total)
         assert earlier is not None  # there is a window
         earlier.result()
-    return tuple(sink.finish() for sink in sinks)
+        return worker.submit(state.finish).result()
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """Windows that are computed at once; before them a block may begin, after them slices may be finished."""
 
     places: tuple[Place, ...] = ()
@@ -117,7 +129,7 @@ def _kept(windows: Windows, content: NDArray[np.bool_] | None) -> Callable[[Plac
 
 def _steps(
     windows: Windows, batch: int, halo: int, regions: Sequence[Region], kept: Callable[[Place], bool]
-) -> Iterator[_Step]:
+) -> Iterator[Step]:
     """What is done, in order; each block has one step that begins it, each start one that ends slices.
 
     The first step of all has a window in any case, as it tells how many channels there are.
@@ -135,11 +147,20 @@ def _steps(
             due, told = line[:1] if unused else due, True
             lots = [due[n : n + batch] for n in range(0, len(due), batch)] or [()]
             for number, lot in enumerate(lots, 1):
-                yield _Step(lot, begins, ends[start] if number == len(lots) else None, unused)
+                yield Step(lot, begins, ends[start] if number == len(lots) else None, unused)
                 begins = None
 
 
-class _Streaming:
+def _streaming(gpu: str | None) -> Callable[..., Streaming]:
+    """What makes the state of a run, on a GPU or not."""
+    if gpu is None:
+        return Streaming
+    from medseg.inference.gpu import GpuStreaming
+
+    return partial(GpuStreaming, gpu)
+
+
+class Streaming:
     """What the thread beside the network works on: the image, the slab of the present block, the sinks."""
 
     def __init__(
@@ -150,134 +171,77 @@ class _Streaming:
         halo: int,
         empty: Sequence[float] | None,
     ) -> None:
-        self._image = volume.array
-        self._grid = volume.grid
-        self._windows = windows
-        self._weight = windows.importance()
-        self._sinks = sinks
-        self._halo = halo
+        self.grid = volume.grid
+        self.windows = windows
+        self.halo = halo
+        self.image: Any = volume.array
+        self.weight: Any = windows.importance()
+        self.sinks = tuple(sinks)
         self._empty = empty
         self._channels = 0
-        self._slab: _Slab | None = None
+        self._slab: Slab | None = None
         outside = any(n < side for n, side in zip(windows.shape, windows.patch, strict=True))
-        self._margin = volume.array.min(axis=(1, 2, 3)) if outside else None
+        self._margin = volume.array.min(axis=(1, 2, 3)).tolist() if outside else None
 
-    def cut(self, places: Sequence[Place]) -> NDArray[np.float32]:
-        """The windows of the image that start there."""
-        return _cut(self._image, places, self._windows.patch, self._margin)
+    def cut(self, places: Sequence[Place]) -> Any:
+        """The windows `[N, C, *patch]` of the image that start there; beyond its faces, the margin's values."""
+        cut = self.windows_array((len(places), self.image.shape[0], *self.windows.patch))
+        for window, place in zip(cut, places, strict=True):
+            for channel, value in enumerate(self._margin or ()):
+                window[channel] = value
+            here, there = _overlap(self.image.shape[1:], place, self.windows.patch)
+            window[:, *there] = self.image[:, *here]
+        return cut
 
-    def take(self, step: _Step, logits: NDArray[np.float32] | None) -> None:
+    def windows_array(self, shape: tuple[int, ...]) -> Any:
+        """A new array for windows."""
+        return np.empty(shape, np.float32)
+
+    def new_slab(self, region: Region, channels: int) -> Slab:
+        """The slab of a block."""
+        return Slab(self.grid, self.windows, region, channels, self.halo)
+
+    def take(self, step: Step, logits: Any) -> None:
         """Take the logits of a step's windows in, and hand on what they finish."""
         if logits is not None:
             self._channels = logits.shape[1]
         if step.begins is not None:
             self._slab = None  # before the next one is made: two at once might not fit
-            self._slab = _Slab(self._grid, self._windows, step.begins, self._channels, self._halo)
-            for sink in self._sinks:
+            self._slab = self.new_slab(step.begins, self._channels)
+            for sink in self.sinks:
                 sink.begin(step.begins)
         slab = self._slab
         assert slab is not None  # the first step of a block begins it
         if logits is not None and not step.unused:
             for place, scores in zip(step.places, logits, strict=True):
-                slab.add(scores, place, self._weight)
+                slab.add(scores, place, self.weight)
         if step.ends is not None:
             if self._empty is not None:
                 slab.fill(step.ends, self._empty)
-            for sink in self._sinks:
+            for sink in self.sinks:
                 slab.hand(sink, step.ends)
             slab.advance(step.ends)
 
-
-class _Slab:
-    """The weighted mean of scores in the slices of a block that are still open, and the halo before them."""
-
-    def __init__(self, grid: Grid, windows: Windows, region: Region, channels: int, halo: int) -> None:
-        self.grid = grid
-        self.axis = windows.axis
-        self.region = region
-        self.halo = halo
-        self.first = 0  # first open slice: those before it were handed out
-        self.corner = [max(0, part.start - halo) for part in region]  # voxel at index 0 of the arrays
-        shape = [part.stop - low for part, low in zip(region, self.corner, strict=True)]
-        shape[self.axis] = min(shape[self.axis], windows.patch[self.axis] + halo)
-        self.mean = np.zeros((channels, *shape), np.float32)
-        self.weight = np.zeros(shape, np.float32)
-
-    def add(self, scores: NDArray[np.float32], place: Place, weight: NDArray[np.float32]) -> None:
-        """Take the scores `[K, *patch]` of a window that starts at `place` into the mean."""
-        inside, here = [], []
-        for start, side, low, part in zip(place, weight.shape, self.corner, self.region, strict=True):
-            first, stop = max(start, low), min(start + side, part.stop)
-            inside.append(slice(first - start, stop - start))
-            here.append(slice(first - low, stop - low))
-        known, total = weight[*inside], self.weight[*here]
-        total += known
-        share = known / total
-
-        def update(channel: int) -> None:  # by channel: what is at work stays small
-            score = scores[channel]
-            if not np.isfinite(score).all():
-                raise ModelError(
-                    "the network gave scores that are not finite numbers; "
-                    "its weights are damaged, or the image is not prepared as it was in training"
-                )
-            mean = self.mean[channel][*here]
-            change = score[*inside] - mean
-            change *= share
-            mean += change
-
-        spread(update, range(len(self.mean)))
-
-    def fill(self, stop: int, empty: Sequence[float]) -> None:
-        """Give the voxels up to slice `stop` that no window reached the logits `empty`."""
-        part: list[slice] = [slice(None)] * 3
-        part[self.axis] = slice(self.first - self.corner[self.axis], stop - self.corner[self.axis])
-        bare = self.weight[*part] == 0
-        for mean, value in zip(self.mean, empty, strict=True):
-            mean[*part][bare] = value
-
-    def hand(self, sink: Sink, stop: int) -> None:
-        """Give a sink the slices up to `stop`, with its halo before them."""
-        low = [max(0, part.start - sink.halo) for part in self.region]
-        high = [part.stop for part in self.region]
-        low[self.axis], high[self.axis] = max(0, self.first - sink.halo), stop
-        part = tuple(slice(a - c, b - c) for a, b, c in zip(low, high, self.corner, strict=True))
-        slab = Scores(self.mean[:, *part], self.grid.cropped(low, high), "logits")
-        sink.take(slab, low[self.axis])
-
-    def advance(self, stop: int) -> None:
-        """Close the slices before `stop`, keep the halo, and make room for as many."""
-        base = max(0, stop - self.halo)
-        moved = base - self.corner[self.axis]
-        for values in (self.weight, *self.mean):  # one channel at a time: moving within an array copies it
-            along = np.moveaxis(values, self.axis, 0)
-            kept = max(0, len(along) - moved)
-            along[:kept] = along[len(along) - kept :].copy()
-            along[kept:] = 0
-        self.first, self.corner[self.axis] = stop, base
+    def finish(self) -> tuple[Any, ...]:
+        """What the sinks made of it."""
+        self._slab = None
+        return tuple(sink.finish() for sink in self.sinks)
 
 
-def _cut(
-    image: NDArray[Any], places: Sequence[Place], patch: Place, margin: NDArray[Any] | None
-) -> NDArray[np.float32]:
-    """Windows `[N, C, *patch]` of `image[C, i, j, k]`; beyond its faces, each channel's value of `margin`."""
-    cut = np.empty((len(places), image.shape[0], *patch), np.float32)
-    if margin is not None:
-        cut[:] = margin[:, None, None, None]
-    for window, place in zip(cut, places, strict=True):
-        low = [max(0, start) for start in place]
-        high = [
-            min(size, start + side) for size, start, side in zip(image.shape[1:], place, patch, strict=True)
-        ]
-        here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, place, strict=True))
-        window[:, *there] = image[:, *here]
-    return cut
+def _overlap(
+    shape: Sequence[int], place: Place, patch: Place
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a window lies in the image, and that part of it in the window."""
+    low = [max(0, start) for start in place]
+    high = [min(size, start + side) for size, start, side in zip(shape, place, patch, strict=True)]
+    here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, place, strict=True))
+    return here, there
 
 
-def _shaped(logits: NDArray[np.float32], count: int, patch: Place) -> NDArray[np.float32]:
+def _shaped(logits: Any, count: int, patch: Place) -> Any:
     """Logits of the right shape; raises PluginError."""
-    if logits.ndim != 5 or logits.shape[0] != count or logits.shape[2:] != patch:
+    if logits.ndim != 5 or logits.shape[0] != count or tuple(logits.shape[2:]) != patch:
         raise PluginError(
             f"the network gave {list(logits.shape)} for {count} windows of {list(patch)} voxels"
         )

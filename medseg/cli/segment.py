@@ -105,7 +105,14 @@ def command(
         from medseg.run.foresight import foresee
 
         foreseen = foresee(
-            *images, inputs=by_name, model=model, labels=labels, policy=policy, resources=resources
+            *images,
+            inputs=by_name,
+            model=model,
+            labels=labels,
+            force_modality=force_modality,
+            pixel_size=pixel_size,
+            policy=policy,
+            resources=resources,
         )
         print_plan(foreseen, as_json=as_json)
         return

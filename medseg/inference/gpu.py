@@ -251,7 +251,7 @@ class GpuLabels(Sink):
     def finish(self) -> Any:
         """The labels on the native grid."""
         found: NDArray[Any] = self._labels.cpu().numpy()
-        self._sink.array[:] = found.view(self._sink.array.dtype)
+        self._sink.array = found.view(self._sink.array.dtype)
         return self._sink.finish()
 
 

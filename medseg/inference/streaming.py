@@ -69,8 +69,9 @@ def stream(  # noqa: PLR0913 - the one place where all that a sliding window can
     Windows at the seams are computed twice; of the same window logits, each voxel's score is the same to the
     last bit.
 
-    `content[i, j, k]` says which voxels may hold anything: windows that touch none of them are not computed.
-    Voxels that then have no window get the logits `empty`, one per channel, all 0 if None: background for an
+    `content[i, j, k]` says which voxels may hold anything: windows that touch none of them are not computed,
+    but for one where otherwise nobody knew how many channels there are, whose logits are not used. Voxels
+    that then have no window get the logits `empty`, one per channel, all 0 if None: background for an
     arg-max, and no label for a threshold. Labels near such voxels can differ from those of all windows.
 
     With `gpu`, the device "cuda:0" say, image, slab and labels lie in that GPU's memory; sinks that decide no
@@ -108,20 +109,20 @@ class Step:
     places: tuple[Place, ...] = ()
     begins: Region | None = None
     ends: int | None = None  # slices before this one are finished
+    unused: bool = False  # of the logits, only the number of channels is looked at
 
 
 def _kept(windows: Windows, content: NDArray[np.bool_] | None) -> Callable[[Place], bool]:
-    """Which windows are computed: the first in any case, as it tells how many channels there are."""
+    """Which windows are computed."""
     if content is None:
         return lambda place: True
     if content.shape != windows.shape:
         raise GeometryError(f"content of {content.shape} voxels does not lie on windows for {windows.shape}")
-    first = tuple(windows.starts(axis)[0] for axis in range(3))
 
     def touches(place: Place) -> bool:
         sides = zip(place, windows.patch, strict=True)
         inside = tuple(slice(max(0, start), start + side) for start, side in sides)
-        return place == first or bool(content[inside].any())
+        return bool(content[inside].any())
 
     return touches
 
@@ -129,17 +130,24 @@ def _kept(windows: Windows, content: NDArray[np.bool_] | None) -> Callable[[Plac
 def _steps(
     windows: Windows, batch: int, halo: int, regions: Sequence[Region], kept: Callable[[Place], bool]
 ) -> Iterator[Step]:
-    """What is done, in order; each block has one step that begins it, each start one that ends slices."""
+    """What is done, in order; each block has one step that begins it, each start one that ends slices.
+
+    The first step of all has a window in any case, as it tells how many channels there are.
+    """
     axis = windows.axis
     starts = windows.starts(axis)
     ends = dict(zip(starts, (*starts[1:], windows.shape[axis]), strict=True))
+    told = False
     for region in regions:
         begins: Region | None = region
         for start, places in groupby(windows.places(region, halo=halo), key=lambda place: place[axis]):
-            due = tuple(filter(kept, places))
+            line = tuple(places)
+            due = tuple(filter(kept, line))
+            unused = not (due or told)
+            due, told = line[:1] if unused else due, True
             lots = [due[n : n + batch] for n in range(0, len(due), batch)] or [()]
             for number, lot in enumerate(lots, 1):
-                yield Step(lot, begins, ends[start] if number == len(lots) else None)
+                yield Step(lot, begins, ends[start] if number == len(lots) else None, unused)
                 begins = None
 
 
@@ -204,7 +212,7 @@ class Streaming:
                 sink.begin(step.begins)
         slab = self._slab
         assert slab is not None  # the first step of a block begins it
-        if logits is not None:
+        if logits is not None and not step.unused:
             for place, scores in zip(step.places, logits, strict=True):
                 slab.add(scores, place, self.weight)
         if step.ends is not None:

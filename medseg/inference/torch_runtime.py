@@ -5,9 +5,12 @@ For segmenters of plugins too: `with torch_runtime(resources) as device: …`.
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.errors import ResourceError, UsageError
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["plain_words", "torch_device", "torch_runtime"]
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+COMPILER_FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch sets it to the folder that it makes
 
 
 def torch_device(resources: Resources) -> torch.device:
@@ -54,6 +58,7 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
 
     device = torch_device(resources)
     with ExitStack() as before:
+        before.enter_context(_without_compiler_folder())
         before.callback(torch.set_num_threads, torch.get_num_threads())
         before.callback(
             torch.use_deterministic_algorithms,
@@ -72,6 +77,26 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
         before.enter_context(torch.inference_mode())
         before.enter_context(plain_words(resources))
         yield device
+
+
+@contextmanager
+def _without_compiler_folder() -> Iterator[None]:
+    """Remove the folder `torchinductor_…` that PyTorch makes for its compiler, where it stayed empty.
+
+    Importing torch._dynamo makes it, among the temporary files; so do the exporter and some operations on the
+    meta device. One that was there before, or that the environment variable asks for, is left alone.
+    """
+    if COMPILER_FOLDER in os.environ:
+        yield
+        return
+    there = set(Path(tempfile.gettempdir()).absolute().glob("torchinductor_*"))
+    try:
+        yield
+    finally:
+        made = os.environ.pop(COMPILER_FOLDER, None)
+        if made is not None and Path(made) not in there:
+            with suppress(OSError):  # it is in use
+                Path(made).rmdir()
 
 
 @contextmanager

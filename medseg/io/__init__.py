@@ -46,8 +46,7 @@ def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None 
     path = Path(path)
     with one_refusal(path):
         kind = _kind(path)
-        if pixel_size is not None and kind not in PICTURES:
-            raise UsageError(f"{printable(path)}: a pixel size is for PNG and TIFF; {kind} has its own scale")
+        _require_use(pixel_size, kind, path)
         if kind == "DICOM":
             from medseg.io.dicom import read_dicom
 
@@ -67,14 +66,21 @@ def read(path: str | Path, *, policy: Policy = STRICT, pixel_size: float | None 
         return read_nifti(path, policy)
 
 
-def inspect(path: str | Path) -> tuple[Candidate, ...]:
+def _require_use(pixel_size: float | None, kind: str, path: Path) -> None:
+    """Refuse, as a UsageError, a pixel size where the file has a scale of its own."""
+    if pixel_size is not None and kind not in PICTURES:
+        raise UsageError(f"{printable(path)}: a pixel size is for PNG and TIFF; {kind} has its own scale")
+
+
+def inspect(path: str | Path, *, pixel_size: float | None = None) -> tuple[Candidate, ...]:
     """Every volume that a file or folder could be read as, with its verdict, from headers only.
 
-    Raises InputError where there is no image at all.
+    `pixel_size` in mm is that of `read`. Raises InputError where there is no image at all.
     """
     path = Path(path)
     with one_refusal(path):
         kind = _kind(path)
+        _require_use(pixel_size, kind, path)
         if kind == "DICOM":
             from medseg.io.dicom import describe_dicom
 
@@ -88,7 +94,7 @@ def inspect(path: str | Path) -> tuple[Candidate, ...]:
         if kind in PICTURES:
             from medseg.io.picture import describe_picture
 
-            return describe_picture(path)
+            return describe_picture(path, pixel_size=pixel_size)
         if kind in {"NRRD", "MetaImage"}:
             from medseg.io.itk import describe_itk
 
@@ -106,18 +112,20 @@ def foretell(path: str | Path, *, policy: Policy) -> Foretold:
         if kind == "DICOM":
             from medseg.io.dicom import foretell_dicom
 
-            return Foretold(*foretell_dicom(path, policy))
+            return foretell_dicom(path, policy)
         if kind in ARCHIVES:
             from medseg.io.archive import unpacked
             from medseg.io.dicom import foretell_dicom
 
             with unpacked(path) as contents:
-                return Foretold(*foretell_dicom(contents.folder, policy))._replace(files=1)
+                return foretell_dicom(contents.folder, policy)._replace(files=1)
     volume = read(path, policy=policy)
     source = volume.source
     if source is not None:
         policy.require_use(source.format, path)
-    return Foretold(volume.grid, 1 if source is None else len(source.files), source.decided if source else ())
+    if source is None:
+        return Foretold(volume.grid, 1, ())
+    return Foretold(volume.grid, len(source.files), source.decided, source.modality)
 
 
 def digests(path: str | Path, *, policy: Policy = STRICT) -> tuple[str, ...]:

@@ -66,9 +66,8 @@ def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: boo
     the same size thick. `palette_as_values` gives a palette's entries by number, not by colour, as masks are
     kept. Raises InputError for several pages, animations and what would have to be guessed.
     """
-    if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
-        raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
     picture = _header(path, palette_as_values=palette_as_values)
+    grid = _grid(picture, pixel_size)
     kept: list[NDArray[Any]] = []
 
     def keep(_fields: dict[str, Any], array: NDArray[Any] | None) -> None:
@@ -83,29 +82,31 @@ def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: boo
         raise InputError(
             f"{path.name}: it decodes to {pixels.shape}, its header says {picture.rows} x {picture.columns}"
         )
-    grid = _grid(picture, pixel_size)
     with open_regular(path) as file:
         digest = file.sha256()
     source = Source(native=grid, format=picture.format, files=(path,), sha256=(digest,))
     return Volume(pixels.transpose(2, 1, 0)[..., None], grid, CHANNELS[pixels.shape[2]], source)
 
 
-def describe_picture(path: Path) -> tuple[Candidate, ...]:
-    """What the header says; no pixel is decoded."""
+def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Candidate, ...]:
+    """What the header says, with `pixel_size` (mm) as in `read_picture`; no pixel is decoded."""
     picture = _header(path)
+    grid = _grid(picture, pixel_size)
     return (
         Candidate(
             format=picture.format,
             shape=(picture.columns, picture.rows, 1),
             channels=picture.channels,
-            spacing=(1.0, 1.0, 1.0),
-            unit="px",
+            spacing=grid.spacing,
+            unit=grid.unit,
             dtype=picture.dtype,
         ),
     )
 
 
 def _grid(picture: _Picture, pixel_size: float | None) -> Grid:
+    if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
+        raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
     size = 1.0 if pixel_size is None else pixel_size
     affine = np.diag([-size, -size, size, 1.0])  # L, P, S: identity in LPS
     return Grid((picture.columns, picture.rows, 1), affine, "px" if pixel_size is None else "mm")

@@ -66,3 +66,5 @@ class Foretold(NamedTuple):
     files: int
     decided: tuple[str, ...]
     """A line for each doubt that the policy decides, as in `Source.decided`."""
+    modality: str | None = None
+    """As in `Source.modality`."""

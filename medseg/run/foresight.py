@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.errors import InputError
 from medseg.io import STRICT, Policy, foretell, inspect
 from medseg.memory import available_bytes, promised, resident_bytes
-from medseg.pipeline import Pipeline, blamed
+from medseg.pipeline import Input, Pipeline, blamed
 from medseg.prediction import Plan, Resources
 from medseg.run.case import Setup, memory_as_resource, prepare, processors
-from medseg.run.inputs import Image, match, policy_for
+from medseg.run.inputs import Image, match, policy_for, require_modality
 from medseg.volume import Grid, Volume
 
 __all__ = ["Foreseen", "foresee"]
@@ -36,22 +35,32 @@ class Foreseen:
     limit_bytes: int
 
 
-def foresee(
+def foresee(  # noqa: PLR0913 - takes what `segment` takes
     *images: Image,
     model: str | Path,
     inputs: Mapping[str, Image] | None = None,
     labels: Sequence[str] | None = None,
+    force_modality: bool = False,
+    pixel_size: float | None = None,
     policy: Policy = STRICT,
     resources: Resources | None = None,
 ) -> Foreseen:
     """Plan a case without running it; the model is loaded, and computes one empty window to be measured.
 
-    Raises what `segment` would raise before it runs: among others ResourceError where memory cannot do.
+    Takes what `segment` takes, and raises what it would raise before it runs: among others InputError for a
+    wrong modality, ResourceError where memory cannot do.
     """
     chosen, pipeline = prepare(model, labels=labels)
-    setup = Setup(model=chosen, pipeline=pipeline, resources=resources or Resources(), policy=policy)
+    setup = Setup(
+        model=chosen,
+        pipeline=pipeline,
+        resources=resources or Resources(),
+        force_modality=force_modality,
+        pixel_size=pixel_size,
+        policy=policy,
+    )
     named = match(pipeline.inputs, images, inputs or {})
-    grids = [_grid(named[spec.name], policy_for(spec, policy)) for spec in pipeline.inputs]
+    grids = [_grid(spec, named[spec.name], setup) for spec in pipeline.inputs]
     image, prepared = grids[0], _prepared(pipeline, grids[0])
     channels = len(grids)
     arrays = channels * (
@@ -71,20 +80,36 @@ def foresee(
     return Foreseen(image, prepared, plan, limit)
 
 
-def _grid(image: Image, policy: Policy) -> Grid:
-    """An image's grid from its headers; of formats other than DICOM where it lies in space is left out."""
+def _grid(spec: Input, image: Image, setup: Setup) -> Grid:
+    """The grid of what `read_inputs` would read, and its refusals; from headers, as far as they tell it."""
     if isinstance(image, Volume):
-        return image.grid
-    candidates = inspect(image)
+        grid, modality = image.grid, image.source.modality if image.source else None
+    else:
+        grid, modality = _of_headers(image, policy_for(spec, setup.policy), setup)
+    if not setup.force_modality:
+        require_modality(spec, modality, image)
+    return grid
+
+
+def _of_headers(image: str | Path, policy: Policy, setup: Setup) -> tuple[Grid, str | None]:
+    """Grid and modality of a file or folder; but for DICOM where the grid lies in space is left out.
+
+    What headers alone do not settle, as one of several volumes in a file, is read.
+    """
+    candidates = inspect(image, pixel_size=setup.pixel_size)
     if any(candidate.format.startswith("DICOM") for candidate in candidates):
-        return foretell(image, policy=policy).grid
+        told = foretell(image, policy=policy)
+        return told.grid, told.modality
     (candidate,) = candidates
-    if candidate.shape is None or candidate.spacing is None or not candidate.readable:
-        raise InputError(f"{image}: cannot be read: {candidate.verdict}: {candidate.detail}")
+    policy = replace(policy, series=setup.policy.series)  # the pipeline's own is for DICOM only
+    policy.require_use(candidate.format, image)
+    if candidate.shape is None or candidate.spacing is None or not candidate.readable or policy.phase:
+        told = foretell(image, policy=policy)
+        return told.grid, told.modality
     grid = Grid(candidate.shape, np.diag([*candidate.spacing, 1.0]), candidate.unit)
-    if candidate.axis_codes is None or candidate.axis_codes == grid.axis_codes:
-        return grid
-    return _standing(grid, candidate.axis_codes)
+    if candidate.axis_codes is not None and candidate.axis_codes != grid.axis_codes:
+        grid = _standing(grid, candidate.axis_codes)
+    return grid, candidate.modality
 
 
 def _standing(grid: Grid, codes: str) -> Grid:

@@ -16,7 +16,17 @@ from medseg.io.content import SUFFIXES
 from medseg.pipeline import Input
 from medseg.volume import Source, Volume
 
-__all__ = ["PLAIN", "Image", "case_id", "join", "match", "plain_stem", "policy_for", "read_inputs"]
+__all__ = [
+    "PLAIN",
+    "Image",
+    "case_id",
+    "join",
+    "match",
+    "plain_stem",
+    "policy_for",
+    "read_inputs",
+    "require_modality",
+]
 
 Image = Volume | str | Path
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")  # names of cases: no path, nothing to quote
@@ -78,14 +88,20 @@ def read_inputs(
             if volume.source is not None:
                 replace(own, series=policy.series).require_use(volume.source.format, image)
         found = volume.source.modality if volume.source else None
-        if spec.modality and found and found != spec.modality and not force_modality:
-            where = "the volume" if isinstance(image, Volume) else str(image)
-            raise InputError(
-                f"{where}: is {found}, and input {spec.name!r} must be {spec.modality}; "
-                "choose another model or give --force-modality"
-            )
+        if not force_modality:
+            require_modality(spec, found, image)
         volumes[spec.name] = _taken_for(spec.modality, volume) if spec.modality and not found else volume
     return volumes
+
+
+def require_modality(spec: Input, found: str | None, image: Image) -> None:
+    """Refuse, as an InputError, an image whose modality is known and not the one that the input must have."""
+    if spec.modality and found and found != spec.modality:
+        where = "the volume" if isinstance(image, Volume) else str(image)
+        raise InputError(
+            f"{where}: is {found}, and input {spec.name!r} must be {spec.modality}; "
+            "choose another model or give --force-modality"
+        )
 
 
 def _taken_for(modality: str, volume: Volume) -> Volume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["Head"]
+
+SURE = 20.0  # as a logit a probability of 2e-9: less than a voxel in the sum over a large image
 
 
 class Head(Step, ABC):
@@ -49,6 +51,28 @@ class Head(Step, ABC):
         Channels that are vectors or directions must be turned too: override this where yours are.
         """
         return logits[(slice(None), *(slice(None, None, -1 if axis in axes else 1) for axis in range(3)))]
+
+    def background_logits(self, labels: LabelTable) -> tuple[float, ...] | None:
+        """Logits, one per channel, of a voxel that is surely background; None where there are none to name.
+
+        What voxels get whose windows are not computed because they are empty. By default what `activation`
+        makes a background of: with softmax channel 0, with sigmoid no channel.
+        """
+        channels = self.channels(labels)
+        if self.activation == "softmax":
+            return (0.0, *(-SURE,) * (channels - 1))
+        return (-SURE,) * channels if self.activation == "sigmoid" else None
+
+    def deciding(self, labels: LabelTable, wanted: Collection[str]) -> LabelTable:
+        """The labels without whose channels it cannot be said where the wanted ones are; by default all.
+
+        Asked where a run is limited to some labels and each channel is a label by itself (`activation` is
+        "sigmoid"). The others' channels are then not kept: `sink` is made for the table that is returned, and
+        sees its channels only. Channels that are compared with each other, as by an arg-max, are all needed:
+        the largest of those that are not wanted cannot stand for them, since windows are averaged first, and
+        the mean of what is largest in each window is not the largest of the means.
+        """
+        return labels
 
     @abstractmethod
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:

@@ -101,7 +101,7 @@ def check_segmentation(returned: object, *, onto: Grid) -> Segmentation:
             known = {label.value for label in returned.labels if label.layer == layer}
         else:
             known = _object_ids(returned, layer)
-        unknown = sorted(_values(returned.array[layer]) - known - {0})
+        unknown = _unknown(returned.array[layer], known)
         if unknown:
             raise PluginError(f"returned {kind} {unknown[:5]} in layer {layer} that its table does not know")
     return returned
@@ -117,10 +117,16 @@ def _object_ids(returned: Segmentation, layer: int) -> set[int]:
     return {thing.id for thing in returned.objects if returned.labels[thing.label].layer == layer}
 
 
-def _values(layer: NDArray[Any]) -> set[int]:
-    """The distinct values of `layer[i, j, k]`, plane by plane: both ways to count copy what they get."""
+def _unknown(layer: NDArray[Any], known: set[int]) -> list[int]:
+    """The values of `layer[i, j, k]` that are neither known nor 0, in order.
+
+    Where all numbers up to the highest are known there can be none, which is all that most layers need.
+    """
+    highest = int(layer.max(initial=0))
+    if highest <= len(known) and known.issuperset(range(1, highest + 1)):
+        return []
     values: set[int] = set()
-    for plane in layer:
+    for plane in layer:  # both ways to count copy what they get
         found = np.flatnonzero(np.bincount(plane.ravel())) if plane.dtype.itemsize <= 2 else np.unique(plane)
         values.update(found.tolist())
-    return values
+    return sorted(values - known - {0})

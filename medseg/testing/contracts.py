@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from medseg.assemble import assemble, component_class, component_schema, holds_steps
@@ -274,30 +275,42 @@ def _run_network(step: Step) -> str:
 
 
 def _run_head(step: Step) -> str:
-    """Decode the ideal output of a known segmentation: the same labels must come back."""
+    """Decode the ideal output of a known segmentation: the same labels must come back; so of background."""
     assert isinstance(step, Head)
     _, segmentation = _image()
-    channels = step.channels(segmentation.labels)
+    labels = segmentation.labels
+    channels = step.channels(labels)
     target = step.target(segmentation)
     if target.shape != (channels, *segmentation.grid.shape):
         raise PluginError(
             f"target() has shape {target.shape} for {channels} channels on {segmentation.grid!r}"
         )
-    grid = segmentation.grid
-    sink = step.sink(segmentation.labels, grid=grid, axis=2, onto=grid)
+    found = _decoded(step, labels, 20.0 * (target - 0.5), segmentation.grid)
+    for label in labels:
+        if not np.array_equal(found.mask(label.name), segmentation.mask(label.name)):
+            raise PluginError(f"does not give back label {label.name!r} from its own target")
+    background = step.background_logits(labels)
+    if background is not None:
+        if len(background) != channels:
+            raise PluginError(f"background_logits() gave {len(background)} numbers for {channels} channels")
+        everywhere = np.broadcast_to(np.reshape(background, (-1, 1, 1, 1)), target.shape)
+        if _decoded(step, labels, everywhere, segmentation.grid).array.any():
+            raise PluginError("its own background_logits() are decoded as a label")
+    return ""
+
+
+def _decoded(head: Head, labels: LabelTable, logits: NDArray[Any], grid: Grid) -> Segmentation:
+    """What the head's sink makes of logits `[C, i, j, k]`, which come in slabs along k."""
+    sink = head.sink(labels, grid=grid, axis=2, onto=grid)
     for start in range(0, grid.shape[2], 7):
         first = max(0, start - sink.halo) if start else 0
         stop = min(grid.shape[2], start + 7)
         part = grid.cropped((0, 0, first), (grid.shape[0], grid.shape[1], stop))
-        logits = 20.0 * (target[..., first:stop] - 0.5)
-        sink.take(Scores(logits.astype(np.float32), part, "logits"), first)
+        sink.take(Scores(logits[..., first:stop].astype(np.float32), part, "logits"), first)
     found: object = sink.finish()
     if not isinstance(found, Segmentation):
         raise PluginError(f"its sink gave {type(found).__name__}, not a Segmentation")
-    for label in segmentation.labels:
-        if not np.array_equal(found.mask(label.name), segmentation.mask(label.name)):
-            raise PluginError(f"does not give back label {label.name!r} from its own target")
-    return ""
+    return found
 
 
 _RUNS: dict[str, Callable[[Step], str]] = {

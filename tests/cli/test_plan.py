@@ -3,7 +3,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
 import pytest
+from dicom_series import write_dicom_series
+from PIL import Image  # noqa: TID253
 
 Medseg = Callable[..., Any]
 
@@ -90,3 +94,66 @@ def test_what_was_planned_and_used_stands_in_run_json(
     assert record["resources"]["deterministic"] is True
     assert record["plan"]["peak_memory_mb"] > record["plan"]["above_resident_mb"]
     assert record["used"]["peak_memory_mb"] >= max(step["peak_memory_mb"] for step in record["steps"])
+
+
+def refusal_of(medseg: Medseg, tmp_path: Path, *arguments: object) -> str:
+    """What the run and its plan are both refused with."""
+    planned = medseg("segment", *arguments, "--plan")
+    run = medseg("segment", *arguments, "-o", tmp_path / "out", "-q")
+    assert planned.code == run.code != 0
+    assert planned.err == run.err
+    assert planned.out == ""
+    assert not (tmp_path / "out").exists()
+    return str(planned.err)
+
+
+def planned_image(medseg: Medseg, *arguments: object) -> Any:
+    done = medseg("segment", *arguments, "--plan", "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)["image"]
+
+
+def test_a_plan_gives_a_picture_the_scale_that_the_run_gives_it(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture.png"
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(picture)
+    assert planned_image(medseg, picture, "-m", pipeline)["unit"] == "px"
+    scaled = planned_image(medseg, picture, "-m", pipeline, "--pixel-size", "0.25")
+    assert scaled == {"shape": [8, 6, 1], "spacing": [0.25] * 3, "unit": "mm"}
+    said = refusal_of(medseg, tmp_path, ball, "-m", pipeline, "--pixel-size", "0.25")
+    assert "a pixel size is for PNG and TIFF" in said
+
+
+def test_a_plan_refuses_another_modality_as_the_run_does(medseg: Medseg, tmp_path: Path) -> None:
+    series = write_dicom_series(tmp_path / "ct", np.full((6, 5, 4), 1124, np.uint16))
+    model = tmp_path / "mr.yaml"
+    model.write_text(
+        "inputs: [{name: t1, modality: MR}]\nlabels: {1: {name: x}}\nsegment: {threshold: {above: 50}}\n"
+    )
+    assert "is CT, and input 't1' must be MR" in refusal_of(medseg, tmp_path, series, "-m", model)
+    assert planned_image(medseg, series, "-m", model, "--force-modality")["shape"] == [6, 5, 4]
+
+
+def test_a_plan_reads_as_the_options_say(medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path) -> None:
+    several = tmp_path / "several.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((6, 5, 4, 3), np.int16), np.diag([2.0, 2, 2, 1])), several)
+    assert "--phase" in refusal_of(medseg, tmp_path, several, "-m", pipeline)
+    assert planned_image(medseg, several, "-m", pipeline, "--phase", 2)["shape"] == [6, 5, 4]
+    assert "no phase 2" in refusal_of(medseg, tmp_path, ball, "-m", pipeline, "--phase", 2)
+    assert "a series is for DICOM" in refusal_of(
+        medseg, tmp_path, ball, "-m", pipeline, "--series", "modality=CT"
+    )
+    series = write_dicom_series(tmp_path / "ct", np.full((6, 5, 8), 1124, np.uint16))
+    assert "SUV are for PET" in refusal_of(medseg, tmp_path, series, "-m", pipeline, "--suv")
+    (series / "IM0003.dcm").unlink()
+    assert "1 slice is probably missing" in refusal_of(medseg, tmp_path, series, "-m", pipeline)
+    assert planned_image(medseg, series, "-m", pipeline, "--gaps", "resample")["shape"] == [6, 5, 8]
+
+
+def test_a_plan_takes_inputs_and_labels_by_name(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    assert planned_image(medseg, "--input", f"image={ball}", "-m", pipeline)["shape"] == [32, 30, 24]
+    assert "no input 'ct'" in refusal_of(medseg, tmp_path, "--input", f"ct={ball}", "-m", pipeline)
+    assert "no label 'bal'" in refusal_of(medseg, tmp_path, ball, "-m", pipeline, "--labels", "bal")

@@ -351,8 +351,8 @@ def test_content_everywhere_changes_nothing_and_nowhere_gives_background() -> No
     assert everything[2] == everywhere[2]
     one, several, count = labels(np.zeros(volume.grid.shape, bool))
     assert count == 1  # without any, nobody knew how many channels there are
-    assert not one[:, 6:].any()
-    assert not several[:, 6:].any()
+    assert not one.any()  # what that window gave is not used
+    assert not several.any()
     with pytest.raises(GeometryError, match="does not lie on"):
         labels(np.ones((20, 9, 8), bool))
 

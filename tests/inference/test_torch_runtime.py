@@ -1,7 +1,16 @@
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch  # noqa: TID253
+from safetensors.torch import save_file
 
 from medseg import ResourceError, Resources, UsageError
+from medseg.builtin.network.unet import Unet
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 
 
@@ -56,3 +65,70 @@ def test_gradients_are_off_and_threads_as_told() -> None:
         assert torch.is_inference_mode_enabled()
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+PIPELINE = """\
+labels: {{1: {{name: liver}}}}
+segment:
+  network:
+    architecture: {{unet: {{channels: [4, 8]}}}}
+    head: softmax
+    weights: [{{path: w.safetensors, sha256: {digest}}}]
+    window: {{patch: [8, 8, 8]}}
+"""
+RUN = """\
+import os, sys
+import numpy as np
+import medseg
+image = medseg.Volume(np.zeros((1, 8, 8, 8), np.float32), medseg.Grid((8, 8, 8), np.eye(4)))
+medseg.segment(image, model=sys.argv[1], resources=medseg.Resources(device="cpu", threads=1))
+assert "torch._dynamo" in sys.modules  # what makes the folder
+assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+"""
+
+
+def test_a_run_leaves_nothing_among_temporary_files(tmp_path: Path) -> None:
+    weights, temporary = tmp_path / "w.safetensors", tmp_path / "temporary"
+    temporary.mkdir()
+    save_file(Unet(channels=(4, 8)).build(dims=3, inputs=1, outputs=2).state_dict(), weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(digest=digest))
+    places = {
+        "TMPDIR": str(temporary),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }  # none kept: it is exported
+    subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path / "pipeline.yaml")],
+        check=True,
+        timeout=300,
+        env={name: value for name, value in os.environ.items() if name != VARIABLE} | places,
+    )
+    assert list(temporary.iterdir()) == []
+
+
+def test_only_an_empty_folder_that_pytorch_made_just_now_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    folder = tmp_path / "torchinductor_somebody"
+
+    def left(*, inside: str = "") -> bool:
+        with torch_runtime(Resources()):
+            folder.mkdir(exist_ok=True)  # as PyTorch does
+            monkeypatch.setenv(VARIABLE, str(folder))
+            if inside:
+                (folder / inside).touch()
+        assert VARIABLE not in os.environ
+        return folder.exists()
+
+    assert not left()
+    assert left(inside="kernel")
+    (folder / "kernel").unlink()
+    assert left()  # it was there before
+    monkeypatch.setenv(VARIABLE, str(folder))
+    with torch_runtime(Resources()):
+        pass
+    assert folder.exists()
+    assert os.environ[VARIABLE] == str(folder)

@@ -55,6 +55,8 @@ def test_what_is_not_installed_cannot_be_checked() -> None:
         ("labels-fail", "two labels share the name 'thing'"),
         ("more-labels", "not announced"),
         ("nan-map", "a map 'entropy'"),
+        ("sure-of-a-label", "background_logits() are decoded as a label"),
+        ("short-background", "gave 1 numbers for"),
         ("moves-grid", "returned labels on Grid("),
         ("loses-labels", "returned ndarray, not a Segmentation"),
         ("invents-label", "its table does not know"),
@@ -83,7 +85,7 @@ def test_each_fault_of_a_step_is_found(install: Install, name: str, said: str) -
 def test_no_misbehaving_step_passes(install: Install) -> None:
     install("misbehaving")
     found = problems("fake-misbehaving")
-    assert len(found) == 39
+    assert len(found) == 41
     assert all(found.values()), [name for name, problem in found.items() if not problem]
 
 

@@ -1,5 +1,6 @@
 """The head `sigmoid`."""
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -33,6 +34,11 @@ class Sigmoid(Head):
         for channel, label in enumerate(segmentation.labels):
             target[channel] = segmentation.mask(label.name)
         return target
+
+    def deciding(self, labels: LabelTable, wanted: Collection[str]) -> LabelTable:
+        """Those that share a layer with a wanted one: of these the most likely wins."""
+        layers = {label.layer for label in labels if label.name in wanted}
+        return labels.only([label.name for label in labels if label.layer in layers])
 
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
         """A threshold on the native grid, a layer for labels that overlap."""

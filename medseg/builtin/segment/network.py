@@ -47,6 +47,11 @@ class SlidingWindow(BaseModel):
     blend: Literal["gaussian", "constant"] = "gaussian"
     """Weight of a window's voxels: falling towards its border, or the same everywhere."""
 
+    skip_empty: bool = False
+    """Leave out windows in which every channel is at its smallest value everywhere, as in air after ct-window
+    or around a padded body: what no other window reaches becomes background. Labels up to a patch from such
+    windows can differ from those of all windows."""
+
 
 class NetworkSegmenter(Segmenter):
     """A trained network, slid over the volume as it comes out of the preprocessing.
@@ -67,7 +72,9 @@ class NetworkSegmenter(Segmenter):
     """Files as `{path: …, sha256: …}`: one, or several of one architecture whose logits are averaged."""
 
     window: SlidingWindow
-    """Windows as `{patch: [i, j, k], overlap: 0.5, blend: gaussian}`; blend may be constant."""
+    """Windows as `{patch: [i, j, k], overlap: 0.5, blend: gaussian}`; blend may be constant. With
+    `skip_empty: true`, windows are not computed where every channel is at its smallest value, as in air
+    around the body; what only they cover becomes background, and labels up to a patch away can differ."""
 
     channels: int = Field(default=1, ge=1, le=1024)
     """Channels of the volume that the network takes."""
@@ -141,6 +148,11 @@ class NetworkSegmenter(Segmenter):
             self.head.channels(labels)
         except PipelineError as problem:
             raise PipelineError(f"head: {problem}") from problem
+        if self.window.skip_empty and self.head.background_logits(labels) is None:
+            raise PipelineError(
+                "window.skip_empty: the head does not say what its channels are in the background; "
+                "leave it out"
+            )
 
     def _check_patch(self) -> None:
         try:

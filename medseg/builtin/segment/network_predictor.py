@@ -7,11 +7,9 @@ memory, then the CPU, then more blocks.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -20,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.segment.ensemble import Ensemble, unmirrors_itself
+from medseg.builtin.segment.load_weights import load_weights
 from medseg.builtin.segment.wanted_sinks import WantedSinks
-from medseg.errors import InputError, ModelError, PluginError, ResourceError
+from medseg.errors import InputError, ResourceError
 from medseg.inference import gpu
+from medseg.inference.content import content_of
 from medseg.inference.engines import Engine, open_engine
 from medseg.inference.planning import (
     Effort,
@@ -37,20 +38,17 @@ from medseg.inference.planning import (
 from medseg.inference.streaming import stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.inference.windows import Windows
-from medseg.io.regular_file import printable
 from medseg.io.weights import weights_file
 from medseg.memory import available_bytes, promised_bytes, release_freed_memory, resident_bytes
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
-from medseg.steps import Head, Predictor
+from medseg.steps import Predictor
 from medseg.volume import Grid, Volume
 
 if TYPE_CHECKING:
-    import torch
-
     from medseg.builtin.segment.network import NetworkSegmenter
 
-__all__ = ["NetworkPredictor", "load_weights"]
+__all__ = ["NetworkPredictor"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +74,7 @@ class NetworkPredictor(Predictor):
         self._outputs = segmenter.head.channels(labels)
         self._engines: tuple[Engine, ...] = ()
         self._batch = BATCH[torch_device(resources).type]
-        self._slab_here = gpu.lacking() or _unmirrors_itself(segmenter.head)  # why it is not on the GPU
+        self._slab_here = gpu.lacking() or unmirrors_itself(segmenter.head)  # why it is not on the GPU
         while not self._engines:
             try:
                 self._open()
@@ -129,7 +127,7 @@ class NetworkPredictor(Predictor):
             device=engine.device,
             peak_bytes=way.peak_bytes,
             resident_bytes=held,
-            strategy=_in_words(windows, way, effort.slab_channels, engine) + sinks.on_disk,
+            strategy=_in_words(windows, way, effort.slab_channels, engine) + self._skipping + sinks.on_disk,
             engine=engine.name,
             precision=engine.precision,
             batch=way.batch,
@@ -150,6 +148,11 @@ class NetworkPredictor(Predictor):
         engine = self._engines[0]
         return gpu.held_bytes(engine.device) if engine.on_gpu else 0
 
+    @property
+    def _skipping(self) -> str:
+        """What is said of windows that will not be computed: how many there are, only the image can tell."""
+        return "; windows that are empty will be skipped" if self._segmenter.window.skip_empty else ""
+
     def _sinks(self, grid: Grid, onto: Grid, wanted: Wanted) -> WantedSinks:
         return WantedSinks(
             head=self._segmenter.head,
@@ -159,17 +162,18 @@ class NetworkPredictor(Predictor):
             onto=onto,
             wanted=wanted,
             members=len(self._engines),
+            skip_empty=self._segmenter.window.skip_empty,
         )
 
     def _effort(self, sinks: WantedSinks) -> Effort:
         mirrors, members = self._mirrors(sinks.grid), len(self._engines)
         passes = len(mirrors) * members
-        copies = (sinks.groups if passes > 1 else 0) + (len(mirrors) > 1)
+        copies = sinks.groups * ((passes > 1) + sinks.drops) + (len(mirrors) > 1)
         effort = Effort(
             windows=self._windows(sinks.grid),
             inputs=self._segmenter.channels,
             channels=self._outputs,
-            slab_channels=sinks.groups * self._outputs,
+            slab_channels=sinks.slab_channels,
             passes=passes,
             halo=sinks.halo,
             sinks=sinks.cost(threads=1),
@@ -219,22 +223,34 @@ class NetworkPredictor(Predictor):
             way = self._way(effort, resident_bytes() + promised_bytes(), blocks_from=blocks)
             begun = time.perf_counter()
             try:
-                prediction = self._slide(volume, sinks, way)
+                prediction, computed = self._slide(volume, sinks, way)
             except (ResourceError, MemoryError) as problem:
                 blocks = self._retry(problem, way, fallbacks)
             else:
-                used = self._used(effort, way, fallbacks) | {"seconds": round(time.perf_counter() - begun, 3)}
+                used = self._used(effort, way, fallbacks, computed)
+                used["seconds"] = round(time.perf_counter() - begun, 3)
                 return replace(prediction, used=used)
 
-    def _slide(self, volume: Volume, sinks: WantedSinks, way: Way) -> Prediction:
+    def _slide(self, volume: Volume, sinks: WantedSinks, way: Way) -> tuple[Prediction, int]:
+        """What the sinks made of the volume, and how many windows were computed for it."""
         windows, mirrors = self._windows(volume.grid), self._mirrors(volume.grid)
+        flat, computed = self._segmenter.dims == 2, 0
+        ensemble = Ensemble(self._engines, self._segmenter.head, self._outputs, flat)
+
+        def forward(images: Any) -> Any:
+            nonlocal computed
+            computed += len(images)
+            return sinks.taken(ensemble.mean_logits(images, mirrors, apart=sinks.apart))
+
         with torch_runtime(self._resources):
-            return sinks.predicted(
+            prediction = sinks.predicted(
                 lambda fed: stream(
                     volume,
                     windows,
-                    lambda images: self._forward(images, mirrors, apart=sinks.apart),
+                    forward,
                     fed,
+                    content=content_of(volume) if sinks.skip_empty else None,
+                    empty=sinks.background,
                     batch=way.batch,
                     blocks=way.blocks,
                     threads=self._resources.threads,
@@ -242,6 +258,7 @@ class NetworkPredictor(Predictor):
                     progress=self._resources.progress,
                 )
             )
+        return prediction, computed
 
     def _retry(self, problem: ResourceError | MemoryError, way: Way, fallbacks: list[str]) -> int:
         """Step down after memory ran out, and say in how many blocks to begin again; raises what is final."""
@@ -279,48 +296,7 @@ class NetworkPredictor(Predictor):
         logger.warning("out of memory; trying again with %s", note)
         return note
 
-    def _forward(self, images: Any, mirrors: list[tuple[int, ...]], *, apart: bool) -> Any:
-        """Mean logits of all members and mirrored copies for windows `[N, C, i, j, k]`.
-
-        Arrays, or tensors on a GPU, as they come. With `apart`, each member's mean over its mirrored copies
-        follows, side by side as further channels.
-        """
-        if len(mirrors) * len(self._engines) == 1:
-            return self._logits(self._engines[0], images, ())
-        groups = 1 + len(self._engines) * apart
-        shape = (len(images), groups, self._outputs, *images.shape[2:])
-        sums = np.zeros(shape, np.float32) if isinstance(images, np.ndarray) else images.new_zeros(shape)
-        for axes in mirrors:
-            for number, engine in enumerate(self._engines, start=1):
-                logits = self._logits(engine, images, axes)
-                sums[:, 0] += logits
-                if apart:
-                    sums[:, number] += logits
-        sums[:, 0] /= len(mirrors) * len(self._engines)
-        sums[:, 1:] /= len(mirrors)
-        return sums.reshape(len(images), groups * self._outputs, *images.shape[2:])
-
-    def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
-        """One member's logits of windows mirrored along some axes, turned back."""
-        here, turned = isinstance(images, np.ndarray), tuple(2 + axis for axis in axes)
-        given: Any = images
-        if axes and here:
-            given = np.flip(images, turned)
-        elif axes:
-            given = images.flip(turned)
-        flat = self._segmenter.dims == 2
-        given = given[..., 0] if flat else given
-        logits = engine(given) if here else engine.infer(given)
-        if flat:
-            logits = logits[..., None]
-        expected = (len(images), self._outputs, *images.shape[2:])
-        if tuple(logits.shape) != expected:
-            raise PluginError(f"the network gave {list(logits.shape)}, not logits of {list(expected)}")
-        if axes and here:
-            return np.stack([self._segmenter.head.unmirror(one, axes) for one in logits])
-        return logits.flip(turned) if axes else logits
-
-    def _used(self, effort: Effort, way: Way, fallbacks: list[str]) -> dict[str, Any]:
+    def _used(self, effort: Effort, way: Way, fallbacks: list[str], computed: int) -> dict[str, Any]:
         engine, windows = self._engines[0], effort.windows
         return {
             "device": engine.device,
@@ -328,7 +304,8 @@ class NetworkPredictor(Predictor):
             "precision": engine.precision,
             "patch": list(self._segmenter.window.patch),
             "windows": len(windows),
-            "evaluations": way.evaluations,
+            "evaluations": computed,
+            "skipped": way.evaluations - computed,
             "passes": effort.passes,
             "batch": way.batch,
             "blocks": way.blocks,
@@ -376,12 +353,6 @@ class NetworkPredictor(Predictor):
         return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
 
 
-def _unmirrors_itself(head: Head) -> str | None:
-    """Why a head's logits cannot be turned back on a GPU; None where they can, in the way of all heads."""
-    own = type(head).unmirror is not Head.unmirror
-    return f"head {type(head).__name__} turns mirrored logits back in its own way" if own else None
-
-
 def _out_of_device_memory(problem: BaseException) -> bool:
     """Whether the memory that ran out is that of PyTorch's device."""
     import torch
@@ -408,49 +379,3 @@ def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:
 
 def _by(sizes: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in sizes)
-
-
-def load_weights(module: torch.nn.Module, path: Path, sha256: str) -> None:
-    """Fill a module with the tensors of a safetensors file, stored in single or half precision.
-
-    The bytes that are loaded are those whose checksum is right, even if the file changes meanwhile. Raises
-    ModelError with the first tensor that is missing, unexpected or of another shape.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ModelError(
-                f"{printable(path)}: the file was altered since the pipeline was read; run again"
-            )
-        stored = load(content)
-    except OSError as problem:
-        raise ModelError(f"{printable(path)}: cannot be read: {problem.strerror}") from problem
-    except SafetensorError as problem:
-        raise ModelError(f"{printable(path)}: is not a sound safetensors file: {problem}") from problem
-    fault = _misfit(stored, module.state_dict())
-    if fault is not None:
-        raise ModelError(f"{printable(path)}: {fault}; is it of another architecture?")
-    module.load_state_dict(stored, strict=False)  # _misfit is the stricter one, and knows shared tensors
-
-
-def _misfit(stored: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str | None:
-    """The first tensor by which a file and a network differ, in words; None where they fit.
-
-    A tensor that a network has under several names, as MONAI's DynUNet does, need be stored under one only.
-    """
-    filled = {tensor.data_ptr() for name, tensor in wanted.items() if name in stored}
-    for name, tensor in wanted.items():
-        found = stored.get(name)
-        if found is None:
-            if tensor.numel() and tensor.data_ptr() in filled:
-                continue
-            return f"has no tensor {name!r}, which the network needs"
-        if found.shape != tensor.shape:
-            return f"tensor {name!r} is {list(found.shape)}, and the network's is {list(tensor.shape)}"
-        if found.is_floating_point() != tensor.is_floating_point():
-            return f"tensor {name!r} is {found.dtype}, and the network's is {tensor.dtype}"
-    extra = next((name for name in stored if name not in wanted), None)
-    return None if extra is None else f"has a tensor {extra!r} that the network has no place for"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.errors import PluginError
 from medseg.inference.channel_group import ChannelGroup
@@ -29,7 +31,10 @@ class WantedSinks:
     """What is to be kept of the scores of one volume.
 
     `grid` is that of the scores, which come along `axis`; `onto` the native one. `members` of an ensemble
-    have their channels behind those of the mean where they are wanted apart.
+    have their channels behind those of the mean where they are wanted apart. With `skip_empty`, windows
+    without content have no scores, and their voxels get those of the background.
+
+    Where not all labels are wanted and the head can do without their channels, the slab holds fewer.
     """
 
     head: Head
@@ -39,6 +44,7 @@ class WantedSinks:
     onto: Grid
     wanted: Wanted
     members: int
+    skip_empty: bool = False
 
     @property
     def groups(self) -> int:
@@ -49,6 +55,56 @@ class WantedSinks:
     def apart(self) -> bool:
         """Whether members are kept apart; a single one is the mean."""
         return self.wanted.members and self.members > 1
+
+    @cached_property
+    def decided(self) -> LabelTable:
+        """The labels whose channels are needed; entropy, and scores of all labels, need all."""
+        scored = self.wanted.score_labels if self.wanted.scores else frozenset[str]()
+        if self.head.activation != "sigmoid" or scored is None or "entropy" in self.reductions:
+            return self.labels
+        if not self.wanted.labels:
+            return self.labels
+        names = self.wanted.labels | scored
+        self.labels.only(names)  # refuses what is no label
+        return self.head.deciding(self.labels, names)
+
+    @property
+    def slab_channels(self) -> int:
+        """Channels that the slab holds: of the mean, then of each member that is kept apart."""
+        return self.groups * (self._channels if self._kept is None else len(self._kept))
+
+    @property
+    def drops(self) -> bool:
+        """Whether the slab holds fewer channels than the network gives."""
+        return self._kept is not None
+
+    def taken(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of logits `[N, C, *patch]`, groups side by side, the channels that the slab holds."""
+        if self._kept is None:
+            return logits
+        return logits[:, [n * self._channels + channel for n in range(self.groups) for channel in self._kept]]
+
+    @property
+    def _channels(self) -> int:
+        return self.head.channels(self.labels)
+
+    @cached_property
+    def _kept(self) -> list[int] | None:
+        """Which of the head's channels are needed, in their order; None for all."""
+        decided = self.decided
+        if len(decided) == len(self.labels):
+            return None
+        return [channel for channel, label in enumerate(self.labels) if label.name in decided]
+
+    @property
+    def background(self) -> tuple[float, ...] | None:
+        """What the slab's channels hold where no window is computed; None where all are."""
+        if not self.skip_empty:
+            return None
+        logits = self.head.background_logits(self.labels)
+        assert logits is not None  # bound() refuses such a head
+        kept = logits if self._kept is None else tuple(logits[channel] for channel in self._kept)
+        return kept * self.groups
 
     @property
     def reductions(self) -> frozenset[str]:
@@ -65,7 +121,7 @@ class WantedSinks:
 
     def cost(self, *, threads: int) -> SinkCost:
         """What these sinks take."""
-        channels = self.head.channels(self.labels)
+        channels = self.slab_channels // self.groups
         native = self.head.decodes_on == "native"
         decoded = self.onto if native else self.grid
         cost = SinkCost()
@@ -73,7 +129,13 @@ class WantedSinks:
             cost += label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
             if not native:  # the labels once more, on the native grid
                 cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
+            if self._completes:  # the layers that were decided, until they lie among the others
+                cost += replace(label_cost(self.decided, channels=0, onto=decoded, threads=1), at_work=0)
         voxels = math.prod(self.grid.shape)
+        if self.skip_empty:
+            cost += SinkCost(
+                held=voxels, at_work=voxels
+            )  # where there is content, and a channel's share of it
         at_work = threads * 4 * FLOAT * max(MOST_VALUES, channels * max(self.grid.shape))
         for name in self.reductions:
             held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0
@@ -96,21 +158,21 @@ class WantedSinks:
     def predicted(self, slide: Callable[[list[Sink]], tuple[Any, ...]]) -> Prediction:
         """Let `slide` feed fresh sinks, and give what became of them."""
         decoded = self.onto if self.head.decodes_on == "native" else self.grid
-        channels = self.head.channels(self.labels)
+        labels, channels = self.decided, self.slab_channels // self.groups
 
         def label_sink() -> Sink:
-            return self.head.sink(self.labels, grid=self.grid, axis=self.axis, onto=decoded)
+            return self.head.sink(labels, grid=self.grid, axis=self.axis, onto=decoded)
 
         sinks: list[Sink] = [label_sink()]
         activation = self.head.activation
         if activation is not None and "soft-volume" in self.reductions:
-            sinks.append(SoftVolumeSink(self.labels, grid=self.grid, axis=self.axis, activation=activation))
+            sinks.append(SoftVolumeSink(labels, grid=self.grid, axis=self.axis, activation=activation))
         if activation is not None and "entropy" in self.reductions:
             sinks.append(EntropySink(grid=self.grid, axis=self.axis, activation=activation))
         if self.wanted.scores:
             sinks.append(
                 ScoreSink(
-                    self.labels,
+                    labels,
                     grid=self.grid,
                     axis=self.axis,
                     channels=channels,
@@ -141,9 +203,29 @@ class WantedSinks:
     def _native(self, found: object) -> Segmentation:
         if not isinstance(found, Segmentation):
             raise PluginError(f"head {type(self.head).__name__}: its sink gave {type(found).__name__}")
-        return found.onto(self.onto)
+        return self._complete(found).onto(self.onto)
+
+    def _complete(self, found: Segmentation) -> Segmentation:
+        """With all layers that there are, in the type that holds all labels; the rest is empty."""
+        if not self._completes:
+            return found
+        layers, dtype = _storage(self.labels)
+        array = np.zeros((layers, *found.grid.shape), dtype)
+        array[: len(found.array)] = found.array
+        more = layers - len(found.kinds)
+        return found.replace(array=array, kinds=(*found.kinds, *("labels",) * more))
+
+    @property
+    def _completes(self) -> bool:
+        """Whether a sink of the labels that are needed makes another array than one of all labels."""
+        return _storage(self.decided) != _storage(self.labels)
 
     def _map(self, found: object) -> Volume:
         assert isinstance(found, Volume)
         assert np.issubdtype(found.array.dtype, np.floating)
         return found
+
+
+def _storage(labels: LabelTable) -> tuple[int, np.dtype[Any]]:
+    """Layers and type of an array that holds these labels."""
+    return labels.layers, np.min_scalar_type(max((label.value for label in labels), default=0))

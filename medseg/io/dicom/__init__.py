@@ -27,10 +27,11 @@ from medseg.io.dicom.header import SliceHeader, code, joined
 from medseg.io.dicom.index import indexed
 from medseg.io.dicom.resolve import FaultError, Resolved, resolved
 from medseg.io.dicom.stack import placed
+from medseg.io.dicom.suv import suv_factor
 from medseg.io.dicom.values import CT_AIR_HU, Assembly
 from medseg.io.policy import STRICT, Policy
-from medseg.io.verdict import Candidate
-from medseg.volume import Grid, Source, Volume
+from medseg.io.verdict import Candidate, Foretold
+from medseg.volume import Source, Volume
 
 __all__ = ["describe_dicom", "dicom_files", "foretell_dicom", "read_dicom"]
 
@@ -70,7 +71,7 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
     headers = what.stack.headers
     assembly = Assembly(headers, suv=policy.suv)
     array, digests, told = assembly.decoded()
-    modality = code(headers[0].text("Modality")) or None
+    modality = _modality(headers)
     if what.even is not None:
         array = what.even.read(array, CT_AIR_HU if modality == "CT" else float(array.min()))
     logger.debug("series ...%s: %d slices", plain(headers[0].text("SeriesInstanceUID")[-8:]), len(headers))
@@ -99,11 +100,14 @@ def dicom_files(path: Path, policy: Policy = STRICT) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(header.path for header in what.stack.headers))
 
 
-def foretell_dicom(path: Path, policy: Policy = STRICT) -> tuple[Grid, int, tuple[str, ...]]:
-    """The grid that `read_dicom` would give, from how many files, and what it would decide; raises as it."""
+def foretell_dicom(path: Path, policy: Policy = STRICT) -> Foretold:
+    """What `read_dicom` would give, from headers only; raises what it would raise, but for the pixels."""
     what, choice, _ = _resolved(path, policy)
-    files = {header.path for header in what.stack.headers}
-    return what.grid, len(files), (*choice.decided, *what.decided)
+    headers = what.stack.headers
+    if policy.suv:
+        suv_factor(headers)
+    files = {header.path for header in headers}
+    return Foretold(what.grid, len(files), (*choice.decided, *what.decided), _modality(headers))
 
 
 def describe_dicom(path: Path) -> tuple[Candidate, ...]:
@@ -141,6 +145,10 @@ def _resolved(path: Path, policy: Policy) -> tuple[Resolved, Choice, tuple[str, 
     assert fault is not None
     kind = GeometryError if fault.geometry else InputError
     raise kind(fault.detail if path.is_file() else f"{path.name}: {fault.detail}")
+
+
+def _modality(headers: tuple[SliceHeader, ...]) -> str | None:
+    return code(headers[0].text("Modality")) or None
 
 
 def _kept(header: SliceHeader) -> dict[str, Any]:

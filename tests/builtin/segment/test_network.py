@@ -256,7 +256,12 @@ def test_a_pipeline_file_runs_and_says_what_it_used(tmp_path: Path) -> None:
     assert result.provenance["seed"] == 5
     written = result.provenance["pipeline"]["segment"]["medseg/network"]
     assert written["architecture"]["medseg/unet"]["channels"] == [4, 8]
-    assert written["window"] == {"patch": [8, 8, 8], "overlap": 0.5, "blend": "gaussian"}
+    assert written["window"] == {
+        "patch": [8, 8, 8],
+        "overlap": 0.5,
+        "blend": "gaussian",
+        "skip_empty": False,
+    }
 
 
 def test_a_picture_in_colour_from_its_file_to_its_mask(tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ def medseg_segmenters() -> Iterable[Component]:
 
 
 @hookimpl
+def medseg_heads() -> Iterable[Component]:
+    yield Component("sure-of-a-label", "fake_misbehaving.heads:SureOfALabel", "SureOfALabel.")
+    yield Component("short-background", "fake_misbehaving.heads:ShortBackground", "ShortBackground.")
+
+
+@hookimpl
 def medseg_postprocessors() -> Iterable[Component]:
     yield Component("moves-grid", "fake_misbehaving.postprocessors:MovesGrid", "MovesGrid.")
     yield Component("loses-labels", "fake_misbehaving.postprocessors:LosesLabels", "LosesLabels.")

@@ -1,0 +1,74 @@
+"""The members of an ensemble, often one: their mean over mirrored copies of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import PluginError
+from medseg.inference.engines import Engine
+from medseg.steps import Head
+
+__all__ = ["Ensemble", "unmirrors_itself"]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks of one architecture with `channels` channels, whose logits are averaged.
+
+    Windows and logits are `[N, C, i, j, k]`, for 2-D networks (`flat`) with one voxel along k: arrays, or
+    tensors on a GPU, as they come.
+    """
+
+    engines: tuple[Engine, ...]
+    head: Head
+    channels: int
+    flat: bool
+
+    def mean_logits(self, images: Any, mirrors: Sequence[tuple[int, ...]], *, apart: bool) -> Any:
+        """Mean logits of all members and of copies mirrored along each set of axes, the empty one first.
+
+        With `apart`, each member's mean over its mirrored copies follows, side by side as further channels.
+        Raises PluginError where a network gives another shape.
+        """
+        if len(mirrors) * len(self.engines) == 1:
+            return self._logits(self.engines[0], images, ())
+        groups = 1 + len(self.engines) * apart
+        shape = (len(images), groups, self.channels, *images.shape[2:])
+        sums = np.zeros(shape, np.float32) if isinstance(images, np.ndarray) else images.new_zeros(shape)
+        for axes in mirrors:
+            for number, engine in enumerate(self.engines, start=1):
+                logits = self._logits(engine, images, axes)
+                sums[:, 0] += logits
+                if apart:
+                    sums[:, number] += logits
+        sums[:, 0] /= len(mirrors) * len(self.engines)
+        sums[:, 1:] /= len(mirrors)
+        return sums.reshape(len(images), groups * self.channels, *images.shape[2:])
+
+    def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
+        """One member's logits of windows mirrored along some axes, turned back."""
+        here, turned = isinstance(images, np.ndarray), tuple(2 + axis for axis in axes)
+        given: Any = images
+        if axes and here:
+            given = np.flip(images, turned)
+        elif axes:
+            given = images.flip(turned)
+        given = given[..., 0] if self.flat else given
+        logits = engine(given) if here else engine.infer(given)
+        logits = logits[..., None] if self.flat else logits
+        expected = (len(images), self.channels, *images.shape[2:])
+        if tuple(logits.shape) != expected:
+            raise PluginError(f"the network gave {list(logits.shape)}, not logits of {list(expected)}")
+        if axes and here:
+            return np.stack([self.head.unmirror(one, axes) for one in logits])
+        return logits.flip(turned) if axes else logits
+
+
+def unmirrors_itself(head: Head) -> str | None:
+    """Why a head's logits cannot be turned back on a GPU; None where they can, in the way of all heads."""
+    own = type(head).unmirror is not Head.unmirror
+    return f"head {type(head).__name__} turns mirrored logits back in its own way" if own else None

@@ -243,7 +243,8 @@ def test_memory_does_not_grow_with_the_streaming_axis(axis: int) -> None:
     (short, deepest), (long, deepest_of_long) = peak(64), peak(256)
     assert deepest <= 33
     assert deepest_of_long <= 33
-    assert long < 1.1 * short
+    window = 8 * 32**3 * 4  # bytes of its logits: in one run a batch may have to wait, in the other not
+    assert long < short + 1.2 * window
     assert long < 256 * 32 * 32 * 8 * 4 / 2  # half of what the whole scores would take
 
 

@@ -55,7 +55,8 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
 VARIES = 50  # what is resident differs from run to run by no more than this part of it, measured 0.5 %
-BATCH = {"cpu": 1, "cuda": 4}  # windows at once: a processor is busy with one, a GPU is not
+BATCH = {"cpu": 1}  # windows at once: a processor is busy with one
+GPU_VOXELS, MOST_AT_ONCE = 4 * 128**3, 32  # a GPU gets as many as it is kept busy by, measured on an H200
 
 
 class NetworkPredictor(Predictor):
@@ -73,7 +74,7 @@ class NetworkPredictor(Predictor):
         self._resources = resources
         self._outputs = segmenter.head.channels(labels)
         self._engines: tuple[Engine, ...] = ()
-        self._batch = BATCH[torch_device(resources).type]
+        self._batch = _at_once(torch_device(resources).type, segmenter.window.patch)
         self._slab_here = gpu.lacking() or unmirrors_itself(segmenter.head)  # why it is not on the GPU
         while not self._engines:
             try:
@@ -351,6 +352,14 @@ class NetworkPredictor(Predictor):
             and any(code in AXIS_ENDS[name] for name in self._segmenter.mirror)
         )
         return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
+
+
+def _at_once(device: str, patch: tuple[int, ...]) -> int:
+    """How many windows a device is asked for at once, if there is memory: a power of 2."""
+    if device in BATCH:
+        return BATCH[device]
+    windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS // math.prod(patch)))
+    return 1 << (windows.bit_length() - 1)
 
 
 def _out_of_device_memory(problem: BaseException) -> bool:

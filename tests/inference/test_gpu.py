@@ -1,0 +1,185 @@
+"""The sliding window in the memory of a GPU: kernels run in Triton's interpreter, or on a GPU if there is one.
+
+Exact as on a processor; `tests/soak/soak_gpu.py` is what runs on a GPU alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253
+from equal_labels import Case
+from full_volume import decided, interpolated, mean_scores
+from known_network import Kind, image, known_logits
+
+from medseg import Grid, Label, LabelTable, ModelError, PluginError, Volume
+from medseg.inference import ArgmaxSink, ThresholdSink, Windows, gpu, stream
+from medseg.inference.channel_group import ChannelGroup
+from medseg.inference.entropy import EntropySink
+from medseg.prediction import Sink
+
+CASES = (
+    Case("finer", (20, 12, 10), (8, 8, 8), (27, 17, 15), 3),
+    Case("along k, turned", (9, 12, 22), (8, 8, 8), (13, 10, 31), 4, codes="PIL"),
+    Case("coarser, along j", (12, 26, 9), (8, 8, 8), (7, 15, 6), 3),
+    Case("smaller than the patch, standing out", (14, 5, 9), (8, 8, 8), (22, 9, 13), 3, beyond=1.3),
+    Case("same grid, values beyond 255", (17, 9, 10), (8, 8, 8), (17, 9, 10), 3, codes="LPS"),
+)
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where tensors lie: without a GPU Triton's interpreter takes those of the processor."""
+    if torch.cuda.is_available():
+        return "cuda"
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when the kernels are defined
+    from medseg.inference import gpu_kernels
+
+    assert "Interpreted" in type(gpu_kernels._decide).__name__
+    return "cpu"
+
+
+def table(case: Case) -> LabelTable:
+    """Labels of a case, the last one beyond a byte where its name says so."""
+    values = list(range(1, case.classes))
+    if "255" in case.name:
+        values[-1] = 300
+    return LabelTable(tuple(Label(value, f"label {value}") for value in values))
+
+
+def streamed(
+    case: Case, kind: Kind, device: str, sinks: Sequence[Sink], *, copies: int = 1, **more: Any
+) -> tuple[Any, ...]:
+    """A case through `stream` on the GPU; `copies` lays its channels side by side as often."""
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        logits = known_logits(kind, case.classes, images.cpu().numpy())
+        return torch.from_numpy(logits).to(device).repeat(1, copies, 1, 1, 1)
+
+    windows = Windows(case.shape, case.patch, case.overlap, case.blend)
+    volume = Volume(image(case.shape, case.classes)[None], case.grid, ("image",))
+    return stream(volume, windows, forward, sinks, gpu=device, **more)
+
+
+def expected(case: Case, kind: Kind) -> Any:
+    """Channels that win by the independent method that holds the whole volume."""
+    windows = Windows(case.shape, case.patch, case.overlap, case.blend)
+    pixels = image(case.shape, case.classes)
+    mean = mean_scores(pixels, windows, lambda images: known_logits(kind, case.classes, images), windows.axis)
+    return decided(*interpolated(mean, case.grid, case.native, windows.axis))
+
+
+def axis_of(case: Case) -> int:
+    return Windows(case.shape, case.patch).axis
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_labels_are_those_of_the_whole_volume(case: Case, device: str) -> None:
+    kind: Kind = "ties"  # all within two last bits
+    labels, wanted = table(case), expected(case, kind)
+    values = np.array([0, *(label.value for label in labels)])
+    for blocks, batch in ((1, 1), (2, 3)):
+        sink = ArgmaxSink(labels, grid=case.grid, axis=axis_of(case), onto=case.native)
+        (found,) = streamed(case, kind, device, [sink], blocks=blocks, batch=batch)
+        assert found.array.dtype == (np.uint16 if values.max() > 255 else np.uint8)
+        assert np.array_equal(found.array[0], values[wanted])
+
+
+def test_labels_that_overlap_lie_in_their_layers(device: str) -> None:
+    case = CASES[0]
+    labels = LabelTable((Label(1, "a"), Label(2, "b", layer=1), Label(3, "c", layer=1)))
+
+    def sink() -> Sink:
+        return ThresholdSink(labels, grid=case.grid, axis=axis_of(case), onto=case.native)
+
+    (there,) = streamed(case, "spread", device, [sink()])
+    windows = Windows(case.shape, case.patch)
+    volume = Volume(image(case.shape, case.classes)[None], case.grid, ("image",))
+    (here,) = stream(volume, windows, lambda images: known_logits("spread", case.classes, images), [sink()])
+    assert len(np.unique(here.array[1])) == 3
+    assert np.array_equal(there.array, here.array)
+
+
+def test_members_side_by_side_and_sinks_of_the_processor(device: str) -> None:
+    case = CASES[0]
+    sinks: list[Sink] = [
+        ArgmaxSink(table(case), grid=case.grid, axis=axis_of(case), onto=case.native) for _ in range(2)
+    ]
+    sinks.append(EntropySink(grid=case.grid, axis=axis_of(case), activation="softmax"))
+    grouped = [
+        ChannelGroup(sink, first=first * case.classes, count=case.classes)
+        for sink, first in zip(sinks, (0, 1, 1), strict=True)
+    ]
+    first, second, entropy = streamed(case, "spread", device, grouped, copies=2)
+    wanted = expected(case, "spread")
+    assert np.array_equal(first.array[0], wanted)
+    assert np.array_equal(second.array[0], wanted)
+    assert 0 < entropy.array.max() <= np.log(3) + 1e-3
+
+
+def test_oblique_labels_are_decided_by_the_processor(device: str) -> None:
+    case = CASES[0]
+    turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1]])
+    onto = Grid((20, 18, 12), np.block([[turn, np.ones((3, 1))], [np.zeros((1, 3)), 1.0]]))
+
+    def sink() -> ArgmaxSink:
+        return ArgmaxSink(table(case), grid=case.grid, axis=axis_of(case), onto=onto)
+
+    assert sink().placement.lines is None
+    (there,) = streamed(case, "spread", device, [sink()])
+    windows = Windows(case.shape, case.patch)
+    volume = Volume(image(case.shape, case.classes)[None], case.grid, ("image",))
+    (here,) = stream(volume, windows, lambda images: known_logits("spread", case.classes, images), [sink()])
+    assert len(np.unique(here.array)) == 3
+    assert np.array_equal(there.array, here.array)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter computes with NumPy
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_refused(wrong: float, device: str) -> None:
+    case = CASES[0]
+    sink = ArgmaxSink(table(case), grid=case.grid, axis=axis_of(case), onto=case.native)
+    calls = 0
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        logits = torch.zeros((len(images), 3, *case.patch), dtype=torch.float16, device=device)
+        if calls == 5:
+            logits[0, 2, 3, 4, 5] = wrong
+        return logits
+
+    volume = Volume(image(case.shape, 3)[None], case.grid, ("image",))
+    with pytest.raises(ModelError, match="not finite"):
+        stream(volume, Windows(case.shape, case.patch), forward, [sink], gpu=device)
+
+
+def test_another_number_of_channels_is_refused(device: str) -> None:
+    case = CASES[0]
+    sink = ArgmaxSink(table(CASES[1]), grid=case.grid, axis=axis_of(case), onto=case.native)
+    with pytest.raises(PluginError, match="gives 3 channels, and these labels are 4"):
+        streamed(case, "spread", device, [sink])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float64])
+def test_images_of_any_type_are_sent(dtype: Any, device: str) -> None:
+    case = CASES[0]
+    pixels = np.random.default_rng(0).integers(0, 200, case.shape).astype(dtype)
+    volume = Volume(pixels[None], case.grid, ("image",))
+    seen: list[Any] = []
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.cpu().numpy())
+        return images.repeat(1, 3, 1, 1, 1)
+
+    sink = ArgmaxSink(table(case), grid=case.grid, axis=axis_of(case), onto=case.native)
+    stream(volume, Windows(case.shape, case.patch), forward, [sink], gpu=device)
+    assert all(images.dtype == np.float32 for images in seen)
+    assert np.array_equal(seen[0][0, 0], pixels[:8, :8, :8])
+
+
+def test_what_is_lacking_is_said() -> None:
+    assert gpu.lacking() is None, "Triton is among what is installed for development"

@@ -16,6 +16,8 @@ from medseg.volume import Volume
 
 __all__ = ["Measurement"]
 
+LIBRARY_BYTES = 32 << 20
+
 
 class Measurement(Step, ABC):
     """Turns a finished segmentation into numbers: label, quantity, unit, and a flag where one is doubtful."""
@@ -30,6 +32,14 @@ class Measurement(Step, ABC):
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
     ) -> Iterable[Measured]:
         """Yield measurements; `volume` is the image as it was read, `segmentation` lies on its grid."""
+
+    def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
+        """Memory it takes at most beside its input, told by shapes and types alone, so that a limit is kept.
+
+        A mask of the whole image, twice the values of one channel under it, and 32 MiB for libraries.
+        Override it where a measurement takes more.
+        """
+        return math.prod(volume.grid.shape) * (1 + 2 * volume.array.dtype.itemsize) + LIBRARY_BYTES
 
     @staticmethod
     def check(returned: object, *, segmentation: Segmentation) -> tuple[Measured, ...]:

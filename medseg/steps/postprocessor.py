@@ -1,5 +1,6 @@
 """Steps after the segmenter: labels on the native grid in, labels out."""
 
+import math
 from abc import ABC, abstractmethod
 
 from medseg.segmentation import Segmentation
@@ -9,6 +10,8 @@ from medseg.volume import Grid, Volume
 
 __all__ = ["Postprocessor"]
 
+VOXEL_BYTES, LIBRARY_BYTES = 12, 32 << 20
+
 
 class Postprocessor(Step, ABC):
     """Improves labels by rule, on the native grid; `volume` is the image as it was read."""
@@ -16,6 +19,14 @@ class Postprocessor(Step, ABC):
     @abstractmethod
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return a new segmentation on the same grid; both arguments' arrays are read-only."""
+
+    def work_bytes(self, segmentation: Segmentation, volume: Volume) -> int:
+        """Memory it takes at most beside its input, told by shapes and types alone, so that a limit is kept.
+
+        A new segmentation, 12 bytes for each voxel of a layer (masks of one label, its numbered parts) and 32
+        MiB for libraries: enough for connected parts and distances. Override it where a step takes more.
+        """
+        return segmentation.array.nbytes + VOXEL_BYTES * math.prod(segmentation.grid.shape) + LIBRARY_BYTES
 
     @staticmethod
     def check(returned: object, *, onto: Grid) -> Segmentation:

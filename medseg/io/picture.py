@@ -101,6 +101,7 @@ def describe_picture(path: Path) -> tuple[Candidate, ...]:
             spacing=(1.0, 1.0, 1.0),
             unit="px",
             dtype=picture.dtype,
+            reading_bytes=picture.bytes * 5 // 4,
         ),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +27,13 @@ from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.inference.windows import Windows
 from medseg.io.regular_file import printable
 from medseg.io.weights import weights_file
-from medseg.memory import available_bytes, promised_bytes, release_freed_memory, resident_bytes
+from medseg.memory import (
+    available_bytes,
+    promised_bytes,
+    release_freed_memory,
+    resident_bytes,
+    too_little,
+)
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
 from medseg.steps import Predictor
@@ -45,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
-VARIES = 50  # what is resident differs from run to run by no more than this part of it, measured 0.5 %
 BATCH = {"cpu": 1, "cuda": 4}  # windows at once: a processor is busy with one, a GPU is not
 
 
@@ -169,10 +173,8 @@ class NetworkPredictor(Predictor):
             return way
         smallest = least(effort, batches)
         enough = held + smallest.peak_bytes + reserve(smallest.peak_bytes)
-        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough + held // VARIES)}"
-        raise ResourceError(
-            f"segmenting needs at least {_gb(enough)} in all, with a reserve, and {_gb(room + held)} may be "
-            f"used; {remedy}, or crop the image"
+        raise too_little(
+            "segmenting needs, with a reserve,", needed=enough, usable=room + held, limited=given is not None
         )
 
     # ---- at work
@@ -330,11 +332,6 @@ def _out_of_device_memory(problem: BaseException) -> bool:
     return isinstance(problem, torch.OutOfMemoryError) or isinstance(
         problem.__cause__, torch.OutOfMemoryError
     )
-
-
-def _gb(count: int) -> str:
-    """Bytes as gigabytes with two digits, rounded up."""
-    return f"{math.ceil(count / 1e7) / 100:.2f}GB"
 
 
 def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:

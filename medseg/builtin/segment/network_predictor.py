@@ -85,7 +85,15 @@ class NetworkPredictor(Predictor):
             self._engines = tuple(self._engine(file.path, file.sha256) for file in segmenter.weights)
             shape = (self._batch, segmenter.channels, *segmenter.window.patch)
             self._opened_batch = self._batch
-            self._pass = measured_pass(self._engines[0], shape)
+            self._pass = self._foretold_pass() or measured_pass(self._engines[0], shape)
+
+    def _foretold_pass(self) -> Pass | None:
+        """What a pass is likely to take, where one would pass the limit (then no plan fits); else None."""
+        limit, engine = self._resources.max_memory_bytes, self._engines[0]
+        foretold = engine.memory_bytes - engine.resident_bytes
+        if limit is None or engine.device != "cpu" or resident_bytes() + foretold <= limit:
+            return None
+        return Pass(foretold, 0.0)
 
     def _engine(self, path: str, sha256: str) -> Engine:
         segmenter = self._segmenter
@@ -168,11 +176,15 @@ class NetworkPredictor(Predictor):
         given = self._resources.max_memory_bytes
         room = available_bytes() - promised_bytes() if given is None else given - held
         batches = [self._batch >> n for n in range(self._batch.bit_length())]
+        missed = [engine.missed for engine in self._engines if engine.missed is not None]
         way = choose(effort, batches, room, blocks_from=blocks_from)
-        if way is not None:
+        if way is not None and not any(each.by_name for each in missed):
             return way
         smallest = least(effort, batches)
         enough = held + smallest.peak_bytes + reserve(smallest.peak_bytes)
+        if missed:  # with the number, the engine that was asked for may be made
+            enough += sum(each.extra_bytes for each in missed)
+            enough = max(enough, *(each.total_bytes for each in missed))
         raise too_little(
             "segmenting needs, with a reserve,", needed=enough, usable=room + held, limited=given is not None
         )

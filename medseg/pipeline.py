@@ -152,7 +152,7 @@ def preprocess(
     """The volume as the segmenter takes it; `room` hears what memory a step needs, and may refuse it."""
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):
-            room(stage.step.work_bytes(volume))
+            room(stage.step.library_bytes() + stage.step.work_bytes(volume))
             volume = Preprocessor.check(stage.step(volume))
     return volume
 
@@ -186,7 +186,7 @@ def measure(
     segmentation = prediction.segmentation
     for improve in pipeline.postprocess:
         with watch(improve), blamed(improve):
-            room(improve.step.work_bytes(segmentation, volume))
+            room(improve.step.library_bytes() + improve.step.work_bytes(segmentation, volume))
             segmentation = Postprocessor.check(improve.step(segmentation, volume), onto=volume.grid)
 
     if pipeline.only is not None:  # last: the steps above may need the others
@@ -195,7 +195,7 @@ def measure(
     measurements: list[Measured] = []
     for stage in pipeline.measure:
         with watch(stage), blamed(stage):
-            room(stage.step.work_bytes(volume, segmentation))
+            room(stage.step.library_bytes() + stage.step.work_bytes(volume, segmentation))
             rows = stage.step(volume, segmentation, prediction)
             measurements.extend(Measurement.check(rows, segmentation=segmentation))
     return prediction, segmentation, tuple(measurements)
@@ -217,7 +217,7 @@ def write(
     for stage in pipeline.write:
         if lack(stage, result) is None:
             with watch(stage), blamed(stage):
-                room(stage.step.work_bytes(result.volume, result.segmentation))
+                room(stage.step.library_bytes() + stage.step.work_bytes(result.volume, result.segmentation))
                 paths.extend(Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths)))
     return tuple(paths)
 

@@ -49,7 +49,7 @@ class Run:
 
 
 def model(folder: Path, *, classes: int, patch: int, spacing: float, more: bool = True) -> Path:
-    """A pipeline file with a network of random weights; `more` adds steps after it. Needs PyTorch here."""
+    """A pipeline file with a network of random weights; `more` adds steps around it. Needs PyTorch here."""
     import torch
     from safetensors.torch import save_file
 
@@ -62,7 +62,7 @@ def model(folder: Path, *, classes: int, patch: int, spacing: float, more: bool 
     digest = hashlib.sha256((folder / "w.safetensors").read_bytes()).hexdigest()
     content = {
         "labels": {n: {"name": f"label {n}"} for n in range(1, classes)},
-        "preprocess": [{"resample": {"spacing": spacing}}],
+        "preprocess": [{"resample": {"spacing": spacing}}] if more else [],
         "segment": {
             "network": {
                 "architecture": {"unet": {"channels": [8, 16]}},

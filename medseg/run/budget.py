@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,24 +76,33 @@ def _needs(
     """Each step, None for reading, with what the process will have at most when it is at work."""
     release_freed_memory()
     before = resident_bytes() - outline.held_bytes
-    image = outline.volume
+    image, loaded = outline.volume, dict[str, int]()
     yield None, before + outline.reading_bytes + READERS_BYTES
     prepared = image
     for stage in pipeline.preprocess:
+        held = before + _bytes(image, prepared) + _with_libraries(stage, loaded)
         with blamed(stage):
-            yield stage, before + _bytes(image, prepared) + stage.step.work_bytes(prepared)
+            yield stage, held + stage.step.work_bytes(prepared)
         prepared = _after(stage, prepared)
-    held = _bytes(image, prepared)
-    yield pipeline.segment, _segmenting(pipeline, prepared, image.grid, predictor, held - outline.held_bytes)
+    arrays = _bytes(image, prepared) + sum(loaded.values()) - outline.held_bytes
+    yield pipeline.segment, _segmenting(pipeline, prepared, image.grid, predictor, arrays)
     found = _segmentation(pipeline.labels, image.grid)
     copies = 1 + bool(pipeline.postprocess) + bool(pipeline.only)
-    held = before + image.array.nbytes + copies * found.array.nbytes + _kept(pipeline, prepared.grid)
+    before += image.array.nbytes + copies * found.array.nbytes + _kept(pipeline, prepared.grid)
     for improve in pipeline.postprocess:
+        held = before + _with_libraries(improve, loaded)
         with blamed(improve):
             yield improve, held + improve.step.work_bytes(found, image)
     for later in (*pipeline.measure, *pipeline.write):
+        held = before + _with_libraries(later, loaded)
         with blamed(later):
             yield later, held + later.step.work_bytes(image, found)
+
+
+def _with_libraries(stage: Stage[Step], loaded: dict[str, int]) -> int:
+    """The libraries that are loaded once a step is at work, those of the steps before it included."""
+    loaded |= {name: size for name, size in stage.step.libraries.items() if name not in sys.modules}
+    return sum(loaded.values())
 
 
 def prepared_outline(pipeline: Pipeline, volume: Volume) -> Volume:

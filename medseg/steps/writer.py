@@ -12,7 +12,7 @@ from medseg.volume import Volume
 
 __all__ = ["Writer"]
 
-LIBRARY_BYTES = 96 << 20
+SLICES_BYTES = 64 << 20
 
 
 class Writer(Step, ABC):
@@ -34,10 +34,10 @@ class Writer(Step, ABC):
     def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
         """Memory it takes at most beside its input, told by shapes and types alone, so that a limit is kept.
 
-        One more copy of the labels and 96 MiB for libraries and what is written a few slices at a time.
+        One more copy of the labels, and 64 MiB for a picture or what is written a few slices at a time.
         Override it where a writer takes more.
         """
-        return segmentation.array.nbytes + LIBRARY_BYTES
+        return segmentation.array.nbytes + SLICES_BYTES
 
     @abstractmethod
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813, TID253 - its own usual name
+import SimpleITK as sitk  # noqa: TID253 - its own usual name
 
 from medseg.io import inspect, read
 from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes

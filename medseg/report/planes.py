@@ -60,7 +60,8 @@ class Plane:
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """The slice of an array `[i, j, k]` on the image's own grid, as `[row, column]`; a copy."""
-        return np.moveaxis(self.view.of(array), self.axis, 0)[self.index].T.copy()
+        plane: NDArray[Any] = np.moveaxis(self.view.of(array), self.axis, 0)[self.index]
+        return plane.T.copy()
 
 
 def planes_of(volume: Volume, segmentation: Segmentation) -> tuple[Plane, ...]:

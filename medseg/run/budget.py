@@ -18,7 +18,7 @@ from medseg.memory import promised, release_freed_memory, resident_bytes, too_li
 from medseg.pipeline import Input, Pipeline, Stage, blamed
 from medseg.run.inputs import Image, policy_for
 from medseg.segmentation import LabelTable, Segmentation
-from medseg.steps import Predictor, Preprocessor, Step
+from medseg.steps import Measurement, Predictor, Preprocessor, Step, Writer
 from medseg.volume import Grid, Volume
 
 __all__ = ["Outline", "outlined", "prepared_outline", "require_room"]
@@ -93,7 +93,8 @@ def _needs(
         held = before + _with_libraries(improve, loaded)
         with blamed(improve):
             yield improve, held + improve.step.work_bytes(found, image)
-    for later in (*pipeline.measure, *pipeline.write):
+    after: tuple[Stage[Measurement] | Stage[Writer], ...] = (*pipeline.measure, *pipeline.write)
+    for later in after:
         held = before + _with_libraries(later, loaded)
         with blamed(later):
             yield later, held + later.step.work_bytes(image, found)

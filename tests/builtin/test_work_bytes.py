@@ -14,7 +14,7 @@ from medseg.volume import Grid, Volume
 
 SIDE = 180
 GRID = Grid((SIDE,) * 3, np.diag([1.5, 1.5, 1.5, 1.0]))
-LABELS = LabelTable([Label(value=1, name="one"), Label(value=2, name="two")])
+LABELS = LabelTable((Label(value=1, name="one"), Label(value=2, name="two")))
 STEPS = [
     ("postprocessor", "keep-largest", {}),
     ("postprocessor", "remove-small", {"below_ml": 0.1}),

@@ -67,9 +67,16 @@ class ModelError(PipelineError):
 
 
 class ResourceError(MedsegError):
-    """The machine is in the way: disk full, memory, or a folder that cannot be written."""
+    """The machine is in the way: disk full, memory, or a folder that cannot be written.
+
+    Where memory is short, `needed_bytes` is what the whole process needs, as far as it is known; 0 elsewhere.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str = "", *, needed_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
 
 
 class UsageError(MedsegError):

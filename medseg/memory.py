@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from threading import Lock
+
+from medseg.errors import ResourceError
 
 __all__ = [
     "available_bytes",
@@ -20,6 +23,7 @@ __all__ = [
     "release_freed_memory",
     "reset_peak",
     "resident_bytes",
+    "too_little",
 ]
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -29,6 +33,7 @@ BOUNDS = {  # by version of the control groups: limit, use, and what of it can b
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
+VARIES = 50, 48 << 20  # what is resident differs from run to run: by this part of it, and bytes
 _highest = 0
 _promised = 0
 _promising = Lock()
@@ -75,6 +80,24 @@ def promised(count: int) -> Iterator[None]:
 def promised_bytes() -> int:
     """What others of this process were promised and have not taken yet."""
     return _promised
+
+
+def too_little(what: str, *, needed: int, usable: int, limited: bool) -> ResourceError:
+    """The refusal of what needs `needed` bytes in all where `usable` are; `limited` where a user set those.
+
+    A limit of the number in it is enough in the next run, whose process is not to the byte what this one is.
+    """
+    share, more = VARIES
+    remedy = f"give --max-memory {_gb(needed + needed // share + more)}" if limited else "free memory"
+    return ResourceError(
+        f"{what} at least {_gb(needed)} in all, and {_gb(usable)} may be used; {remedy}, or crop the image",
+        needed_bytes=needed,
+    )
+
+
+def _gb(count: int) -> str:
+    """Bytes as gigabytes with two digits, rounded up."""
+    return f"{math.ceil(count / 1e7) / 100:.2f}GB"
 
 
 def release_freed_memory() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Found",
     "Input",
     "Pipeline",
+    "Room",
     "Stage",
     "Watch",
     "blamed",
@@ -113,6 +114,7 @@ def _wants(stage: Stage[Any]) -> Wanted:
 
 
 Afford = Callable[[Plan], None]
+Room = Callable[[int], None]
 Watch = Callable[[Stage[Step]], AbstractContextManager[object]]
 Found = tuple[Prediction, Segmentation, tuple[Measured, ...]]
 
@@ -144,13 +146,13 @@ def preprocess(
     pipeline: Pipeline,
     volume: Volume,
     *,
-    room: Callable[[int], None] = lambda count: None,
+    room: Room = lambda count: None,
     watch: Watch = nullcontext,
 ) -> Volume:
     """The volume as the segmenter takes it; `room` hears what memory a step needs, and may refuse it."""
     for stage in pipeline.preprocess:
         with watch(stage), blamed(stage):
-            room(stage.step.work_bytes(volume))
+            room(stage.step.library_bytes() + stage.step.work_bytes(volume))
             volume = Preprocessor.check(stage.step(volume))
     return volume
 
@@ -173,12 +175,18 @@ def predict(
 
 
 def measure(
-    pipeline: Pipeline, volume: Volume, prediction: Prediction, *, watch: Watch = nullcontext
+    pipeline: Pipeline,
+    volume: Volume,
+    prediction: Prediction,
+    *,
+    room: Room = lambda count: None,
+    watch: Watch = nullcontext,
 ) -> Found:
-    """Improve what was found, and measure it."""
+    """Improve what was found, and measure it; `room` hears what memory a step needs, and may refuse it."""
     segmentation = prediction.segmentation
     for improve in pipeline.postprocess:
         with watch(improve), blamed(improve):
+            room(improve.step.library_bytes() + improve.step.work_bytes(segmentation, volume))
             segmentation = Postprocessor.check(improve.step(segmentation, volume), onto=volume.grid)
 
     if pipeline.only is not None:  # last: the steps above may need the others
@@ -187,19 +195,29 @@ def measure(
     measurements: list[Measured] = []
     for stage in pipeline.measure:
         with watch(stage), blamed(stage):
+            room(stage.step.library_bytes() + stage.step.work_bytes(volume, segmentation))
             rows = stage.step(volume, segmentation, prediction)
             measurements.extend(Measurement.check(rows, segmentation=segmentation))
     return prediction, segmentation, tuple(measurements)
 
 
 def write(
-    pipeline: Pipeline, result: Result, folder: Path, *, watch: Watch = nullcontext
+    pipeline: Pipeline,
+    result: Result,
+    folder: Path,
+    *,
+    room: Room = lambda count: None,
+    watch: Watch = nullcontext,
 ) -> tuple[Path, ...]:
-    """Let every writer of the pipeline that can write this result do so; return the files."""
+    """Let every writer of the pipeline that can write this result do so; return the files.
+
+    `room` hears what memory a writer needs, and may refuse it.
+    """
     paths: list[Path] = []
     for stage in pipeline.write:
         if lack(stage, result) is None:
             with watch(stage), blamed(stage):
+                room(stage.step.library_bytes() + stage.step.work_bytes(result.volume, result.segmentation))
                 paths.extend(Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths)))
     return tuple(paths)
 

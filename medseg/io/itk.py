@@ -129,6 +129,7 @@ def describe_itk(path: Path) -> tuple[Candidate, ...]:
             spacing=grid.spacing,
             axis_codes=grid.axis_codes,
             dtype=header.dtype,
+            reading_bytes=header.bytes * 5 // 4,  # voxels, and of float32 which of them are finite
         ),
     )
 

@@ -108,7 +108,7 @@ def _described(file: Opened) -> Candidate:
     except InputError as problem:
         return Candidate(**known, verdict="not readable", detail=_without(file, problem))
     known |= {"shape": wanted.shape, "channels": len(wanted.channels), "phases": wanted.volumes}
-    known["dtype"] = wanted.dtype.newbyteorder("=").name
+    known |= {"dtype": wanted.dtype.newbyteorder("=").name, "reading_bytes": _memory_bytes(wanted)}
     try:
         grid, notes = geometry(file.header, wanted.shape, file.name)
     except GeometryError as problem:

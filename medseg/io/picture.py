@@ -100,6 +100,7 @@ def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Ca
             spacing=grid.spacing,
             unit=grid.unit,
             dtype=picture.dtype,
+            reading_bytes=picture.bytes * 5 // 4,
         ),
     )
 

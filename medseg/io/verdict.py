@@ -44,6 +44,8 @@ class Candidate:
     """DICOM ImageType, as in ORIGINAL, PRIMARY, AXIAL."""
     phases: int = 1
     """Images at each position: time points, echoes, b-values."""
+    reading_bytes: int = 0
+    """Memory that reading it takes at most, its voxels among it; not in `as_json()`."""
 
     @property
     def readable(self) -> bool:
@@ -53,7 +55,7 @@ class Candidate:
     def as_json(self) -> dict[str, Any]:
         """Plain values for a JSON file or log: all but the free-text description."""
         values = asdict(self)
-        del values["description"]
+        del values["description"], values["reading_bytes"]
         for name in ("shape", "spacing", "image_type"):
             values[name] = None if values[name] is None else list(values[name])
         return values | {"readable": self.readable}

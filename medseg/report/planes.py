@@ -60,8 +60,8 @@ class Plane:
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """The slice of an array `[i, j, k]` on the image's own grid, as `[row, column]`; a copy."""
-        plane = np.take(self.view.of(array), [self.index], axis=self.axis)
-        return np.squeeze(plane, axis=self.axis).T
+        plane: NDArray[Any] = np.moveaxis(self.view.of(array), self.axis, 0)[self.index]
+        return plane.T.copy()
 
 
 def planes_of(volume: Volume, segmentation: Segmentation) -> tuple[Plane, ...]:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medseg.allocator import return_freed_memory
 from medseg.assemble import assemble
-from medseg.errors import PipelineError, PluginError, ResourceError, UsageError
+from medseg.errors import InputError, PipelineError, PluginError, ResourceError, UsageError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
-from medseg.memory import available_bytes, highest_bytes, release_freed_memory, resident_bytes
+from medseg.memory import (
+    available_bytes,
+    highest_bytes,
+    release_freed_memory,
+    resident_bytes,
+    too_little,
+)
 from medseg.model import Model, find_model
 from medseg.model.precision import precision_for
 from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Result
+from medseg.run.budget import Outline, outlined, require_room
 from medseg.run.inputs import Image, case_id, join, match, read_inputs
 from medseg.run.provenance import (
     Journal,
@@ -86,8 +93,9 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     with memory_as_resource(), processors(setup.resources.threads):
         staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
         with staged as folder:
-            run.read()
+            run.look()
             with setup.opened() as predictor:
+                run.read(predictor)
                 result = run.walk(predictor)
             return result if folder is None else run.publish(result, folder)
 
@@ -129,6 +137,8 @@ class Setup:
     force_modality: bool = False
     pixel_size: float | None = None
     policy: Policy = STRICT
+    passed: list[str] = field(default_factory=list, compare=False)
+    """A line where opening the model passed the limit on memory; `opened` says so."""
 
     @property
     def precision(self) -> str:
@@ -139,8 +149,10 @@ class Setup:
     @contextmanager
     def opened(self) -> Iterator[Predictor]:
         """Open the segmenter; a failure to do so names its plugin."""
-        if self.resources.max_memory_bytes is not None:
+        limit = self.resources.max_memory_bytes
+        if limit is not None:
             return_freed_memory()  # what a process keeps counts against its limit
+        before = highest_bytes()
         with ExitStack() as stack:
             with blamed(self.pipeline.segment):
                 segmenter = self.pipeline.segment.step
@@ -148,6 +160,8 @@ class Setup:
                 predictor = stack.enter_context(segmenter.open(resources))
                 if not isinstance(predictor, Predictor):
                     raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
+            if limit is not None and highest_bytes() > max(before, limit):
+                self.passed[:] = [passed("opening the model", highest_bytes(), limit)]
             yield predictor
 
     def identity(self, inputs: Mapping[str, str]) -> str:
@@ -179,8 +193,43 @@ class Case:
         self._prepared: Volume | None = None
         self._prediction: Prediction | None = None
         self._record: dict[str, Any] = {}
+        self._outline: Outline | None = None
+        self._foreseen = 0
 
-    def read(self) -> None:
+    def look(self) -> None:
+        """Do what can fail for what is wrong with the images before the model is opened.
+
+        They are read, unless memory has a limit: then headers say what reading them will take, and whoever
+        reads a file whose header says that it cannot be read will say why.
+        """
+        setup = self.setup
+        if setup.resources.max_memory_bytes is None:
+            self._read()
+            return
+        try:
+            self._outline = outlined(
+                setup.pipeline.inputs,
+                self.images,
+                force_modality=setup.force_modality,
+                pixel_size=setup.pixel_size,
+                policy=setup.policy,
+            )
+        except InputError:
+            self._read()
+
+    def read(self, predictor: Predictor) -> None:
+        """Read the images, unless `look` did.
+
+        Raises ResourceError before a voxel is read, with the number that would do, where a step from here to
+        writing would pass the limit.
+        """
+        limit = self.setup.resources.max_memory_bytes
+        if self._outline is not None and limit is not None:
+            self._foreseen = require_room(self.setup.pipeline, self._outline, predictor, limit=limit)
+        if self._volume is None:
+            self._read()
+
+    def _read(self) -> None:
         """Read the images, check and join them, and note what came in."""
         setup = self.setup
         with self.journal.step("read", ", ".join(self.images)):
@@ -239,7 +288,7 @@ class Case:
         assert self._prediction is not None, "segment() comes first"
         volume, self._volume = self._volume, None
         prediction, self._prediction = self._prediction, None
-        found = measure(self.setup.pipeline, volume, prediction, watch=self._watch)
+        found = measure(self.setup.pipeline, volume, prediction, room=self._make_room, watch=self._watch)
         prediction, segmentation, measurements = found
         return Result(
             case_id=self._record["case"],
@@ -262,7 +311,8 @@ class Case:
         record["left_out"] = {
             stage.name: missing for stage in pipeline.write if (missing := lack(stage, result)) is not None
         }
-        paths = write(pipeline, result, folder, watch=self._watch)
+        paths = write(pipeline, result, folder, room=self._make_room, watch=self._watch)
+        record["notes"] += self._passed()
         record["used"]["peak_memory_mb"] = highest_bytes() >> 20
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
         record["steps"] = self.journal.steps
@@ -287,21 +337,30 @@ class Case:
             plan = replace(plan, resident_bytes=resident_bytes())
         self._record["plan"] = plan.as_json()
         limit = self.setup.resources.max_memory_bytes
-        if limit is None:
-            self._require(plan.total_bytes, plan.resident_bytes + available_bytes())
-        else:
-            taken = [plan.total_bytes, *(step["peak_memory_mb"] << 20 for step in self.journal.steps)]
-            self._require(max(taken), limit)
+        self._require(plan.total_bytes, plan.resident_bytes + available_bytes() if limit is None else limit)
 
-    def _require(self, needed: int, limit: int) -> None:
-        if needed <= limit:
-            return
-        given = self.setup.resources.max_memory_bytes is not None
-        remedy = f"give --max-memory {needed / 1e9 * 1.02 + 0.1:.2f}GB" if given else "free memory"
-        raise ResourceError(
-            f"this needs {needed / 1e9:.2f} GB in all, and {limit / 1e9:.2f} GB may be used; {remedy}, "
-            "or crop the image"
-        )
+    def _require(self, needed: int, usable: int) -> None:
+        """Refuse what is not to be had; the number is enough for what was foretold of other steps, too."""
+        if needed > usable:
+            limited = self.setup.resources.max_memory_bytes is not None
+            most = max(needed, self._foreseen)
+            raise too_little("this needs", needed=most, usable=usable, limited=limited)
+
+    def _passed(self) -> list[str]:
+        """What passed the limit all the same, a line each: what a step takes was not foretold, or wrongly."""
+        limit = self.setup.resources.max_memory_bytes
+        if limit is None:
+            return []
+        steps = [
+            (f"{each['step']}: {each['component']}", each["peak_memory_mb"] << 20)
+            for each in self.journal.steps
+        ]
+        return [*self.setup.passed, *(passed(where, peak, limit) for where, peak in steps if peak > limit)]
+
+
+def passed(where: str, peak: int, limit: int) -> str:
+    """The line that says where a limit was not kept."""
+    return f"peak {peak / 1e9:.2f} GB passed the limit of {limit / 1e9:.2f} GB in {where}"
 
 
 @contextmanager

@@ -76,7 +76,8 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         out: folder for the cases' folders and the tables.
         resume: keep the cases that are done and unchanged, do the others.
         overwrite: do every case again in a folder that an earlier run wrote.
-        jobs: so many cases at a time; the model itself is used for one at a time.
+        jobs: so many cases at a time; the model itself is used for one at a time. Where memory has a limit,
+            one case at a time, whatever is asked.
         force_modality: accept another DICOM modality than the pipeline asks for.
         pixel_size: millimetres per pixel of pictures without a scale.
         policy: what is made of a doubtful geometry, and which series is meant, for all cases.
@@ -106,6 +107,8 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         require_free(folder, resume=resume, overwrite=overwrite)
         run = _Run(setup, found.cases, Path(out), replaces=resume or overwrite, watcher=watcher)
         notes = (*found.notes, *run.notes)
+        if jobs > 1 and setup.resources.max_memory_bytes is not None:
+            jobs, notes = 1, (*notes, f"one case at a time, not {jobs}: memory has a limit")
         if resume:
             run.keep()
         run.go(jobs)
@@ -198,16 +201,16 @@ class _Run:
         """
         if self.setup.resources.max_memory_bytes is not None:
             for task in tasks:
-                self._settle(task, _Now(self._read, task), predictor)
+                self._settle(task, _Now(partial(self._read, task, predictor)), predictor)
             return
         reader = ThreadPoolExecutor(1, thread_name_prefix="medseg-reader")
         writer = _Writer()
         try:
-            ahead = reader.submit(self._read, tasks[0])
+            ahead = reader.submit(self._read, tasks[0], predictor)
             for number, task in enumerate(tasks, start=1):
                 reading = ahead
                 if number < len(tasks):
-                    ahead = reader.submit(self._read, tasks[number])
+                    ahead = reader.submit(self._read, tasks[number], predictor)
                 self._settle(task, reading, predictor, writer)
             writer.wait()
         finally:
@@ -219,7 +222,7 @@ class _Run:
         """Read, measure and write several cases at a time; at an interrupt they end with the step at work."""
 
         def settle(task: Task, predictor: Predictor) -> None:
-            self._settle(task, _Now(self._read, task), predictor)
+            self._settle(task, _Now(partial(self._read, task, predictor)), predictor)
 
         def run(tasks: Sequence[Task], predictor: Predictor) -> None:
             workers = ThreadPoolExecutor(jobs, thread_name_prefix="medseg-case")
@@ -234,10 +237,11 @@ class _Run:
 
     # ---- one case
 
-    def _read(self, task: Task) -> Case:
+    def _read(self, task: Task, predictor: Predictor) -> Case:
         journal = Journal(lambda place, name, seconds: self._go_on())
         case = Case(self.setup, task.images, journal, name=task.case)
-        case.read()
+        case.look()
+        case.read(predictor)
         case.prepare()
         journal.pause()
         return case
@@ -344,12 +348,11 @@ class _Run:
 class _Now:
     """A case that is read when its result is asked for."""
 
-    def __init__(self, read: Callable[[Task], Case], task: Task) -> None:
+    def __init__(self, read: Callable[[], Case]) -> None:
         self._read = read
-        self._task = task
 
     def result(self) -> Case:
-        return self._read(self._task)
+        return self._read()
 
 
 class _Writer:

@@ -2,9 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +16,13 @@ from medseg.volume import Volume
 
 __all__ = ["Measurement"]
 
+SUMS_BYTES = 24 << 20
+
 
 class Measurement(Step, ABC):
     """Turns a finished segmentation into numbers: label, quantity, unit, and a flag where one is doubtful."""
+
+    libraries: ClassVar[Mapping[str, int]] = {"scipy.ndimage": 28 << 20}
 
     @property
     def wants(self) -> Wanted:
@@ -30,6 +34,14 @@ class Measurement(Step, ABC):
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
     ) -> Iterable[Measured]:
         """Yield measurements; `volume` is the image as it was read, `segmentation` lies on its grid."""
+
+    def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
+        """Memory it takes at most beside its input, told by shapes and types alone, so that a limit is kept.
+
+        A mask of the whole image, twice the values of one channel under it, and 24 MiB for sums. Override it
+        where a measurement takes more.
+        """
+        return math.prod(volume.grid.shape) * (1 + 2 * volume.array.dtype.itemsize) + SUMS_BYTES
 
     @staticmethod
     def check(returned: object, *, segmentation: Segmentation) -> tuple[Measured, ...]:

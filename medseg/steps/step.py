@@ -1,5 +1,9 @@
 """The step: parameters with types, defaults and docstrings."""
 
+import sys
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Step"]
@@ -14,3 +18,14 @@ class Step(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
+
+    libraries: ClassVar[Mapping[str, int]] = {}
+    """Modules that are imported when the step is at work, each with the bytes that it then keeps in memory.
+
+    For limits on memory. One that is loaded already counts nothing.
+    """
+
+    @classmethod
+    def library_bytes(cls) -> int:
+        """What libraries will take that are not loaded yet, when the step is at work."""
+        return sum(size for name, size in cls.libraries.items() if name not in sys.modules)

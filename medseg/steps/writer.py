@@ -6,10 +6,13 @@ from pathlib import Path
 
 from medseg.errors import PluginError
 from medseg.prediction import Result, Wanted
+from medseg.segmentation import Segmentation
 from medseg.steps.step import Step
 from medseg.volume import Volume
 
 __all__ = ["Writer"]
+
+SLICES_BYTES = 64 << 20
 
 
 class Writer(Step, ABC):
@@ -27,6 +30,14 @@ class Writer(Step, ABC):
         the user is refused.
         """
         return None
+
+    def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
+        """Memory it takes at most beside its input, told by shapes and types alone, so that a limit is kept.
+
+        One more copy of the labels, and 64 MiB for a picture or what is written a few slices at a time.
+        Override it where a writer takes more.
+        """
+        return segmentation.array.nbytes + SLICES_BYTES
 
     @abstractmethod
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:

@@ -27,8 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this run
 from benchmarks.peers.job import PYTHON, Job, run
 from benchmarks.peers.table import Row
 
-SMALL = {"shape": (256, 128, 128), "onto": (320, 224, 224), "patch": (64, 64, 64)}  # as on processors
-REAL = {"shape": (273, 273, 300), "onto": (512, 512, 300), "patch": (128, 128, 128)}  # a CT at 1.5 mm
+SIZES = {  # voxels of the image as the network sees it, of the labels, of a window
+    "small": ((256, 128, 128), (320, 224, 224), (64, 64, 64)),  # as on processors
+    "real": ((273, 273, 300), (512, 512, 300), (128, 128, 128)),  # a CT at 1.5 mm
+}
 COLUMNS = ("wall_s", "network_s", "busy", "cpu_s", "gpu_mib", "above_mib")
 
 
@@ -69,8 +71,16 @@ def main() -> int:
             for net in options.nets:
                 for classes in options.classes:
                     weights = Path(folder) / f"{net}-{classes}.safetensors"
-                    sizes = {"small": SMALL, "real": REAL}[size]
-                    job = Job(net=net, classes=classes, weights=str(weights), device="cuda", **sizes)
+                    shape, onto, patch = SIZES[size]
+                    job = Job(
+                        net=net,
+                        classes=classes,
+                        shape=shape,
+                        onto=onto,
+                        patch=patch,
+                        weights=str(weights),
+                        device="cuda",
+                    )
                     if not weights.exists():
                         job.save_weights()
                     heads = "".join(f"{name:>11}" for name in COLUMNS)

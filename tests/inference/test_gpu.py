@@ -1,4 +1,4 @@
-"""The sliding window in the memory of a GPU: kernels run in Triton's interpreter, or on a GPU if there is one.
+"""The sliding window in the memory of a GPU: kernels run in Triton's interpreter, or there if there is one.
 
 Exact as on a processor; `tests/soak/soak_gpu.py` is what runs on a GPU alone.
 """

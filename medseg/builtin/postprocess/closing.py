@@ -1,5 +1,7 @@
 """The postprocessor `close`."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -27,6 +29,13 @@ class Closing(Postprocessor):
 
     labels: tuple[str, ...] | None = None
     """Names of the labels to change; null for all."""
+
+    def work_bytes(self, segmentation: Segmentation, volume: Volume) -> int:
+        """What masks take on the image and the room around it."""
+        reach = Ball(self.radius_mm, segmentation.grid, step="close").reach
+        shape = segmentation.grid.shape
+        wider = math.prod(size + 2 * n for size, n in zip(shape, reach, strict=True))
+        return super().work_bytes(segmentation, volume) * wider // math.prod(shape)
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation with gaps closed; an image of one slice is closed within it."""

@@ -1,8 +1,8 @@
 """The preprocessor `resample`."""
 
 import math
-import sys
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from medseg.volume import Grid, Volume
 __all__ = ["Resample"]
 
 FLOAT = 4  # bytes
-LIBRARY_BYTES = 96 << 20  # of SimpleITK when it is imported and has its threads
 Length = Annotated[float, Field(gt=0)]
 Three = tuple[Length | None, Length | None, Length | None]
 
@@ -45,6 +44,8 @@ class Resample(Preprocessor):
     what makes a spline ring. Cubic values may exceed the image's range by some per cent at sharp edges; add
     `clip` where that matters.
     """
+
+    libraries: ClassVar[Mapping[str, int]] = {"SimpleITK": 96 << 20}  # with its threads
 
     spacing: Annotated[Three, BeforeValidator(_three, json_schema_input_type=Length | Three)]
     """Distance between voxel centres along i, j, k in mm; one number for all, null for an axis to keep."""
@@ -91,8 +92,7 @@ class Resample(Preprocessor):
         read = 2 * here * (volume.array.dtype.itemsize if plain else FLOAT)
         between = 2 * FLOAT * max(here, there) if self.interpolation == "cubic" else 0
         smooth = FLOAT * here * (1 + len(volume.channels)) if self.antialias else 0
-        library = 0 if "SimpleITK" in sys.modules else LIBRARY_BYTES
-        return library + read + between + smooth + FLOAT * there * (len(volume.channels) + 2)
+        return read + between + smooth + FLOAT * there * (len(volume.channels) + 2)
 
     def _cubic(self, volume: Volume, target: Grid) -> Volume:
         """Resample by spline along thin axes, then linearly along thick ones.

@@ -52,13 +52,11 @@ class Ensemble:
     def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
         """One member's logits of windows mirrored along some axes, turned back."""
         here, turned = isinstance(images, np.ndarray), tuple(2 + axis for axis in axes)
-        given: Any = images
-        if axes and here:
-            given = np.flip(images, turned)
-        elif axes:
-            given = images.flip(turned)
+        given = images
+        if axes:
+            given = np.flip(images, turned) if here else images.flip(turned)
         given = given[..., 0] if self.flat else given
-        logits = engine(given) if here else engine.infer(given)
+        logits: Any = engine(given) if here else engine.infer(given)
         logits = logits[..., None] if self.flat else logits
         expected = (len(images), self.channels, *images.shape[2:])
         if tuple(logits.shape) != expected:

@@ -39,7 +39,13 @@ from medseg.inference.streaming import stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.inference.windows import Windows
 from medseg.io.weights import weights_file
-from medseg.memory import available_bytes, promised_bytes, release_freed_memory, resident_bytes
+from medseg.memory import (
+    available_bytes,
+    promised_bytes,
+    release_freed_memory,
+    resident_bytes,
+    too_little,
+)
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
 from medseg.steps import Predictor
@@ -54,7 +60,6 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
-VARIES = 50  # what is resident differs from run to run by no more than this part of it, measured 0.5 %
 BATCH = {"cpu": 1}  # windows at once: a processor is busy with one
 GPU_VOXELS, MOST_AT_ONCE = 4 * 128**3, 32  # a GPU gets as many as it is kept busy by, measured on an H200
 
@@ -96,7 +101,15 @@ class NetworkPredictor(Predictor):
             if engine.on_gpu:
                 self._pass = gpu.measured_pass(engine.infer, shape, engine.device)
             else:
-                self._pass = measured_pass(engine, shape)
+                self._pass = self._foretold_pass() or measured_pass(engine, shape)
+
+    def _foretold_pass(self) -> Pass | None:
+        """What a pass is likely to take, where one would pass the limit (then no plan fits); else None."""
+        limit, engine = self._resources.max_memory_bytes, self._engines[0]
+        foretold = engine.memory_bytes - engine.resident_bytes
+        if limit is None or resident_bytes() + foretold <= limit:
+            return None
+        return Pass(foretold, 0.0)
 
     def _engine(self, path: str, sha256: str) -> Engine:
         segmenter = self._segmenter
@@ -191,20 +204,21 @@ class NetworkPredictor(Predictor):
         given = self._resources.max_memory_bytes
         room = available_bytes() - promised_bytes() if given is None else given - held
         batches = [self._batch >> n for n in range(self._batch.bit_length())]
-        device = self._engines[0].device
         if self._engines[0].on_gpu and not self._slab_here:
-            way = choose_on_gpu(effort, batches, room, gpu.free_bytes(device))
-            if way is not None:
-                return way
+            there = choose_on_gpu(effort, batches, room, gpu.free_bytes(self._engines[0].device))
+            if there is not None:
+                return there
+        missed = [engine.missed for engine in self._engines if engine.missed is not None]
         way = choose(effort, batches, room, blocks_from=blocks_from)
-        if way is not None:
+        if way is not None and not any(each.by_name for each in missed):
             return way
         smallest = least(effort, batches)
         enough = held + smallest.peak_bytes + reserve(smallest.peak_bytes)
-        remedy = "free memory" if given is None else f"give --max-memory {_gb(enough + held // VARIES)}"
-        raise ResourceError(
-            f"segmenting needs at least {_gb(enough)} in all, with a reserve, and {_gb(room + held)} may be "
-            f"used; {remedy}, or crop the image"
+        if missed:  # with the number, the engine that was asked for may be made
+            enough += sum(each.extra_bytes for each in missed)
+            enough = max(enough, *(each.total_bytes for each in missed))
+        raise too_little(
+            "segmenting needs, with a reserve,", needed=enough, usable=room + held, limited=given is not None
         )
 
     # ---- at work
@@ -359,7 +373,7 @@ def _at_once(device: str, patch: tuple[int, ...]) -> int:
     if device in BATCH:
         return BATCH[device]
     windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS // math.prod(patch)))
-    return 1 << (windows.bit_length() - 1)
+    return int(2 ** math.floor(math.log2(windows)))
 
 
 def _out_of_device_memory(problem: BaseException) -> bool:
@@ -369,11 +383,6 @@ def _out_of_device_memory(problem: BaseException) -> bool:
     return isinstance(problem, torch.OutOfMemoryError) or isinstance(
         problem.__cause__, torch.OutOfMemoryError
     )
-
-
-def _gb(count: int) -> str:
-    """Bytes as gigabytes with two digits, rounded up."""
-    return f"{math.ceil(count / 1e7) / 100:.2f}GB"
 
 
 def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:

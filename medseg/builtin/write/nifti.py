@@ -1,8 +1,9 @@
 """Labels as NIfTI files on the original grid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from medseg.io.nifti import write_labels
 from medseg.prediction import Result
@@ -25,6 +26,8 @@ class Nifti(Writer):
     for every original slice, in order. Its header has the mean distance of slices; `planes` in run.json has
     where each of them lies.
     """
+
+    libraries: ClassVar[Mapping[str, int]] = {"nibabel": 40 << 20}
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Write one file for the first layer and one for every label of the others."""

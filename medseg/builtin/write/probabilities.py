@@ -1,7 +1,8 @@
 """The probability of each label, as NIfTI files on the original grid."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class Probabilities(Writer):
     They are seldom calibrated: 0.9 does not mean that nine in ten such voxels are right. Left out where the
     segmenter gives no probabilities.
     """
+
+    libraries: ClassVar[Mapping[str, int]] = {"nibabel": 40 << 20}
 
     labels: tuple[str, ...] | None = None
     """Names of the labels to write; null for all."""

@@ -1,7 +1,8 @@
 """Where the network is unsure, as a NIfTI file on the original grid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class Uncertainty(Writer):
     of the original, 0 outside. Of an ensemble, the entropy of the averaged logits. A network can be sure and
     wrong. Left out where the segmenter gives no probabilities.
     """
+
+    libraries: ClassVar[Mapping[str, int]] = {"nibabel": 40 << 20}
 
     @property
     def wants(self) -> Wanted:

@@ -13,23 +13,26 @@ Runtime compute a graph that is made of the network once and kept (`cache`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medseg.errors import ModelError, UsageError, did_you_mean
 from medseg.inference.engines.cache import user_cache
-from medseg.inference.engines.engine import Engine
+from medseg.inference.engines.engine import Engine, Floats, Missed
 from medseg.inference.engines.export import (
     NotExportable,
     Shape,
     Work,
     exported,
     graph_key,
+    own_logits,
     require_same,
     work_of,
 )
+from medseg.inference.engines.graph_room import NoRoomForGraph, require_room
 from medseg.inference.engines.installed import REMEDY, missing
 from medseg.inference.torch_runtime import torch_device
+from medseg.memory import release_freed_memory
 from medseg.prediction import Resources
 
 if TYPE_CHECKING:
@@ -75,9 +78,12 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
 
     `sha256` is that of its weights file; graphs are kept under it. The engine of PyTorch uses `member`
     itself, moved to the device; the others keep nothing of it. Where `auto` cannot have OpenVINO, the
-    engine's `notes` say why. Raises UsageError for an engine or precision that is not to be had here, with
-    what to do; ModelError where the engine that was named cannot take the network, ResourceError where the
-    processor cannot compute in this precision, PipelineError where the network cannot take such windows.
+    engine's `notes` say why. Where no graph can be made within the limit on memory, PyTorch takes its place
+    whatever was asked for, and `missed` says so: the caller may not want that.
+
+    Raises UsageError for an engine or precision that is not to be had here, with what to do; ModelError where
+    the engine that was named cannot take the network, ResourceError where the processor cannot compute in
+    this precision, PipelineError where the network cannot take such windows.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
@@ -86,11 +92,15 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     choice = _choose(resources, device.type, precision)
     work = work_of(member, shape)
     notes = [choice.note, "the memory of the network itself is a guess" if work.guessed else ""]
+    missed: Missed | None = None
     if choice.name != "torch":
         try:
             engine = _of_graph(
                 choice.name, member.to("cpu").eval(), sha256, shape, work, resources, precision
             )
+        except NoRoomForGraph as problem:
+            missed = replace(problem.missed, by_name=choice.by_name)
+            notes[0] = f"torch instead of {choice.name}: {problem}"
         except NotExportable as problem:
             if choice.by_name:
                 raise ModelError(
@@ -102,9 +112,11 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
             return engine
     from medseg.inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(
+    instead = TorchEngine(
         member, work, resources=resources, precision=precision, notes=tuple(filter(None, notes))
     )
+    instead.missed = missed
+    return instead
 
 
 def _choose(resources: Resources, device: str, precision: str) -> _Choice:
@@ -146,7 +158,8 @@ def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its or
     """The engine of a graph; raises NotExportable where the network cannot be made into one."""
     cache, key = user_cache(), graph_key(member, sha256, shape, engine=name)
     kept = cache.get(key) if cache else None
-    graph = kept or exported(member, shape)
+    limit = resources.max_memory_bytes
+    graph, wanted = (kept, None) if kept else _made(name, member, shape, work, limit)
     engine: Engine
     if name == "openvino":
         from medseg.inference.engines.openvino_engine import open_openvino
@@ -156,8 +169,21 @@ def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its or
         from medseg.inference.engines.onnx_engine import open_onnx
 
         engine = open_onnx(graph, shape, work, resources=resources)
-    if kept is None:
-        require_same(engine, member, shape)
+    if wanted is not None:
+        require_same(engine, wanted, shape)
         if cache:
             cache.put(key, graph)
     return engine
+
+
+def _made(
+    name: str, member: torch.nn.Module, shape: Shape, work: Work, limit: int | None
+) -> tuple[bytes, Floats]:
+    """A graph, and the logits that it must give; one after the other, as each takes memory to make."""
+    require_room(name, work, limit=limit)
+    wanted = own_logits(member, shape)
+    require_room(name, work, limit=limit, logits=wanted.nbytes)
+    graph = exported(member, shape)
+    if limit is not None:
+        release_freed_memory()
+    return graph, wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,9 +12,23 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Floats"]
+__all__ = ["Engine", "Floats", "Missed"]
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """The engine that should have been taken and whose graph cannot be made within the limit on memory.
+
+    `total_bytes` of the whole process would be enough to make it; `extra_bytes` is what it then holds more
+    than PyTorch does. `by_name` says that it was asked for, so that another one must not take its place.
+    """
+
+    engine: str
+    total_bytes: int
+    extra_bytes: int
+    by_name: bool = False
 
 
 class Engine(ABC):
@@ -21,7 +36,7 @@ class Engine(ABC):
 
     `memory_bytes` is an estimate of what it takes at work: its weights, the activations of a full batch, the
     library; `resident_bytes` is the part of it that is there already once it is open. `notes` say, in words,
-    what was not as it should be.
+    what was not as it should be; `missed` is the engine that this one stands for, for lack of memory.
     """
 
     name: Literal["torch", "openvino", "onnx"]
@@ -30,6 +45,7 @@ class Engine(ABC):
     memory_bytes: int
     resident_bytes: int
     notes: tuple[str, ...] = ()
+    missed: Missed | None = None
 
     @property
     def on_gpu(self) -> bool:

@@ -1,7 +1,8 @@
 """A network made into an ONNX graph of fixed shape, once, and held against the network before it is kept.
 
 The graph is captured by `torch.export`, which refuses a network whose path depends on the values it sees,
-where tracing would follow one path and be silently wrong. No pass is run for it, so it takes little memory.
+where tracing would follow one path and be silently wrong. No pass is run for it. What it is held against,
+a pass of PyTorch, is computed before: so the activations of both are never there together.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from medseg.inference.engines.installed import versions
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NotExportable", "Shape", "Work", "exported", "graph_key", "require_same", "work_of"]
+__all__ = [
+    "NotExportable",
+    "Shape",
+    "Work",
+    "exported",
+    "graph_key",
+    "own_logits",
+    "require_same",
+    "work_of",
+]
 
 UNKNOWN_ACTIVATIONS = 50 * 32 * 4  # bytes a voxel: about what a U-Net takes
 MOST_GRAPH_BYTES = (1 << 31) - (64 << 20)  # protobuf's limit, less what is not weights
@@ -174,24 +184,35 @@ def _silence() -> Iterator[None]:
         logging.disable(quiet)
 
 
-def require_same(engine: Engine, member: torch.nn.Module, shape: Shape) -> None:
-    """Raise NotExportable unless an engine's logits of noise are those of the network itself.
-
-    Takes one pass of each, and the memory that PyTorch needs for it.
-    """
+def own_logits(member: torch.nn.Module, shape: Shape) -> Floats:
+    """The network's logits of noise, against which its graph is held; one pass of PyTorch."""
     import torch
 
-    images = np.random.default_rng(SEED).standard_normal(shape.input).astype(np.float32)
     with torch.inference_mode():
-        given: object = member(torch.from_numpy(images))
+        given: object = member(torch.from_numpy(_noise(shape)))
     if not isinstance(given, torch.Tensor):
         raise NotExportable(f"it gives {type(given).__name__}, not a tensor")
-    wanted, found = given.float().numpy(), engine(images)
+    logits: Floats = given.float().numpy()
+    return logits
+
+
+def require_same(engine: Engine, wanted: Floats, shape: Shape) -> None:
+    """Raise NotExportable unless an engine's logits of noise are those of the network itself."""
+    found = engine(_noise(shape))
     if wanted.shape != found.shape:
         raise NotExportable(f"its graph gives {list(found.shape)}, and it gives {list(wanted.shape)}")
     found -= wanted
-    off, scale = float(np.sqrt(np.mean(found**2))), float(np.sqrt(np.mean(wanted**2)))
+    off, scale = _size(found), _size(wanted)
     if not off <= TOLERANCE[engine.precision] * scale + 1e-6:
         raise NotExportable(
             f"its graph gives other logits: off by {off:.2g} where they are about {scale:.2g}"
         )
+
+
+def _noise(shape: Shape) -> Floats:
+    return np.random.default_rng(SEED).standard_normal(shape.input, np.float32)
+
+
+def _size(values: Floats) -> float:
+    """Root mean square, without a copy."""
+    return float(np.linalg.norm(values)) / math.sqrt(values.size)

@@ -251,7 +251,18 @@ def candidate(series: Series) -> Candidate:
         orientation=series.orientation,
         image_type=series.image_type,
         phases=series.phases,
+        reading_bytes=_reading_bytes(series),
     )
+
+
+def _reading_bytes(series: Series) -> int:
+    """Voxels of one phase, as whole numbers where scaling leaves them whole, and a mask of padding."""
+    rows, columns = series.headers[0].size
+    whole = all(
+        slope == 1 and intercept.is_integer()
+        for slope, intercept in (header.rescale for header in series.headers)
+    )
+    return rows * columns * (len(series.headers) // series.phases) * (3 if whole else 5)
 
 
 def _detail(series: Series) -> str:

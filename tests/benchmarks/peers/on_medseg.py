@@ -121,18 +121,18 @@ class Busy:
         plain = TorchEngine.infer
 
         def infer(engine: TorchEngine, images: torch.Tensor) -> torch.Tensor:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # PyTorch's own
             begin.record()
             logits = plain(engine, images)
             end.record()
             self._passes.append((begin, end))
             return logits
 
-        TorchEngine.infer = infer  # type: ignore[method-assign]  # to time it from outside
+        TorchEngine.infer = infer  # type: ignore[method-assign,assignment]  # to time it from outside
 
     def seconds(self) -> float:
         """Of all passes; wait for the GPU first."""
-        return round(sum(begin.elapsed_time(end) for begin, end in self._passes) / 1000, 4)
+        return round(float(sum(begin.elapsed_time(end) for begin, end in self._passes)) / 1000, 4)
 
 
 def main() -> None:

@@ -19,9 +19,17 @@ from medseg.builtin.network.dynunet import DynUnet
 from medseg.builtin.network.unet import Unet
 from medseg.inference.engines import Engine, automatic_engine, open_engine
 from medseg.inference.engines.cache import GraphCache, user_cache
-from medseg.inference.engines.export import NotExportable, Shape, exported, graph_key, require_same
+from medseg.inference.engines.export import (
+    NotExportable,
+    Shape,
+    exported,
+    graph_key,
+    own_logits,
+    require_same,
+)
 from medseg.inference.engines.installed import missing
 from medseg.inference.processors import processors_compute
+from medseg.memory import peak_bytes, reset_peak, resident_bytes
 from medseg.steps import Network
 
 SHA = "c" * 64
@@ -55,6 +63,7 @@ def opened(
     batch: int = 3,
     sha256: str = SHA,
     device: str = "cpu",
+    limit: int | None = None,
 ) -> Engine:
     return open_engine(
         member,
@@ -62,7 +71,7 @@ def opened(
         batch=batch,
         channels=channels,
         patch=(SIDE,) * dims,
-        resources=Resources(engine=engine, device=device, threads=1),
+        resources=Resources(engine=engine, device=device, threads=1, max_memory_bytes=limit),
         precision=precision,
     )
 
@@ -217,9 +226,40 @@ def test_a_graph_that_is_not_the_network_is_not_taken() -> None:
     member = built(*NETWORKS["unet, 2-D"])
     ready = opened(member, "openvino", dims=2, channels=3)
     shape = Shape(3, 3, (SIDE, SIDE))
-    require_same(ready, member, shape)
+    require_same(ready, own_logits(member, shape), shape)
+    other = own_logits(built(*NETWORKS["unet, 2-D"], seed=1), shape)
     with pytest.raises(NotExportable, match="gives other logits"):
-        require_same(ready, built(*NETWORKS["unet, 2-D"], seed=1), shape)
+        require_same(ready, other, shape)
+
+
+@graphs
+def test_a_graph_that_cannot_be_made_within_the_limit_gives_way_to_pytorch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The limit holds while that is found out, and what is told is enough to make the graph."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    member = built(*NETWORKS["unet"])
+    found = {"torch": opened(member, "torch", dims=3, channels=1)}  # what opening any engine loads
+    for name in ("auto", "openvino", "onnx"):
+        limit = resident_bytes() + (32 << 20)
+        reset_peak()
+        found[name] = opened(member, name, dims=3, channels=1, limit=limit)
+        assert peak_bytes() <= limit
+        assert found[name].name == "torch"
+        assert "making its graph takes" in " ".join(found[name].notes)
+    missed = found["auto"].missed, found["openvino"].missed, found["onnx"].missed
+    assert [each and (each.engine, each.by_name) for each in missed] == [
+        ("openvino", False),
+        ("openvino", True),
+        ("onnx", True),
+    ]
+    for name, each in zip(("openvino", "onnx"), missed[1:], strict=True):
+        assert each is not None
+        reset_peak()
+        limit = each.total_bytes + (32 << 20)  # this process has loaded more meanwhile
+        ready = opened(member, name, dims=3, channels=1, limit=limit)
+        assert (ready.name, ready.missed) == (name, None)
+        assert peak_bytes() <= limit
 
 
 @pytest.mark.parametrize(

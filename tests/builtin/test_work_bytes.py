@@ -1,0 +1,79 @@
+"""What steps after the segmenter say that they take, against what they take where that is most."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
+from medseg.plugin.catalog import discover
+from medseg.prediction import Prediction, Result
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.steps import Measurement, Postprocessor, Writer
+from medseg.volume import Grid, Volume
+
+SIDE = 180
+GRID = Grid((SIDE,) * 3, np.diag([1.5, 1.5, 1.5, 1.0]))
+LABELS = LabelTable((Label(value=1, name="one"), Label(value=2, name="two")))
+STEPS = [
+    ("postprocessor", "keep-largest", {}),
+    ("postprocessor", "remove-small", {"below_ml": 0.1}),
+    ("postprocessor", "fill-holes", {}),
+    ("postprocessor", "fill-holes", {"max_ml": 1.0}),
+    ("postprocessor", "fill-holes", {"mode": "slice"}),
+    ("postprocessor", "open", {"radius_mm": 3.0}),
+    ("postprocessor", "close", {"radius_mm": 12.0}),
+    ("measurement", "volumes", {}),
+    ("writer", "nifti", {}),
+    ("writer", "csv", {}),
+    ("writer", "json", {}),
+    ("writer", "preview", {}),
+]
+
+
+def image(kind: type[np.generic]) -> Volume:
+    return Volume(np.random.default_rng(0).integers(-1000, 1000, (1, *GRID.shape)).astype(kind), GRID)
+
+
+def full() -> Segmentation:
+    """A label that fills the image, with holes."""
+    array = np.ones((1, *GRID.shape), np.uint8)
+    array[0, ::7, ::5, ::3] = 0
+    return Segmentation(array, GRID, LABELS)
+
+
+@pytest.mark.parametrize(("kind", "name", "parameters"), STEPS)
+@pytest.mark.parametrize("voxels", [np.int16, np.float32])
+def test_a_step_takes_no_more_than_it_says(
+    kind: str, name: str, parameters: dict[str, object], voxels: type[np.generic], tmp_path: Path
+) -> None:
+    step = discover().find(kind, name).load()(**parameters)
+    volume, segmentation = image(voxels), full()
+    libraries = step.library_bytes()
+    release_freed_memory()
+    reset_peak()
+    before = resident_bytes()
+    if isinstance(step, Postprocessor):
+        said = step.work_bytes(segmentation, volume)
+        step(segmentation, volume)
+    elif isinstance(step, Measurement):
+        said = step.work_bytes(volume, segmentation)
+        list(step(volume, segmentation, Prediction(segmentation=segmentation)))
+    else:
+        assert isinstance(step, Writer)
+        said = step.work_bytes(volume, segmentation)
+        list(step(result(volume, segmentation), tmp_path))
+    taken = peak_bytes() - before
+    assert taken <= said + libraries
+    assert said <= 20 * SIDE**3 + (64 << 20), "an estimate, not a way to refuse everything"
+
+
+def result(volume: Volume, segmentation: Segmentation) -> Result:
+    return Result(
+        case_id="case",
+        volume=volume,
+        prediction=Prediction(segmentation=segmentation),
+        segmentation=segmentation,
+        measurements=(),
+        provenance={},
+    )

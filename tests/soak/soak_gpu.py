@@ -134,17 +134,18 @@ def test_every_step_down_gives_the_same_labels(tmp_path: Path) -> None:
     free = run(segmenter, GPU)
     assert free.used["fallbacks"] == []
     labels = free.segmentation.array
-    found = run(segmenter, GPU, 3)
-    assert found.used["fallbacks"] == ["batch 2"]
+    found = run(segmenter, GPU, 3)  # the first call after two that measure
+    assert found.used["fallbacks"] == ["batch 16"]
     assert (found.segmentation.array != labels).mean() < 1e-3
-    found = run(segmenter, GPU, 3, 4, 5)
-    assert found.used["fallbacks"] == ["batch 2", "batch 1", "slab cpu"]
+    smaller = [f"batch {count}" for count in (16, 8, 4, 2, 1)]
+    found = run(segmenter, GPU, *range(3, 9))
+    assert found.used["fallbacks"] == [*smaller, "slab cpu"]
     assert found.used["slab_on"] == "cpu"
     assert found.used["device"].startswith("cuda")
     assert (found.segmentation.array != labels).mean() < 1e-3
     for precision in ("fp32", "fp16", "bf16"):
         found = run(segmenter, replace(GPU, precision=precision), *range(3, 1000))
-        assert found.used["fallbacks"] == ["batch 2", "batch 1", "slab cpu", "device cpu"]
+        assert found.used["fallbacks"] == [*smaller, "slab cpu", "device cpu"]
         assert (found.used["device"], found.used["precision"]) == ("cpu", "fp32")
         assert (found.segmentation.array != labels).mean() < 1e-3
 

@@ -72,7 +72,7 @@ def measured_pass(infer: Callable[[torch.Tensor], torch.Tensor], shape: Sequence
     import torch
 
     images = torch.zeros(tuple(shape), device=device)
-    infer(images)
+    _compile(infer(images))
     torch.cuda.synchronize(device)
     before = highest_bytes(device, forget=True)
     begun = time.perf_counter()
@@ -81,6 +81,25 @@ def measured_pass(infer: Callable[[torch.Tensor], torch.Tensor], shape: Sequence
     seconds = time.perf_counter() - begun
     brought = 4 * (images.numel() + logits.numel())
     return Pass(brought, seconds, highest_bytes(device) - before)
+
+
+def _compile(logits: torch.Tensor) -> None:
+    """Have the kernels compiled that such logits need, where they are not yet: it takes seconds, once."""
+    import torch
+
+    from medseg.inference.gpu_kernels import decide, move_mean
+
+    device, flat = logits.device, logits.ndim == 4  # of a 2-D network
+    scores = (logits[..., None] if flat else logits)[0, :, :2, :2, :2]
+    mean = torch.zeros(scores.shape, device=device)
+    broken, one = torch.zeros((2, 1), dtype=torch.int32, device=device)
+    with torch.cuda.device(device):
+        move_mean(mean, scores, torch.ones(scores.shape[1:], device=device), broken)
+        lines = [_Line(one, one, torch.zeros(1, device=device))] * 3
+        labels = torch.zeros(1, dtype=torch.uint8, device=device)
+        for order in ((0, 1, 2), (2, 0, 1)):
+            turned = mean.permute(0, *(1 + axis for axis in order))
+            decide(turned, lines, (0, 0, 0), (one, one, 0.0), into=(labels, 0, (1, 1, 1)))
 
 
 class GpuStreaming(Streaming):
@@ -200,6 +219,7 @@ class GpuLabels(Sink):
         self.halo = sink.halo
         kind = getattr(torch, SIGNED[sink.array.itemsize])
         self._labels = torch.zeros(sink.array.shape, dtype=kind, device=device)
+        self._brought: torch.Tensor | None = None
         axis = sink.placement.axis
         self._order = (axis, *(other for other in range(3) if other != axis))
         lines = sink.placement.lines or ()
@@ -229,6 +249,10 @@ class GpuLabels(Sink):
         box = self._sink.placement.box(scores.shape[1:], start)
         if box is None:
             return
+        if (
+            self._brought is None
+        ):  # now, while the GPU has work to do: it takes as long as bringing them would
+            self._brought = _pinned(self._labels)
         for number, rule in enumerate(self._rules):
             first, steps = self._elements(number, box)
             decide(
@@ -250,9 +274,22 @@ class GpuLabels(Sink):
 
     def finish(self) -> Any:
         """The labels on the native grid."""
-        found: NDArray[Any] = self._labels.cpu().numpy()
+        brought = self._labels.cpu() if self._brought is None else self._brought.copy_(self._labels)
+        found: NDArray[Any] = brought.numpy()
         self._sink.array = found.view(self._sink.array.dtype)
         return self._sink.finish()
+
+
+def _pinned(labels: torch.Tensor) -> torch.Tensor | None:
+    """Memory of the processor that a GPU writes into by itself; None where it cannot be had."""
+    import torch
+
+    if labels.device.type != "cuda":
+        return None
+    try:
+        return torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+    except RuntimeError:  # the system allows no more of it
+        return None
 
 
 class _Line(NamedTuple):

@@ -3,6 +3,9 @@
 Both do, in single precision and without fused multiply-add, what `slab` and `placement` do on a processor,
 in the same order: of the same logits, scores and labels are the same to the last bit. Written as plain tensor
 operations each would go through the scores about ten times.
+
+Triton would compile a kernel anew for numbers that are 1 or multiples of 16; here it is told not to, so that
+what is compiled when a model is opened serves all images. It keeps what it compiled in ~/.triton.
 """
 # mypy: ignore-errors
 # ruff: noqa: N803, PLR0913, PLR0917
@@ -45,7 +48,13 @@ def move_mean(mean: torch.Tensor, scores: torch.Tensor, share: torch.Tensor, bro
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "voxels", "rows", "columns", "mean_c", "mean_i", "mean_j", "mean_k",
+        "score_c", "score_i", "score_j", "score_k", "share_i", "share_j", "share_k",
+    ],
+    do_not_specialize_on_alignment=["mean", "scores", "share"],
+)  # fmt: skip
 def _move_mean(
     mean, scores, share, broken, voxels, rows, columns,
     mean_c, mean_i, mean_j, mean_k, score_c, score_i, score_j, score_k, share_i, share_j, share_k,
@@ -103,7 +112,15 @@ def decide(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "first", "label_a", "label_b", "label_c", "score_channel", "score_a", "score_b", "score_c",
+        "corner_a", "corner_b", "corner_c", "size_a", "size_b", "size_c", "voxels", "count",
+    ],
+    do_not_specialize_on_alignment=[
+        "scores", "low_a", "high_a", "share_a", "low_b", "high_b", "share_b", "low_c", "high_c", "share_c",
+    ],
+)  # fmt: skip
 def _decide(
     labels, first, label_a, label_b, label_c, scores, score_channel, score_a, score_b, score_c,
     corner_a, corner_b, corner_c,

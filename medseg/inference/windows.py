@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise, product
 from typing import Literal
 
@@ -121,13 +121,21 @@ class Windows:
         A network sees less around a voxel near its window's border, so with "gaussian" blending that voxel
         counts less. A voxel's weights in any two windows that differ along one axis are to each other as
         along that axis alone, in the corners of the volume too: for that there is no floor. The smallest
-        weight is exp(-24), as a face is at most 4 standard deviations away.
+        weight is exp(-24), as a face is at most 4 standard deviations away. The array is read-only.
         """
-        if self.blend == "constant":
-            return np.ones(self.patch, np.float32)
+        return _importance(self.patch, self.blend)
+
+
+@lru_cache(maxsize=2)  # the same for every image that a model is used for
+def _importance(patch: tuple[int, int, int], blend: Blend) -> NDArray[np.float32]:
+    if blend == "constant":
+        full = np.ones(patch)
+    else:
         lines = []
-        for size in self.patch:
+        for size in patch:
             offset = (np.arange(size) - (size - 1) / 2) / (SIGMA * size)
             lines.append(np.exp(-0.5 * offset**2))
         full = reduce(np.multiply.outer, lines)
-        return np.asarray(full / full.max(), np.float32)
+    weights = np.asarray(full / full.max(), np.float32)
+    weights.setflags(write=False)
+    return weights

@@ -79,6 +79,7 @@ class NetworkPredictor(Predictor):
         self._resources = resources
         self._outputs = segmenter.head.channels(labels)
         self._engines: tuple[Engine, ...] = ()
+        self._opening: list[str] = []
         self._batch = _at_once(torch_device(resources).type, segmenter.window.patch)
         self._slab_here = gpu.lacking() or unmirrors_itself(segmenter.head)  # why it is not on the GPU
         while not self._engines:
@@ -86,8 +87,10 @@ class NetworkPredictor(Predictor):
                 self._open()
             except ResourceError as problem:
                 self._engines = ()
-                if not _out_of_device_memory(problem) or self._step_down() is None:
+                note = self._step_down() if _out_of_device_memory(problem) else None
+                if note is None:
                     raise
+                self._opening.append(f"memory ran out while the model was opened: {note}")
 
     def _open(self) -> None:
         """Make the engines, and see in one pass of the first what they take."""
@@ -203,7 +206,7 @@ class NetworkPredictor(Predictor):
     def _way(self, effort: Effort, held: int, *, blocks_from: int = 1) -> Way:
         given = self._resources.max_memory_bytes
         room = available_bytes() - promised_bytes() if given is None else given - held
-        batches = [self._batch >> n for n in range(self._batch.bit_length())]
+        batches = self._batches(effort.windows)
         if self._engines[0].on_gpu and not self._slab_here:
             there = choose_on_gpu(effort, batches, room, gpu.free_bytes(self._engines[0].device))
             if there is not None:
@@ -220,6 +223,12 @@ class NetworkPredictor(Predictor):
         raise too_little(
             "segmenting needs, with a reserve,", needed=enough, usable=room + held, limited=given is not None
         )
+
+    def _batches(self, windows: Windows) -> list[int]:
+        """How many windows may be computed at once: no more than there are side by side."""
+        abreast = math.prod(len(windows.starts(axis)) for axis in range(3) if axis != windows.axis)
+        counts = (self._batch >> n for n in range(self._batch.bit_length()))
+        return sorted({min(count, abreast) for count in counts}, reverse=True)
 
     # ---- at work
 
@@ -335,7 +344,7 @@ class NetworkPredictor(Predictor):
         }
 
     def _notes(self, engine: Engine, way: Way) -> list[str]:
-        notes = list(engine.notes)
+        notes = [*self._opening, *engine.notes]
         if engine.on_gpu and not way.on_gpu:
             notes.append(f"the slab is not on the GPU: {self._slab_here or 'it has too little memory'}")
         return notes

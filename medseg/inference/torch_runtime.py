@@ -60,13 +60,8 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
     with ExitStack() as before:
         before.enter_context(_without_compiler_folder())
         before.callback(torch.set_num_threads, torch.get_num_threads())
-        before.callback(
-            torch.use_deterministic_algorithms,
-            torch.are_deterministic_algorithms_enabled(),
-            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
+        before.enter_context(_determinism(resources.deterministic))
         torch.set_num_threads(resources.threads or min(torch.get_num_threads(), processor_count()))
-        torch.use_deterministic_algorithms(resources.deterministic)
         before.enter_context(
             torch.backends.cudnn.flags(
                 enabled=True, benchmark=False, deterministic=resources.deterministic, allow_tf32=False
@@ -77,6 +72,27 @@ def torch_runtime(resources: Resources) -> Iterator[torch.device]:
         before.enter_context(torch.inference_mode())
         before.enter_context(plain_words(resources))
         yield device
+
+
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Let PyTorch use only operations whose bits are the same in every run, or any.
+
+    The setting is left alone where it is so already: touching it imports PyTorch's compiler, which takes
+    three seconds and 100 MB.
+    """
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    softly = torch.is_deterministic_algorithms_warn_only_enabled()
+    if before == wanted and not softly:
+        yield
+        return
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=softly)
 
 
 @contextmanager

@@ -109,10 +109,9 @@ class NetworkPredictor(Predictor):
     def _foretold_pass(self) -> Pass | None:
         """What a pass is likely to take, where one would pass the limit (then no plan fits); else None."""
         limit, engine = self._resources.max_memory_bytes, self._engines[0]
-        foretold = engine.memory_bytes - engine.resident_bytes
-        if limit is None or resident_bytes() + foretold <= limit:
+        if limit is None or resident_bytes() + engine.pass_bytes <= limit:
             return None
-        return Pass(foretold, 0.0)
+        return Pass(engine.pass_bytes, 0.0)
 
     def _engine(self, path: str, sha256: str) -> Engine:
         segmenter = self._segmenter

@@ -90,8 +90,8 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     shape = Shape(batch, channels, patch)
     device = torch_device(resources)
     choice = _choose(resources, device.type, precision)
-    work = work_of(member, shape)
-    notes = [choice.note, "the memory of the network itself is a guess" if work.guessed else ""]
+    work = work_of(member, shape) if resources.max_memory_bytes is not None else None
+    notes = [choice.note, "the memory of the network itself is a guess" if work and work.guessed else ""]
     missed: Missed | None = None
     if choice.name != "torch":
         try:
@@ -151,7 +151,7 @@ def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its or
     member: torch.nn.Module,
     sha256: str,
     shape: Shape,
-    work: Work,
+    work: Work | None,
     resources: Resources,
     precision: str,
 ) -> Engine:
@@ -177,7 +177,7 @@ def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its or
 
 
 def _made(
-    name: str, member: torch.nn.Module, shape: Shape, work: Work, limit: int | None
+    name: str, member: torch.nn.Module, shape: Shape, work: Work | None, limit: int | None
 ) -> tuple[bytes, Floats]:
     """A graph, and the logits that it must give; one after the other, as each takes memory to make."""
     require_room(name, work, limit=limit)

@@ -34,16 +34,15 @@ class Missed:
 class Engine(ABC):
     """A network ready to compute windows; one call at a time, from any thread.
 
-    `memory_bytes` is an estimate of what it takes at work: its weights, the activations of a full batch, the
-    library; `resident_bytes` is the part of it that is there already once it is open. `notes` say, in words,
+    `pass_bytes` is an estimate of what a pass over a full batch takes, made only where memory has a limit,
+    which the first pass must not exceed either. `notes` say, in words,
     what was not as it should be; `missed` is the engine that this one stands for, for lack of memory.
     """
 
     name: Literal["torch", "openvino", "onnx"]
     device: str
     precision: str
-    memory_bytes: int
-    resident_bytes: int
+    pass_bytes: int = 0
     notes: tuple[str, ...] = ()
     missed: Missed | None = None
 

@@ -15,7 +15,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,7 @@ __all__ = [
     "graph_key",
     "own_logits",
     "require_same",
+    "taking",
     "work_of",
 ]
 
@@ -90,19 +91,29 @@ class Work:
 
 
 def work_of(member: torch.nn.Module, shape: Shape) -> Work:
-    """What a network needs at work; raises PipelineError where it cannot take windows of this size."""
+    """What a network needs at work, without running it; raises PipelineError as `taking` does.
+
+    Takes PyTorch three seconds to load what it needs for that, and 100 MB.
+    """
     tensors = [*member.parameters(), *member.buffers()]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     without_weights = {id(tensor): _on_meta(tensor) for tensor in tensors}
-    try:
+    with taking(shape.patch):
         found = activation_bytes(partial(copy.deepcopy, member, without_weights), shape.input)
-    except ValueError as problem:  # as where a patch shrinks to one voxel, which cannot be normalised
-        raise PipelineError(
-            f"window.patch: the network cannot take {list(shape.patch)}: {problem}; give a larger patch"
-        ) from problem
     if found is None:
         return Work(weights, UNKNOWN_ACTIVATIONS * shape.batch * math.prod(shape.patch), guessed=True)
     return Work(weights, found)
+
+
+@contextmanager
+def taking(patch: Sequence[int]) -> Iterator[None]:
+    """Blame the patch where a network refuses windows: one that shrinks to a voxel cannot be normalised."""
+    try:
+        yield
+    except ValueError as problem:
+        raise PipelineError(
+            f"window.patch: the network cannot take {list(patch)}: {problem}; give a larger patch"
+        ) from problem
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -188,7 +199,7 @@ def own_logits(member: torch.nn.Module, shape: Shape) -> Floats:
     """The network's logits of noise, against which its graph is held; one pass of PyTorch."""
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), taking(shape.patch):
         given: object = member(torch.from_numpy(_noise(shape)))
     if not isinstance(given, torch.Tensor):
         raise NotExportable(f"it gives {type(given).__name__}, not a tensor")

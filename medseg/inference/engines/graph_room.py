@@ -26,13 +26,13 @@ class NoRoomForGraph(NotExportable):
         self.missed = missed
 
 
-def require_room(engine: str, work: Work, *, limit: int | None, logits: int | None = None) -> None:
+def require_room(engine: str, work: Work | None, *, limit: int | None, logits: int | None = None) -> None:
     """Raise NoRoomForGraph where making a graph and trying it would pass the limit; None is no limit.
 
     Asked twice: before PyTorch computes what the graph is held against, and, knowing how many bytes of
     `logits` that gave, before the graph is made.
     """
-    if limit is None:
+    if limit is None or work is None:
         return
     release_freed_memory()
     extra = EXPORTER + ENGINES[engine] + COPIES * work.weights

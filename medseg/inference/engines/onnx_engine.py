@@ -15,12 +15,11 @@ from medseg.prediction import Resources
 
 __all__ = ["OnnxEngine", "open_onnx"]
 
-LIBRARY_BYTES = 100 << 20
 POOLED = 1.6  # its pool grows by doubling: measured 0.9 to 1.8 times the activations
 ERRORS_ONLY = 3
 
 
-def open_onnx(graph: bytes, shape: Shape, work: Work, *, resources: Resources) -> Engine:
+def open_onnx(graph: bytes, shape: Shape, work: Work | None, *, resources: Resources) -> Engine:
     """A session for a graph; raises NotExportable where there can be none."""
     onnxruntime = importlib.import_module("onnxruntime")  # it says it is typed and has no types
 
@@ -44,12 +43,11 @@ class OnnxEngine(Engine):
     device = "cpu"
     precision = "fp32"
 
-    def __init__(self, session: Any, shape: Shape, work: Work) -> None:
+    def __init__(self, session: Any, shape: Shape, work: Work | None) -> None:
         self._session = session
         self._shape = shape
         (self._input,), (self._output,) = session.get_inputs(), session.get_outputs()
-        self.resident_bytes = 2 * work.weights + LIBRARY_BYTES
-        self.memory_bytes = self.resident_bytes + int(POOLED * work.activations)
+        self.pass_bytes = int(POOLED * work.activations) if work else 0
 
     def __call__(self, images: Floats) -> Floats:
         """One pass; fewer windows than the batch are filled up with zeros, and what they give is dropped."""

@@ -23,7 +23,6 @@ from medseg.prediction import Resources
 
 __all__ = ["OpenvinoEngine", "import_openvino", "open_openvino"]
 
-LIBRARY_BYTES = 200 << 20  # its code, the reader of graphs, thread stacks
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # left to itself it takes bf16 wherever the processor has it
 TELEMETRY = "openvino_telemetry"
 _importing = Lock()
@@ -55,7 +54,9 @@ def _absent(name: str) -> Iterator[None]:
             sys.modules[name] = before
 
 
-def open_openvino(graph: bytes, shape: Shape, work: Work, *, resources: Resources, precision: str) -> Engine:
+def open_openvino(
+    graph: bytes, shape: Shape, work: Work | None, *, resources: Resources, precision: str
+) -> Engine:
     """A graph compiled; raises NotExportable where it cannot be, ResourceError for its precision."""
     core = import_openvino().Core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -80,13 +81,12 @@ class OpenvinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, compiled: Any, shape: Shape, work: Work, *, precision: str) -> None:
+    def __init__(self, compiled: Any, shape: Shape, work: Work | None, *, precision: str) -> None:
         self._request = compiled.create_infer_request()
         self._shape = shape
         self._output = tuple(int(side) for side in compiled.output(0).shape)
         self.precision = precision
-        self.resident_bytes = 2 * work.weights + LIBRARY_BYTES  # as they came and as its kernels want them
-        self.memory_bytes = self.resident_bytes + work.activations
+        self.pass_bytes = work.activations if work else 0
 
     def __call__(self, images: Floats) -> Floats:
         """One pass; fewer windows than the batch are filled up with zeros, and what they give is dropped."""

@@ -10,7 +10,7 @@ import numpy as np
 from medseg.allocator import freed_memory_is_kept
 from medseg.errors import PluginError
 from medseg.inference.engines.engine import Engine, Floats
-from medseg.inference.engines.export import Work
+from medseg.inference.engines.export import Work, taking
 from medseg.inference.torch_runtime import plain_words, torch_device
 from medseg.prediction import Resources
 
@@ -33,7 +33,7 @@ class TorchEngine(Engine):
     def __init__(
         self,
         member: torch.nn.Module,
-        work: Work,
+        work: Work | None,
         *,
         resources: Resources,
         precision: str,
@@ -43,18 +43,13 @@ class TorchEngine(Engine):
 
         self._device = torch_device(resources)
         self._resources = resources
-        weights = work.weights
         self._member = member.to(self._device).eval()
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        if self._half is not None:
-            weights += weights // 2  # autocast keeps converted weights for the length of a pass
         self.device, self.precision, self.notes = str(self._device), precision, notes
-        self.resident_bytes = weights
-        factor = 1.0 if self._half else REORDERED_AND_KEPT if freed_memory_is_kept() else REORDERED
-        if self._device.type == "cuda":
-            factor = 1.0
-        activations = int(factor * work.activations)
-        self.memory_bytes = weights + activations + LIBRARY_BYTES
+        if work is not None and self._device.type == "cpu":
+            factor = 1.0 if self._half else REORDERED_AND_KEPT if freed_memory_is_kept() else REORDERED
+            converted = work.weights // 2 if self._half else 0  # kept by autocast for the length of a pass
+            self.pass_bytes = int(factor * work.activations) + converted + LIBRARY_BYTES
 
     def __call__(self, images: Floats) -> Floats:
         """One pass."""
@@ -72,6 +67,7 @@ class TorchEngine(Engine):
             stack.enter_context(plain_words(self._resources))
             if self._half is not None:
                 stack.enter_context(torch.autocast(self._device.type, dtype=self._half))
+            stack.enter_context(taking(images.shape[2:]))
             given: object = self._member(images)
             if not isinstance(given, torch.Tensor):
                 raise PluginError(f"the network gave {type(given).__name__}, not a tensor of logits")

@@ -50,7 +50,10 @@ def _rows(foreseen: Foreseen) -> list[tuple[str, str]]:
             ),
             ("passes per window", str(plan.passes)),
             ("windows at once", str(plan.batch)),
-            ("slab", f"{_by(plan.slab)} along {plan.axis}, in the memory of {plan.slab_on}"),
+            (
+                "slab",
+                f"{_by(plan.slab)} along {plan.axis}" + ("" if plan.slab_on == "cpu" else ", on the GPU"),
+            ),
             ("blocks", str(plan.blocks) if plan.blocks > 1 else "1 (the whole plane)"),
             ("engine", f"{plan.engine}, {plan.precision}"),
         ]

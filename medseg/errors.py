@@ -70,13 +70,15 @@ class ResourceError(MedsegError):
     """The machine is in the way: disk full, memory, or a folder that cannot be written.
 
     Where memory is short, `needed_bytes` is what the whole process needs, as far as it is known; 0 elsewhere.
+    `device_memory` says that the memory is that of the device on which a network runs.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str = "", *, needed_bytes: int = 0) -> None:
+    def __init__(self, message: str = "", *, needed_bytes: int = 0, device_memory: bool = False) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+        self.device_memory = device_memory
 
 
 class UsageError(MedsegError):

@@ -1,10 +1,16 @@
 """What all tests share: fake plugins, and no models of one's own. See `medseg.testing.real_data` too."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+if not Path("/dev/nvidiactl").exists():
+    os.environ["TRITON_INTERPRET"] = (
+        "1"  # read when Triton is imported, by whomever: kernels of GPUs run here
+    )
 
 FAKES = Path(__file__).parent / "plugin" / "fake"
 

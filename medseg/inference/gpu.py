@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import ResourceError, in_one_line
 from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.placement import Box, Spots
 from medseg.inference.planning import Pass
@@ -29,9 +30,20 @@ from medseg.volume import Grid, Volume
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GpuStreaming", "free_bytes", "held_bytes", "highest_bytes", "lacking", "measured_pass"]
+__all__ = [
+    "GpuStreaming",
+    "decides",
+    "fault",
+    "free_bytes",
+    "held_bytes",
+    "highest_bytes",
+    "lacking",
+    "measured_pass",
+    "release_freed_memory",
+]
 
 SENT_AS_THEY_ARE = ("float32", "float16", "int16", "uint8", "int8", "int32")
+MOST_VALUE = (1 << 31) - 1  # of a label that a kernel holds
 SIGNED = {1: "uint8", 2: "int16", 4: "int32"}  # by bytes; PyTorch does little with larger unsigned numbers
 
 
@@ -72,7 +84,7 @@ def measured_pass(infer: Callable[[torch.Tensor], torch.Tensor], shape: Sequence
     import torch
 
     images = torch.zeros(tuple(shape), device=device)
-    _compile(infer(images))
+    infer(images)
     torch.cuda.synchronize(device)
     before = highest_bytes(device, forget=True)
     begun = time.perf_counter()
@@ -83,23 +95,60 @@ def measured_pass(infer: Callable[[torch.Tensor], torch.Tensor], shape: Sequence
     return Pass(brought, seconds, highest_bytes(device) - before)
 
 
-def _compile(logits: torch.Tensor) -> None:
-    """Have the kernels compiled that such logits need, where they are not yet: it takes seconds, once."""
+def fault(device: str, precision: str) -> str | None:
+    """Why the kernels cannot be used on this GPU, in one line; None where they can, and are compiled then.
+
+    Triton needs a C compiler and Python's headers. Raises ResourceError where the GPU has no memory left.
+    """
+    import torch
+
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    try:
+        with torch.cuda.device(device):
+            for kind in {torch.float32, kinds.get(precision, torch.float32)}:
+                _try_kernels(device, kind)
+            torch.cuda.synchronize(device)
+    except Exception as problem:  # Triton's own, the compiler's, the driver's: of any kind
+        if isinstance(problem, ResourceError | torch.OutOfMemoryError) or "out of memory" in str(problem):
+            raise
+        return f"Triton does not work here: {in_one_line(problem)[:160]}"
+    return None
+
+
+def _try_kernels(device: str, kind: torch.dtype) -> None:
+    """Run each kernel once on next to nothing, for logits of this type."""
     import torch
 
     from medseg.inference.gpu_kernels import decide, move_mean
 
-    device, flat = logits.device, logits.ndim == 4  # of a 2-D network
-    scores = (logits[..., None] if flat else logits)[0, :, :2, :2, :2]
-    mean = torch.zeros(scores.shape, device=device)
+    mean = torch.zeros((1, 1, 1, 1), device=device)
     broken, one = torch.zeros((2, 1), dtype=torch.int32, device=device)
-    with torch.cuda.device(device):
-        move_mean(mean, scores, torch.ones(scores.shape[1:], device=device), broken)
-        lines = [_Line(one, one, torch.zeros(1, device=device))] * 3
-        labels = torch.zeros(1, dtype=torch.uint8, device=device)
-        for order in ((0, 1, 2), (2, 0, 1)):
-            turned = mean.permute(0, *(1 + axis for axis in order))
-            decide(turned, lines, (0, 0, 0), (one, one, 0.0), into=(labels, 0, (1, 1, 1)))
+    move_mean(mean, mean.to(kind), torch.ones((1, 1, 1), device=device), broken)
+    lines = [_Line(one, one, torch.zeros(1, device=device))] * 3
+    labels = torch.zeros(1, dtype=torch.uint8, device=device)
+    wide = torch.zeros((1, 2, 2, 2), device=device)
+    for order in ((0, 1, 2), (2, 0, 1)):
+        turned = wide.permute(0, *(1 + axis for axis in order))
+        decide(turned, lines, (0, 0, 0), (one, one, 0.0), into=(labels, 0, (1, 1, 1)))
+
+
+def release_freed_memory() -> None:
+    """Give what PyTorch keeps of GPUs and does not use back to them."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def decides(sink: Sink) -> bool:
+    """Whether a sink's labels can be decided on a GPU: as `LabelSink` does it, along straight axes."""
+    return (
+        isinstance(sink, LabelSink)
+        and type(sink).take is LabelSink.take  # a subclass may decide in its own way
+        and type(sink).begin is LabelSink.begin
+        and sink.placement.lines is not None
+        and max((label.value for label in sink.labels), default=0) <= MOST_VALUE
+    )
 
 
 class GpuStreaming(Streaming):
@@ -118,9 +167,8 @@ class GpuStreaming(Streaming):
 
         super().__init__(volume, windows, sinks, halo, empty)
         self.device = torch.device(device)
-        array = (
-            volume.array if volume.array.dtype.name in SENT_AS_THEY_ARE else volume.array.astype("float32")
-        )
+        kind = volume.array.dtype.name if volume.array.dtype.name in SENT_AS_THEY_ARE else "float32"
+        array = np.ascontiguousarray(volume.array, kind)  # whatever its strides and order of bytes
         self.image = torch.tensor(array, device=self.device)
         self.weight = torch.tensor(self.weight, device=self.device)
         self.broken = torch.zeros(1, dtype=torch.int32, device=self.device)
@@ -205,8 +253,7 @@ def _here(sink: Sink, device: torch.device) -> Sink:
     if isinstance(sink, ChannelGroup):
         inner = _here(sink.sink, device)
         return ChannelGroup(inner, first=sink.channels.start, count=sink.channels.stop - sink.channels.start)
-    decides = isinstance(sink, LabelSink) and sink.placement.lines is not None
-    return GpuLabels(sink, device) if isinstance(sink, LabelSink) and decides else sink
+    return GpuLabels(sink, device) if isinstance(sink, LabelSink) and decides(sink) else sink
 
 
 class GpuLabels(Sink):
@@ -220,6 +267,7 @@ class GpuLabels(Sink):
         kind = getattr(torch, SIGNED[sink.array.itemsize])
         self._labels = torch.zeros(sink.array.shape, dtype=kind, device=device)
         self._brought: torch.Tensor | None = None
+        self._begun = False
         axis = sink.placement.axis
         self._order = (axis, *(other for other in range(3) if other != axis))
         lines = sink.placement.lines or ()
@@ -249,10 +297,8 @@ class GpuLabels(Sink):
         box = self._sink.placement.box(scores.shape[1:], start)
         if box is None:
             return
-        if (
-            self._brought is None
-        ):  # now, while the GPU has work to do: it takes as long as bringing them would
-            self._brought = _pinned(self._labels)
+        if not self._begun:  # only now: the GPU is at work, and making room takes as long as bringing labels
+            self._begun, self._brought = True, _pinned(self._labels)
         for number, rule in enumerate(self._rules):
             first, steps = self._elements(number, box)
             decide(

@@ -30,6 +30,8 @@ __all__ = ["decide", "move_mean"]
 # one by one and is quicker with few.
 BLOCK = 256 if os.environ.get("TRITON_INTERPRET", "0") != "1" else 1 << 15
 
+MOST_VOXELS = 1 << 30  # of a box that is decided at once: a kernel counts them in 32 bits
+
 
 def move_mean(mean: torch.Tensor, scores: torch.Tensor, share: torch.Tensor, broken: torch.Tensor) -> None:
     """Do mean += (scores - mean) * share, in place.
@@ -101,6 +103,12 @@ def decide(
     (low_a, high_a, share_a), (low_b, high_b, share_b), (low_c, high_c, share_c) = lines
     voxels = len(low_a) * len(low_b) * len(low_c)
     if not voxels:
+        return
+    if voxels > MOST_VOXELS and len(low_a) > 1:
+        for part in (slice(0, len(low_a) // 2), slice(len(low_a) // 2, None)):
+            near = tuple(each[part] for each in lines[0])
+            begin = first + (part.start * steps[0])
+            decide(scores, [near, *lines[1:]], corner, rule, into=(labels, begin, steps))
         return
     step_channel, *step = scores.stride()
     fastest = min(range(3), key=lambda axis: step[axis])  # neighbours in memory for neighbouring threads

@@ -92,7 +92,7 @@ class SinkCost:
     at_work: int = 0
     reads: int = 0
     labels: int = 0
-    fetches: bool = True
+    fetches: bool = False
 
     def __add__(self, other: SinkCost) -> SinkCost:
         return SinkCost(
@@ -113,7 +113,6 @@ def label_cost(labels: LabelTable, *, channels: int, onto: Grid, threads: int) -
     return SinkCost(
         held=held,
         labels=held,
-        fetches=False,
         at_work=threads * 6 * FLOAT * plane,  # best, score, two reads, comparison and winner
         reads=channels * voxels,
     )
@@ -187,10 +186,11 @@ def priced_on_gpu(effort: Effort, *, batch: int, blocks: int) -> Way:
     patch = FLOAT * math.prod(effort.windows.patch)
     logits = batch * (effort.slab_channels + effort.channels * effort.extra_logits)  # of the batch before
     held = FLOAT * (effort.slab_channels + 2) * voxels + image + sinks.labels
+    pinned = 1 << (sinks.labels - 1).bit_length() if sinks.labels else 0  # PyTorch takes a power of 2
     fetched = FLOAT * effort.channels * voxels + sinks.at_work if sinks.fetches else 0
     return replace(
         here,
-        peak_bytes=sinks.held + max(image, sinks.labels, fetched),  # as it is sent, or as they come back
+        peak_bytes=sinks.held - sinks.labels + pinned + max(image, fetched),
         seconds=one.seconds / batch * here.evaluations * effort.passes,
         gpu_bytes=held + patch * (logits + 2 * batch * effort.inputs + 2) + one.gpu_bytes,
         on_gpu=True,
@@ -224,9 +224,11 @@ def choose(effort: Effort, batches: Sequence[int], room: int, *, blocks_from: in
     return None
 
 
-def choose_on_gpu(effort: Effort, batches: Sequence[int], room: int, gpu_room: int) -> Way | None:
+def choose_on_gpu(
+    effort: Effort, batches: Sequence[int], room: int, gpu_room: int, *, blocks_from: int = 1
+) -> Way | None:
     """The quickest way with the slab on the GPU, which has `gpu_room` bytes free; None if there is none."""
-    for blocks, batch in _choices(effort, batches, 1):
+    for blocks, batch in _choices(effort, batches, blocks_from):
         way = priced_on_gpu(effort, batch=batch, blocks=blocks)
         fits = way.peak_bytes + reserve(way.peak_bytes) <= room
         if fits and way.gpu_bytes + reserve(way.gpu_bytes) <= gpu_room:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["plain_words", "torch_device", "torch_runtime"]
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+# What CUDA, Triton, cuDNN and cuBLAS say where PyTorch has no error of its own
+NO_MEMORY = "CUDA error: out of memory", "[CUDA]: out of memory", "STATUS_ALLOC_FAILED"
 COMPILER_FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch sets it to the folder that it makes
 
 
@@ -122,13 +124,14 @@ def plain_words(resources: Resources) -> Iterator[None]:
 
     try:
         yield
-    except torch.OutOfMemoryError as problem:
-        raise ResourceError(
-            "the memory of the GPU does not suffice for a window; use --device cpu, or free the GPU"
-        ) from problem
-    except RuntimeError as problem:
+    except RuntimeError as problem:  # torch.OutOfMemoryError is one
         if "DefaultCPUAllocator" in str(problem):
             raise MemoryError("PyTorch could not have the memory it needs") from problem
+        if isinstance(problem, torch.OutOfMemoryError) or any(sign in str(problem) for sign in NO_MEMORY):
+            raise ResourceError(
+                "the memory of the GPU does not suffice for a window; use --device cpu, or free the GPU",
+                device_memory=True,
+            ) from problem
         if resources.deterministic and "does not have a deterministic implementation" in str(problem):
             operation = str(problem).split(maxsplit=1)[0]
             raise UsageError(

@@ -19,7 +19,7 @@ from medseg import Grid, Label, LabelTable, ModelError, PluginError, Volume
 from medseg.inference import ArgmaxSink, ThresholdSink, Windows, gpu, stream
 from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.entropy import EntropySink
-from medseg.prediction import Sink
+from medseg.prediction import Scores, Sink
 
 CASES = (
     Case("finer", (20, 12, 10), (8, 8, 8), (27, 17, 15), 3),
@@ -31,11 +31,10 @@ CASES = (
 
 
 @pytest.fixture(autouse=True)
-def device(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where tensors lie: without a GPU Triton's interpreter takes those of the processor."""
+def device() -> str:
+    """Where tensors lie: without a GPU Triton's interpreter takes those of the processor (conftest.py)."""
     if torch.cuda.is_available():
         return "cuda"
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when the kernels are defined
     from medseg.inference import gpu_kernels
 
     assert "Interpreted" in type(gpu_kernels._decide).__name__
@@ -88,6 +87,25 @@ def test_labels_are_those_of_the_whole_volume(case: Case, device: str) -> None:
         assert np.array_equal(found.array[0], values[wanted])
 
 
+def test_large_boxes_are_decided_in_parts(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medseg.inference import gpu_kernels
+
+    case = CASES[1]
+    launched: list[int] = []
+    plain = gpu_kernels.decide
+
+    def counted(*arguments: Any, **more: Any) -> None:
+        launched.append(len(arguments[1][0][0]))
+        plain(*arguments, **more)
+
+    monkeypatch.setattr(gpu_kernels, "decide", counted)
+    monkeypatch.setattr(gpu_kernels, "MOST_VOXELS", 700)
+    sink = ArgmaxSink(table(case), grid=case.grid, axis=axis_of(case), onto=case.native)
+    (found,) = streamed(case, "spread", device, [sink])
+    assert len(launched) > 4, "boxes were cut"
+    assert np.array_equal(found.array[0], expected(case, "spread"))
+
+
 def test_labels_that_overlap_lie_in_their_layers(device: str) -> None:
     case = CASES[0]
     labels = LabelTable((Label(1, "a"), Label(2, "b", layer=1), Label(3, "c", layer=1)))
@@ -118,6 +136,27 @@ def test_members_side_by_side_and_sinks_of_the_processor(device: str) -> None:
     assert np.array_equal(first.array[0], wanted)
     assert np.array_equal(second.array[0], wanted)
     assert 0 < entropy.array.max() <= np.log(3) + 1e-3
+
+
+class Inverse(ArgmaxSink):
+    """Decides in its own way, as a plugin's may."""
+
+    def take(self, slab: Scores, start: int) -> None:
+        super().take(Scores(-slab.array, slab.grid, slab.kind), start)
+
+
+def test_a_sink_that_decides_in_its_own_way_is_let(device: str) -> None:
+    case = CASES[0]
+    windows = Windows(case.shape, case.patch)
+    volume = Volume(image(case.shape, case.classes)[None], case.grid, ("image",))
+    sinks = [
+        cls(table(case), grid=case.grid, axis=axis_of(case), onto=case.native) for cls in (Inverse, Inverse)
+    ]
+    assert not gpu.decides(sinks[0])
+    (there,) = streamed(case, "spread", device, sinks[:1])
+    (here,) = stream(volume, windows, lambda images: known_logits("spread", case.classes, images), sinks[1:])
+    assert np.array_equal(there.array, here.array)
+    assert not np.array_equal(there.array[0], expected(case, "spread"))
 
 
 def test_oblique_labels_are_decided_by_the_processor(device: str) -> None:
@@ -164,10 +203,10 @@ def test_another_number_of_channels_is_refused(device: str) -> None:
         streamed(case, "spread", device, [sink])
 
 
-@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float64])
-def test_images_of_any_type_are_sent(dtype: Any, device: str) -> None:
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float64, ">i2"])
+def test_images_of_any_type_and_order_are_sent(dtype: Any, device: str) -> None:
     case = CASES[0]
-    pixels = np.random.default_rng(0).integers(0, 200, case.shape).astype(dtype)
+    pixels = np.random.default_rng(0).integers(0, 200, case.shape).astype(dtype)[:, ::-1]
     volume = Volume(pixels[None], case.grid, ("image",))
     seen: list[Any] = []
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253
 from equal_labels import CASES, Case, compare
 from known_network import KINDS, Kind
-from safetensors.torch import save_file
+from layer_network import APART, LABELS, Layer, network
 
-from medseg import Grid, Label, LabelTable, Prediction, Resources, Volume, Wanted
-from medseg.builtin.head.sigmoid import Sigmoid
-from medseg.builtin.head.softmax import Softmax
+from medseg import Grid, LabelTable, Prediction, Resources, Volume, Wanted
 from medseg.builtin.segment.network import NetworkSegmenter
-from medseg.steps import Network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
-LABELS = LabelTable((Label(1, "a"), Label(2, "b"), Label(300, "c")))
-APART = LabelTable((Label(1, "a"), Label(2, "b", layer=1), Label(3, "c", layer=1)))
 GRID = Grid((40, 33, 29), np.diag([1.5, 1.5, 2.0, 1.0]))
 ONTO = Grid((57, 47, 51), np.diag([1.05, 1.05, 1.13, 1.0])).reoriented("LPI")
 turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1]])
@@ -40,53 +34,6 @@ def test_labels_are_those_of_the_whole_volume(case: Case, kind: Kind, tmp_path: 
     assert found.wrong == 0
     if case.shape != case.onto:
         assert found.without_halo > 0, "the comparison can fail"
-
-
-class Layer(torch.nn.Module):
-    """A few convolutions, which run out of memory in some of their calls on a GPU."""
-
-    fails: tuple[int, ...] = ()
-    calls = 0
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.layers = torch.nn.Sequential(
-            torch.nn.Conv3d(inputs, 16, 3, padding=1),
-            torch.nn.ReLU(),
-            torch.nn.Conv3d(16, outputs, 3, padding=1),
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        Layer.calls += images.device.type == "cuda"
-        if images.device.type == "cuda" and Layer.calls in Layer.fails:
-            raise torch.OutOfMemoryError("no memory left")
-        logits: torch.Tensor = self.layers(images)
-        return logits
-
-
-class LayerNetwork(Network):
-    """Builds it."""
-
-    def divisor(self, *, dims: Literal[2, 3]) -> tuple[int, ...]:
-        return (1,) * dims
-
-    def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
-        return Layer(inputs, outputs)
-
-
-def network(folder: Path, *, labels: LabelTable = LABELS, members: int = 1, **more: Any) -> NetworkSegmenter:
-    head = Softmax() if labels is LABELS else Sigmoid()
-    weights = []
-    for number in range(members):
-        torch.manual_seed(number)
-        save_file(Layer(1, head.channels(labels)).state_dict(), folder / f"{number}.safetensors")
-        digest = hashlib.sha256((folder / f"{number}.safetensors").read_bytes()).hexdigest()
-        weights.append({"path": f"{number}.safetensors", "sha256": digest})
-    found = NetworkSegmenter.model_validate(
-        {"architecture": LayerNetwork(), "head": head, "weights": weights, "window": {"patch": [16, 16, 16]}}
-        | more
-    )
-    return found.bound(labels=labels, folder=folder)
 
 
 def run(

@@ -45,8 +45,8 @@ class Ensemble:
                 sums[:, 0] += logits
                 if apart:
                     sums[:, number] += logits
-        sums[:, 0] /= len(mirrors) * len(self.engines)
-        sums[:, 1:] /= len(mirrors)
+        sums[:, 0] /= _divisor(images, len(mirrors) * len(self.engines))
+        sums[:, 1:] /= _divisor(images, len(mirrors))
         return sums.reshape(len(images), groups * self.channels, *images.shape[2:])
 
     def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
@@ -64,6 +64,11 @@ class Ensemble:
         if axes and here:
             return np.stack([self.head.unmirror(one, axes) for one in logits])
         return logits.flip(turned) if axes else logits
+
+
+def _divisor(images: Any, count: int) -> Any:
+    """A number to divide by: a plain one a GPU would make a multiplication by its reciprocal of."""
+    return count if isinstance(images, np.ndarray) else images.new_full((), count)
 
 
 def unmirrors_itself(head: Head) -> str | None:

@@ -7,9 +7,9 @@ memory, then the CPU, then more blocks.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -18,27 +18,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.segment.ensemble import Ensemble, unmirrors_itself
-from medseg.builtin.segment.load_weights import load_weights
+from medseg.builtin.segment.opened_network import OpenedNetwork, free_failed_attempt
 from medseg.builtin.segment.wanted_sinks import WantedSinks
 from medseg.errors import InputError, ResourceError
 from medseg.inference import gpu
 from medseg.inference.content import content_of
-from medseg.inference.engines import Engine, open_engine
+from medseg.inference.engines import Engine
 from medseg.inference.planning import (
     Effort,
-    Pass,
     Way,
     choose,
     choose_on_gpu,
     least,
-    measured_pass,
     reserve,
 )
 from medseg.inference.streaming import stream
-from medseg.inference.torch_runtime import torch_device, torch_runtime
+from medseg.inference.torch_runtime import torch_runtime
 from medseg.inference.windows import Windows
-from medseg.io.weights import weights_file
 from medseg.memory import (
     available_bytes,
     promised_bytes,
@@ -56,16 +52,12 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkPredictor"]
 
-logger = logging.getLogger(__name__)
-
 Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
-BATCH = {"cpu": 1}  # windows at once: a processor is busy with one
-GPU_VOXELS, MOST_AT_ONCE = 8 * 128**3, 32  # a GPU gets so many voxels: with more it gains little
 
 
 class NetworkPredictor(Predictor):
-    """The members of an ensemble, often one, loaded once and used for every case.
+    """A network, opened once and used for every case.
 
     A device that ran out of memory once is asked for less in the cases that follow, too.
     """
@@ -75,59 +67,8 @@ class NetworkPredictor(Predictor):
     ) -> None:
         self._segmenter = segmenter
         self._labels = labels
-        self._folder = folder
-        self._resources = resources
         self._outputs = segmenter.head.channels(labels)
-        self._engines: tuple[Engine, ...] = ()
-        self._opening: list[str] = []
-        self._batch = _at_once(torch_device(resources).type, segmenter.window.patch)
-        self._slab_here = gpu.lacking() or unmirrors_itself(segmenter.head)  # why it is not on the GPU
-        while not self._engines:
-            try:
-                self._open()
-            except ResourceError as problem:
-                self._engines = ()
-                note = self._step_down() if _out_of_device_memory(problem) else None
-                if note is None:
-                    raise
-                self._opening.append(f"memory ran out while the model was opened: {note}")
-
-    def _open(self) -> None:
-        """Make the engines, and see in one pass of the first what they take."""
-        segmenter = self._segmenter
-        with torch_runtime(self._resources):
-            release_freed_memory()
-            self._engines = tuple(self._engine(file.path, file.sha256) for file in segmenter.weights)
-            shape = (self._batch, segmenter.channels, *segmenter.window.patch)
-            self._opened_batch = self._batch
-            engine = self._engines[0]
-            if engine.on_gpu:
-                self._pass = gpu.measured_pass(engine.infer, shape, engine.device)
-            else:
-                self._pass = self._foretold_pass() or measured_pass(engine, shape)
-
-    def _foretold_pass(self) -> Pass | None:
-        """What a pass is likely to take, where one would pass the limit (then no plan fits); else None."""
-        limit, engine = self._resources.max_memory_bytes, self._engines[0]
-        if limit is None or resident_bytes() + engine.pass_bytes <= limit:
-            return None
-        return Pass(engine.pass_bytes, 0.0)
-
-    def _engine(self, path: str, sha256: str) -> Engine:
-        segmenter = self._segmenter
-        member = segmenter.architecture.build(
-            dims=segmenter.dims, inputs=segmenter.channels, outputs=self._outputs
-        )
-        load_weights(member, weights_file(self._folder, path), sha256)
-        return open_engine(
-            member,
-            sha256=sha256,
-            batch=self._batch,
-            channels=segmenter.channels,
-            patch=segmenter.window.patch,
-            resources=self._resources,
-            precision="fp32" if self._resources.precision == "auto" else self._resources.precision,
-        )
+        self._network = OpenedNetwork(segmenter, self._outputs, folder, resources)
 
     # ---- before it runs
 
@@ -138,7 +79,7 @@ class NetworkPredictor(Predictor):
         sinks = self._sinks(grid, onto, wanted)
         effort = self._effort(sinks)
         way = self._way(effort, held)
-        engine, windows = self._engines[0], effort.windows
+        engine, windows = self._network.engine, effort.windows
         return Plan(
             device=engine.device,
             peak_bytes=way.peak_bytes,
@@ -161,7 +102,7 @@ class NetworkPredictor(Predictor):
 
     def _weights_on_gpu(self) -> int:
         """What the opened network has on a GPU already."""
-        engine = self._engines[0]
+        engine = self._network.engine
         return gpu.held_bytes(engine.device) if engine.on_gpu else 0
 
     @property
@@ -177,12 +118,12 @@ class NetworkPredictor(Predictor):
             axis=self._windows(grid).axis,
             onto=onto,
             wanted=wanted,
-            members=len(self._engines),
+            members=len(self._network.engines),
             skip_empty=self._segmenter.window.skip_empty,
         )
 
     def _effort(self, sinks: WantedSinks) -> Effort:
-        mirrors, members = self._mirrors(sinks.grid), len(self._engines)
+        mirrors, members = self._mirrors(sinks.grid), len(self._network.engines)
         passes = len(mirrors) * members
         copies = sinks.groups * ((passes > 1) + sinks.drops) + (len(mirrors) > 1)
         effort = Effort(
@@ -193,24 +134,22 @@ class NetworkPredictor(Predictor):
             passes=passes,
             halo=sinks.halo,
             sinks=sinks.cost(threads=1),
-            one_pass=self._one_pass,
+            one_pass=self._network.one_pass,
             extra_logits=copies,
         )
         return replace(effort, sinks=sinks.cost(threads=effort.threads))
 
-    def _one_pass(self, batch: int) -> Pass:
-        """What a batch takes, in proportion to the one that was measured."""
-        return self._pass.of(batch / self._opened_batch)
-
     def _way(self, effort: Effort, held: int, *, blocks_from: int = 1) -> Way:
-        given = self._resources.max_memory_bytes
+        given = self._network.resources.max_memory_bytes
         room = available_bytes() - promised_bytes() if given is None else given - held
         batches = self._batches(effort.windows)
-        if self._engines[0].on_gpu and not self._slab_here:
-            there = choose_on_gpu(effort, batches, room, gpu.free_bytes(self._engines[0].device))
+        if self._network.engine.on_gpu and not self._network.slab_here:
+            there = choose_on_gpu(
+                effort, batches, room, gpu.free_bytes(self._network.engine.device), blocks_from=blocks_from
+            )
             if there is not None:
                 return there
-        missed = [engine.missed for engine in self._engines if engine.missed is not None]
+        missed = [engine.missed for engine in self._network.engines if engine.missed is not None]
         way = choose(effort, batches, room, blocks_from=blocks_from)
         if way is not None and not any(each.by_name for each in missed):
             return way
@@ -226,7 +165,7 @@ class NetworkPredictor(Predictor):
     def _batches(self, windows: Windows) -> list[int]:
         """How many windows may be computed at once: no more than there are side by side."""
         abreast = math.prod(len(windows.starts(axis)) for axis in range(3) if axis != windows.axis)
-        counts = (self._batch >> n for n in range(self._batch.bit_length()))
+        counts = (self._network.batch >> n for n in range(self._network.batch.bit_length()))
         return sorted({min(count, abreast) for count in counts}, reverse=True)
 
     # ---- at work
@@ -235,11 +174,12 @@ class NetworkPredictor(Predictor):
         """Segment a volume; labels are decided on the native grid."""
         self._check_channels(volume)
         fallbacks: list[str] = []
-        blocks = 1
+        blocks, network = 1, self._network
+        network.ensure()
+        earlier = tuple(network.notes)
         self._forget_peak()
         while True:
-            if not self._engines:
-                self._open()
+            network.ensure()
             release_freed_memory()
             sinks = self._sinks(volume.grid, onto, wanted)
             effort = self._effort(sinks)
@@ -248,24 +188,34 @@ class NetworkPredictor(Predictor):
             try:
                 prediction, computed = self._slide(volume, sinks, way)
             except (ResourceError, MemoryError) as problem:
-                blocks = self._retry(problem, way, fallbacks)
+                of_device = isinstance(problem, ResourceError) and problem.device_memory
+                if not self._may_be_less(problem, fallbacks):
+                    raise
             else:
-                used = self._used(effort, way, fallbacks, computed)
+                used = self._used(effort, way, fallbacks, computed) | {"notes": self._notes(way, earlier)}
                 used["seconds"] = round(time.perf_counter() - begun, 3)
                 return replace(prediction, used=used)
+            blocks = self._less(way, fallbacks, of_device=of_device)
+
+    def _may_be_less(self, problem: ResourceError | MemoryError, fallbacks: list[str]) -> bool:
+        """Whether there is something left to give up where this ran out."""
+        of_device = isinstance(problem, ResourceError) and problem.device_memory
+        if of_device and self._network.may_step_down:
+            return True
+        again = any(note.startswith("blocks") for note in fallbacks)
+        return (of_device or isinstance(problem, MemoryError)) and not again
 
     def _slide(self, volume: Volume, sinks: WantedSinks, way: Way) -> tuple[Prediction, int]:
         """What the sinks made of the volume, and how many windows were computed for it."""
         windows, mirrors = self._windows(volume.grid), self._mirrors(volume.grid)
-        flat, computed = self._segmenter.dims == 2, 0
-        ensemble = Ensemble(self._engines, self._segmenter.head, self._outputs, flat)
+        ensemble, computed = self._network.ensemble, 0
 
         def forward(images: Any) -> Any:
             nonlocal computed
             computed += len(images)
             return sinks.taken(ensemble.mean_logits(images, mirrors, apart=sinks.apart))
 
-        with torch_runtime(self._resources):
+        with torch_runtime(self._network.resources):
             prediction = sinks.predicted(
                 lambda fed: stream(
                     volume,
@@ -276,51 +226,26 @@ class NetworkPredictor(Predictor):
                     empty=sinks.background,
                     batch=way.batch,
                     blocks=way.blocks,
-                    threads=self._resources.threads,
-                    gpu=self._engines[0].device if way.on_gpu else None,
-                    progress=self._resources.progress,
+                    threads=self._network.resources.threads,
+                    gpu=self._network.engine.device if way.on_gpu else None,
+                    progress=self._network.resources.progress,
                 )
             )
         return prediction, computed
 
-    def _retry(self, problem: ResourceError | MemoryError, way: Way, fallbacks: list[str]) -> int:
-        """Step down after memory ran out, and say in how many blocks to begin again; raises what is final."""
-        lost = _out_of_device_memory(problem)
-        note = self._step_down() if lost else None
-        if note is not None:
-            fallbacks.append(note)
-            return 1
-        again = any(note.startswith("blocks") for note in fallbacks)
-        if not (lost or isinstance(problem, MemoryError)) or again:
-            raise problem
-        fallbacks.append(f"blocks {2 * way.blocks}")
-        return 2 * way.blocks
-
-    def _step_down(self) -> str | None:
-        """Ask the device for less, or leave it for the CPU; what was done, None where nothing is left."""
-        import torch
-
-        device = torch_device(self._resources).type
-        if self._batch > 1:
-            self._batch //= 2
-            note = f"batch {self._batch}"
-        elif device != "cpu" and not self._slab_here:
-            self._slab_here = "memory ran out"
-            note = "slab cpu"
-        elif device != "cpu":
-            self._engines = ()  # made anew on the CPU, where other engines run and what is known of bf16 ends
-            self._resources = replace(self._resources, device="cpu", precision="fp32")
-            self._batch = BATCH["cpu"]
-            note = "device cpu"
-        else:
-            return None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        logger.warning("out of memory; trying again with %s", note)
-        return note
+    def _less(self, way: Way, fallbacks: list[str], *, of_device: bool) -> int:
+        """Give something up after memory ran out, note it, and say in how many blocks to begin again."""
+        free_failed_attempt()
+        note = self._network.step_down() if of_device else None
+        if note is None:
+            fallbacks.append(f"blocks {2 * way.blocks}")
+            return 2 * way.blocks
+        fallbacks.append(note)
+        self._network.notes.append(f"memory ran out in an earlier case: {note}")
+        return 1
 
     def _used(self, effort: Effort, way: Way, fallbacks: list[str], computed: int) -> dict[str, Any]:
-        engine, windows = self._engines[0], effort.windows
+        engine, windows = self._network.engine, effort.windows
         return {
             "device": engine.device,
             "engine": engine.name,
@@ -336,21 +261,24 @@ class NetworkPredictor(Predictor):
             "slab_on": engine.device if way.on_gpu else "cpu",
             "axis": "ijk"[windows.axis],
             "fallbacks": fallbacks,
-            "notes": self._notes(engine, way),
-            "deterministic": self._resources.deterministic,
+            "deterministic": self._network.resources.deterministic,
             "weights": [file.sha256 for file in self._segmenter.weights],
             **({"gpu_peak_mb": gpu.highest_bytes(engine.device) >> 20} if engine.on_gpu else {}),
         }
 
-    def _notes(self, engine: Engine, way: Way) -> list[str]:
-        notes = [*self._opening, *engine.notes]
+    def _notes(self, way: Way, earlier: Sequence[str]) -> list[str]:
+        """What was not as it should be: what was given up `earlier`, and why this engine and place."""
+        engine = self._network.engine
+        notes = [*earlier, *engine.notes]
         if engine.on_gpu and not way.on_gpu:
-            notes.append(f"the slab is not on the GPU: {self._slab_here or 'it has too little memory'}")
+            why = self._network.slab_here or "it has too little memory"
+            notes.append(f"the slab is not on the GPU: {why}")
         return notes
 
     def _forget_peak(self) -> None:
-        if self._engines and self._engines[0].on_gpu:
-            gpu.highest_bytes(self._engines[0].device, forget=True)
+        engine = self._network.engine
+        if engine.on_gpu:
+            gpu.highest_bytes(engine.device, forget=True)
 
     def _check_channels(self, volume: Volume) -> None:
         wanted = self._segmenter.channels
@@ -374,23 +302,6 @@ class NetworkPredictor(Predictor):
             and any(code in AXIS_ENDS[name] for name in self._segmenter.mirror)
         )
         return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
-
-
-def _at_once(device: str, patch: tuple[int, ...]) -> int:
-    """How many windows a device is asked for at once, if there is memory: a power of 2."""
-    if device in BATCH:
-        return BATCH[device]
-    windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS // math.prod(patch)))
-    return int(2 ** math.floor(math.log2(windows)))
-
-
-def _out_of_device_memory(problem: BaseException) -> bool:
-    """Whether the memory that ran out is that of PyTorch's device."""
-    import torch
-
-    return isinstance(problem, torch.OutOfMemoryError) or isinstance(
-        problem.__cause__, torch.OutOfMemoryError
-    )
 
 
 def _in_words(windows: Windows, way: Way, channels: int, engine: Engine) -> str:

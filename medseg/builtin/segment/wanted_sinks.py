@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import PluginError
+from medseg.inference import gpu
 from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.coverage import MOST_VALUES
 from medseg.inference.entropy import ENTROPY_TYPE, EntropySink
@@ -124,25 +125,24 @@ class WantedSinks:
         channels = self.slab_channels // self.groups
         native = self.head.decodes_on == "native"
         decoded = self.onto if native else self.grid
-        cost = SinkCost()
+        cost, there = SinkCost(), gpu.decides(self._label_sink())
         for _ in range(self.groups):
-            cost += label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
+            one = label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
+            cost += one if there else replace(one, labels=0, fetches=True)
             if not native:  # the labels once more, on the native grid
                 cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
             if self._completes:  # the layers that were decided, until they lie among the others
                 cost += replace(label_cost(self.decided, channels=0, onto=decoded, threads=1), at_work=0)
         voxels = math.prod(self.grid.shape)
         if self.skip_empty:
-            cost += SinkCost(
-                held=voxels, at_work=voxels
-            )  # where there is content, and a channel's share of it
+            cost += SinkCost(held=voxels, at_work=voxels)  # where there is content, and of a channel
         at_work = threads * 4 * FLOAT * max(MOST_VALUES, channels * max(self.grid.shape))
         for name in self.reductions:
             held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0
-            cost += SinkCost(held=held, at_work=at_work, reads=4 * channels * voxels)
+            cost += SinkCost(held=held, at_work=at_work, reads=4 * channels * voxels, fetches=True)
         if self.wanted.scores:  # on disk; what is being written counts as memory while it is mapped
             mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
-            cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels)
+            cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels, fetches=True)
         return cost
 
     @property
@@ -155,15 +155,14 @@ class WantedSinks:
             channels = sum(names is None or label.name in names for label in self.labels)
         return f"; {stored_bytes(self.grid, self.wanted, channels) / 1e9:.2f} GB of scores on disk"
 
+    def _label_sink(self) -> Sink:
+        decoded = self.onto if self.head.decodes_on == "native" else self.grid
+        return self.head.sink(self.decided, grid=self.grid, axis=self.axis, onto=decoded)
+
     def predicted(self, slide: Callable[[list[Sink]], tuple[Any, ...]]) -> Prediction:
         """Let `slide` feed fresh sinks, and give what became of them."""
-        decoded = self.onto if self.head.decodes_on == "native" else self.grid
         labels, channels = self.decided, self.slab_channels // self.groups
-
-        def label_sink() -> Sink:
-            return self.head.sink(labels, grid=self.grid, axis=self.axis, onto=decoded)
-
-        sinks: list[Sink] = [label_sink()]
+        sinks: list[Sink] = [self._label_sink()]
         activation = self.head.activation
         if activation is not None and "soft-volume" in self.reductions:
             sinks.append(SoftVolumeSink(labels, grid=self.grid, axis=self.axis, activation=activation))
@@ -183,7 +182,7 @@ class WantedSinks:
         if self.apart:  # the mean's channels come first
             sinks = [ChannelGroup(sink, first=0, count=channels) for sink in sinks]
             sinks += [
-                ChannelGroup(label_sink(), first=(1 + n) * channels, count=channels)
+                ChannelGroup(self._label_sink(), first=(1 + n) * channels, count=channels)
                 for n in range(self.members)
             ]
         return self._gathered(slide(sinks))

@@ -46,6 +46,7 @@ class TorchEngine(Engine):
         self._member = member.to(self._device).eval()
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.device, self.precision, self.notes = str(self._device), precision, notes
+        self._taken = False  # whether it has taken a window
         if work is not None and self._device.type == "cpu":
             factor = 1.0 if self._half else REORDERED_AND_KEPT if freed_memory_is_kept() else REORDERED
             converted = work.weights // 2 if self._half else 0  # kept by autocast for the length of a pass
@@ -67,7 +68,8 @@ class TorchEngine(Engine):
             stack.enter_context(plain_words(self._resources))
             if self._half is not None:
                 stack.enter_context(torch.autocast(self._device.type, dtype=self._half))
-            stack.enter_context(taking(images.shape[2:]))
+            if not self._taken:
+                stack.enter_context(taking(images.shape[2:]))
             given: object = self._member(images)
             if not isinstance(given, torch.Tensor):
                 raise PluginError(f"the network gave {type(given).__name__}, not a tensor of logits")
@@ -79,6 +81,7 @@ class TorchEngine(Engine):
                     f"the network gave {list(given.shape)}, not logits of "
                     f"{[len(images), 'K', *images.shape[2:]]}".replace("'", "")
                 )
+            self._taken = True
             return given
 
     def _sent(self, images: Floats) -> torch.Tensor:

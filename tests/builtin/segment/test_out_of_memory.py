@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from medseg import Grid, Label, LabelTable, Prediction, ResourceError, Resources, Volume, Wanted
 from medseg.builtin.head.softmax import Softmax
-from medseg.builtin.segment import network_predictor
+from medseg.builtin.segment import opened_network
 from medseg.builtin.segment.network import NetworkSegmenter
 from medseg.run.case import memory_as_resource
 from medseg.steps import Network
@@ -56,7 +56,7 @@ class FailingNetwork(Network):
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NetworkSegmenter]:
-    monkeypatch.setitem(network_predictor.BATCH, "cpu", 4)  # as on a GPU
+    monkeypatch.setitem(opened_network.BATCH, "cpu", 4)  # as on a GPU
     with torch.random.fork_rng():
         torch.manual_seed(1)
         save_file(Failing(1, 3).state_dict(), tmp_path / "w.safetensors")

@@ -25,6 +25,7 @@ __all__ = ["Outline", "outlined", "prepared_outline", "require_room"]
 
 INT16_AND_MASK = 3  # bytes of a voxel
 FLOAT = np.dtype(np.float32)
+SIMPLEITK_BYTES = 96 << 20  # with its threads
 READERS_BYTES = 16 << 20  # beside the voxels: chunks of files, what reads them
 
 
@@ -57,16 +58,27 @@ def outlined(
         if not force_modality:
             require_modality(spec, modality, images[spec.name])
         found.append(outline)
-    if len(found) == 1:
-        return found[0]
+    return found[0] if len(found) == 1 else _joined(found, tuple(spec.name for spec in inputs))
+
+
+def _joined(found: Sequence[Outline], names: tuple[str, ...]) -> Outline:
+    """Several images as channels of one, those of other grids resampled onto the first's."""
     first = found[0].volume
-    kind = np.result_type(FLOAT, *(each.volume.array.dtype for each in found))
-    joined = _empty((len(found), *first.grid.shape), kind)
-    return Outline(
-        Volume(joined, first.grid, tuple(spec.name for spec in inputs)),
-        reading_bytes=sum(each.reading_bytes for each in found) + 2 * joined.nbytes,
-        held_bytes=0,
-    )
+    moved = [each.volume for each in found[1:] if not _alike(each.volume.grid, first.grid)]
+    kinds = {each.volume.array.dtype for each in found} | ({FLOAT} if moved else set())
+    joined = _empty((len(found), *first.grid.shape), np.result_type(*kinds))
+    channel = joined.nbytes // len(found)
+    read = sum(each.reading_bytes for each in found)
+    # each of the others once as resampled; then all of them in one type, and side by side
+    at_work = max((2 * FLOAT.itemsize * each.array.size + 2 * channel for each in moved), default=0)
+    libraries = SIMPLEITK_BYTES if moved and "SimpleITK" not in sys.modules else 0
+    most = read + len(moved) * channel + max(at_work, 2 * joined.nbytes) + libraries
+    return Outline(Volume(joined, first.grid, names), reading_bytes=most)
+
+
+def _alike(one: Grid, other: Grid) -> bool:
+    """Whether two grids may be the same, of which headers say no more than shape and spacing."""
+    return one.shape == other.shape and np.allclose(one.spacing, other.spacing, rtol=1e-4)
 
 
 def require_room(pipeline: Pipeline, outline: Outline, predictor: Predictor, *, limit: int) -> int:
@@ -91,6 +103,7 @@ def _needs(
     release_freed_memory()
     before = resident_bytes() - outline.held_bytes
     image, loaded = outline.volume, dict[str, int]()
+    yield pipeline.segment, resident_bytes()  # opened, before anything is read
     yield None, before + outline.reading_bytes + READERS_BYTES
     prepared = image
     for stage in pipeline.preprocess:

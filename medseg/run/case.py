@@ -161,7 +161,7 @@ class Setup:
                 if not isinstance(predictor, Predictor):
                     raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
             if limit is not None and highest_bytes() > max(before, limit):
-                self.passed[:] = [passed("opening the model", highest_bytes(), limit)]
+                self.passed[:] = [overrun("opening the model", highest_bytes(), limit)]
             yield predictor
 
     def identity(self, inputs: Mapping[str, str]) -> str:
@@ -355,10 +355,10 @@ class Case:
             (f"{each['step']}: {each['component']}", each["peak_memory_mb"] << 20)
             for each in self.journal.steps
         ]
-        return [*self.setup.passed, *(passed(where, peak, limit) for where, peak in steps if peak > limit)]
+        return [*self.setup.passed, *(overrun(where, peak, limit) for where, peak in steps if peak > limit)]
 
 
-def passed(where: str, peak: int, limit: int) -> str:
+def overrun(where: str, peak: int, limit: int) -> str:
     """The line that says where a limit was not kept."""
     return f"peak {peak / 1e9:.2f} GB passed the limit of {limit / 1e9:.2f} GB in {where}"
 

@@ -13,8 +13,12 @@ from memory_runs import Run
 
 import medseg
 from medseg import Grid, ResourceError, Resources, Volume
+from medseg.io import STRICT
 from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
+from medseg.pipeline import Input
+from medseg.run.budget import outlined
 from medseg.run.cohort import segment_cohort
+from medseg.run.inputs import join, read_inputs
 
 MIB = 1 << 20
 ROOMY = 32 << 30
@@ -214,3 +218,26 @@ def test_with_a_limit_there_is_one_case_at_a_time_whatever_the_jobs(
         assert [note for note in done.notes if "one case at a time" in note] == (
             [] if limit is None else ["one case at a time, not 3: memory has a limit"]
         )
+
+
+@pytest.mark.parametrize("other", [(200, 200, 200), (160, 200, 240)], ids=["same grid", "another grid"])
+def test_what_several_inputs_take_is_told_from_headers(other: tuple[int, int, int], tmp_path: Path) -> None:
+    from SimpleITK import Image  # loaded before anything is measured
+
+    assert Image is not None
+    named = {}
+    for name, shape in (("a", (200, 200, 200)), ("b", other)):
+        affine = np.diag([*(200 / n for n in shape), 1.0])
+        named[name] = memory_runs.image(
+            tmp_path / f"{name}.nii", shape, (affine[0, 0], affine[1, 1], affine[2, 2])
+        )
+    inputs = (Input("a"), Input("b"))
+    told = outlined(inputs, named, force_modality=False, pixel_size=None, policy=STRICT)
+    release_freed_memory()
+    reset_peak()
+    before = resident_bytes()
+    joined = join(read_inputs(inputs, named, force_modality=False, pixel_size=None))
+    taken = peak_bytes() - before
+    assert joined.array.shape == told.volume.array.shape == (2, 200, 200, 200)
+    assert taken <= told.reading_bytes + 16 * MIB
+    assert taken >= told.reading_bytes * 0.6

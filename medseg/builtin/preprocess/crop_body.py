@@ -55,6 +55,11 @@ class CropBody(Preprocessor):
             return volume
         return volume.crop(start.tolist(), stop.tolist())
 
+    def foretold(self, grid: Grid) -> Grid:
+        """The whole of it, where the body fills the image; raises GeometryError without a scale."""
+        grid.require_mm("crop-body")
+        return grid
+
     def _body(self, volume: Volume) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First and last + 1 voxel of the body along i, j, k."""
         stride = _stride(volume.grid)

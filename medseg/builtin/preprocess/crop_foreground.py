@@ -10,7 +10,7 @@ from medseg.builtin.otsu import otsu_threshold
 from medseg.builtin.preprocess.bounding_box import bounding_box, margin_voxels
 from medseg.errors import InputError
 from medseg.steps import Preprocessor
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 __all__ = ["CropForeground"]
 
@@ -39,6 +39,11 @@ class CropForeground(Preprocessor):
         if np.array_equal(stop - start, volume.grid.shape):
             return volume
         return volume.crop(start.tolist(), stop.tolist())
+
+    def foretold(self, grid: Grid) -> Grid:
+        """The whole of it, where the foreground fills the image; raises GeometryError without a scale."""
+        margin_voxels(grid, self.margin_mm, step="crop-foreground")
+        return grid
 
     def _foreground(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark what is above the threshold; raises InputError where nothing is."""

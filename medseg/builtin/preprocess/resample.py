@@ -66,7 +66,6 @@ class Resample(Preprocessor):
 
     def __call__(self, volume: Volume) -> Volume:
         """Return the image at the wanted spacing."""
-        volume.grid.require_mm("resample")
         target = self.foretold(volume.grid)
         if target.shape == volume.grid.shape:
             return volume
@@ -77,7 +76,8 @@ class Resample(Preprocessor):
         return volume.onto(target, interpolation=self.interpolation)
 
     def foretold(self, grid: Grid) -> Grid:
-        """The same extent at the wanted spacing."""
+        """The same extent at the wanted spacing; raises GeometryError without a scale."""
+        grid.require_mm("resample")
         pairs = zip(self.spacing, grid.spacing, strict=True)
         return grid.respaced([here if wanted is None else wanted for wanted, here in pairs])
 

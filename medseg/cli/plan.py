@@ -22,7 +22,7 @@ def print_plan(foreseen: Foreseen, *, as_json: bool) -> None:
     from medseg.cli.table import print_table
 
     print_table(("what", "planned"), _rows(foreseen), wrap=(1,))
-    click.echo("Nothing was run or written.")
+    click.echo("No image was segmented, and no result written.")
 
 
 def _as_json(foreseen: Foreseen) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def test_a_plan_is_printed_and_nothing_is_written(
     assert done.code == 0
     assert "32 x 30 x 24 voxels, 2 x 2 x 3 mm" in done.out
     assert "peak memory" in done.out
-    assert done.out.endswith("Nothing was run or written.\n")
+    assert done.out.endswith("No image was segmented, and no result written.\n")
     assert sorted(tmp_path.rglob("*")) == before
 
 

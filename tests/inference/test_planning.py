@@ -7,10 +7,12 @@ from medseg.inference.planning import (
     Pass,
     SinkCost,
     choose,
+    choose_on_gpu,
     label_cost,
     least,
     measured_pass,
     priced,
+    priced_on_gpu,
     reserve,
 )
 from medseg.inference.windows import Windows
@@ -89,6 +91,37 @@ def test_sinks_hold_together_and_work_in_turn() -> None:
     assert cost.held == 2 * 2 * 6000  # two layers of uint16
     assert cost.reads == 2 * 6000
     assert cost.at_work > 3 * 4 * 600
+
+
+def test_on_a_gpu_the_slab_is_there_and_only_labels_are_here() -> None:
+    labels = 5 * MB
+    sinks = SinkCost(held=labels + 3 * MB, labels=labels, at_work=20 * MB)
+    way = priced_on_gpu(effort(sinks=sinks), batch=1, blocks=1)
+    slab, image = 4 * 101 * 33 * 80 * 40, 4 * 96 * 80 * 40
+    assert way.on_gpu
+    assert 0 < way.gpu_bytes - slab - image - labels < 0.02 * slab + 4 * 32**3 * 250
+    assert (
+        way.peak_bytes == 3 * MB + 8 * MB + image
+    )  # labels in pinned memory, of which a power of 2 is taken
+    fetching = priced_on_gpu(effort(sinks=sinks + SinkCost(at_work=MB, fetches=True)), batch=1, blocks=1)
+    assert fetching.peak_bytes > way.peak_bytes + 0.9 * slab
+    assert fetching.gpu_bytes == way.gpu_bytes
+
+
+def test_on_a_gpu_what_fits_both_memories_is_taken() -> None:
+    whole = priced_on_gpu(effort(), batch=1, blocks=1)
+    here, there = (count + reserve(count) for count in (whole.peak_bytes, whole.gpu_bytes))
+    assert choose_on_gpu(effort(), [1], here, there) == whole
+    fewer = choose_on_gpu(effort(), [4, 1], here, there)
+    assert fewer == whole
+    cut = choose_on_gpu(effort(), [1], here, there - 1)
+    assert cut is not None
+    assert cut.blocks > 1
+    assert cut.gpu_bytes < whole.gpu_bytes
+    assert choose_on_gpu(effort(), [1], here - 1, 10**12) is None
+    again = choose_on_gpu(effort(), [1], here, 10**12, blocks_from=3)
+    assert again is not None
+    assert again.blocks == 3
 
 
 def test_a_pass_is_measured_without_what_stays() -> None:

@@ -23,12 +23,14 @@ demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the trut
 	$(BIN)/medseg segment sample_data/abdomen_dicom --model phantom-abdomen --out demo --overwrite
 	$(BIN)/python -m medseg.testing.beside_truth demo sample_data/abdomen_truth.json
 
-# Triton's interpreter reads and writes memory by address: a process of its own.
-KERNELS := tests/inference/test_gpu.py tests/builtin/segment/test_on_gpu.py
+# In a process of their own: Triton's interpreter, which reads and writes memory by address, and what measures the
+# memory of the process it runs in.
+ALONE := tests/inference/test_gpu.py tests/builtin/segment/test_on_gpu.py \
+	tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py
 
 test: $(STAMP)  ## the whole suite but soak tests and benchmarks
-	$(BIN)/python -m pytest $(KERNELS)
-	$(BIN)/python -m pytest $(KERNELS:%=--ignore %)
+	$(BIN)/python -m pytest $(ALONE)
+	$(BIN)/python -m pytest $(ALONE:%=--ignore %)
 
 lint: $(STAMP)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -47,7 +47,12 @@ def test_reads_a_path_or_a_string(image: Path) -> None:
 def test_inspect_tells_what_read_would_give(image: Path) -> None:
     (candidate,) = inspect(image)
     assert candidate == Candidate(
-        "NIfTI-1", shape=(5, 4, 3), spacing=(2.0, 2.0, 3.0), axis_codes="RAS", dtype="int16"
+        "NIfTI-1",
+        shape=(5, 4, 3),
+        spacing=(2.0, 2.0, 3.0),
+        axis_codes="RAS",
+        dtype="int16",
+        reading_bytes=120,
     )
     assert candidate.readable
 

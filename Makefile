@@ -23,10 +23,8 @@ demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the trut
 	$(BIN)/medseg segment sample_data/abdomen_dicom --model phantom-abdomen --out demo --overwrite
 	$(BIN)/python -m medseg.testing.beside_truth demo sample_data/abdomen_truth.json
 
-# In a process of their own: Triton's interpreter, which reads and writes memory by address, and what measures the
-# memory of the process it runs in.
-ALONE := tests/inference/test_gpu.py tests/builtin/segment/test_on_gpu.py \
-	tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py
+# What measures the memory of its own process, and which libraries that still has to load, gets a fresh one.
+ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py
 
 test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from medseg import Grid, Label, LabelTable, Resources, Volume, Wanted
 from medseg.builtin.head.softmax import Softmax
 from medseg.builtin.segment.network import NetworkSegmenter, SlidingWindow, WeightsFile
+from medseg.inference.engines import Recipe, open_engine
 from medseg.inference.windows import Blend, Windows
 
 __all__ = ["CASES", "Case", "Outcome", "compare"]
 
 Size = tuple[int, int, int]
+Logits = Callable[[NDArray[Any]], NDArray[np.float32]]
 CLOSE = 16 * float(np.spacing(np.float32(4)))  # logits reach 4: the best two, closer than this, are a tie
 
 
@@ -82,12 +86,12 @@ class Outcome:
 def compare(case: Case, kind: Kind, folder: Path, *, engine: str = "torch", device: str = "cpu") -> Outcome:
     """Segment a case through the segmenter `network`, and by the whole volume; `folder` takes the weights."""
     pixels = image(case.shape, case.classes)
-    found, axis = _by_medseg(case, kind, pixels, folder, Resources(device=device, engine=engine))
+    resources = Resources(device=device, engine=engine)
+    found, axis = _by_medseg(case, kind, pixels, folder, resources)
     windows = Windows(case.shape, case.patch, case.overlap, case.blend)
-
-    def logits(images: NDArray[Any]) -> NDArray[np.float32]:
-        return known_logits(kind, case.classes, images)
-
+    logits: Logits = partial(known_logits, kind, case.classes)
+    if engine != "torch":  # others compute whole numbers in their own way: theirs are what counts
+        logits = _engines_logits(case, kind, resources)
     mean = mean_scores(pixels, windows, logits, axis)
     scores, inside = interpolated(mean, case.grid, case.native, axis)
     torn, _ = interpolated(mean, case.grid, case.native, axis, torn_at=windows.starts(axis)[1:])
@@ -106,6 +110,21 @@ def compare(case: Case, kind: Kind, folder: Path, *, engine: str = "torch", devi
         without_halo=int(np.count_nonzero(found != decided(torn, inside))),
         by_corners=int(np.count_nonzero(agree & inside & (found != corner))),
         labels=len(np.unique(found)),
+    )
+
+
+def _engines_logits(case: Case, kind: Kind, resources: Resources) -> Logits:
+    """The logits of windows, one at a time, as the engine that these resources mean gives them."""
+    network = KnownNetwork(kind=kind)
+    return open_engine(
+        network.build(dims=3, inputs=1, outputs=case.classes),
+        recipe=Recipe(__name__, repr(network), case.classes),
+        sha256="0" * 64,
+        batch=1,
+        channels=1,
+        patch=case.patch,
+        resources=resources,
+        precision="fp32",
     )
 
 

@@ -1,8 +1,8 @@
 """A network whose logits are known to the last bit without running it: whole numbers, made of voxel values.
 
-The same numbers come out of PyTorch, of another engine and of NumPy, whatever the batch: images hold whole
-numbers below 2^23, whole numbers stay below 2^31, for engines that have no larger ones, and all other numbers
-are exact in single precision.
+The same numbers come out of PyTorch and of NumPy, whatever the batch: images hold whole numbers below 2^23,
+and all numbers that are not whole are exact in single precision. Engines that compute whole numbers in single
+precision give others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class KnownNetwork(Network):
                 self.one = torch.nn.Parameter(torch.ones(1))
 
             def forward(self, images: torch.Tensor) -> torch.Tensor:
-                value = images[:, :1].to(torch.int64)
+                value = images[:, :1].abs().to(torch.int64)  # engines differ in what is left of less than 0
                 channel = torch.arange(outputs, device=images.device).reshape(1, -1, 1, 1, 1)
                 shape = images.shape[2:]
                 count = shape[0] * shape[1] * shape[2]
@@ -67,7 +67,7 @@ class KnownNetwork(Network):
 
 def known_logits(kind: Kind, outputs: int, images: NDArray[Any]) -> NDArray[np.float32]:
     """The same logits `[N, outputs, *patch]` of windows `[N, 1, *patch]`, by NumPy."""
-    value = images[:, :1].astype(np.int64)
+    value = np.abs(images[:, :1]).astype(np.int64)
     channel = np.arange(outputs).reshape(1, -1, 1, 1, 1)
     place = np.arange(images[0, 0].size).reshape(1, 1, *images.shape[2:])
     return np.asarray(_formula(kind, value, channel, place, outputs), np.float32)

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_equal.py [--engine torch|openvino] [--device cpu|cuda] [--quick]
 
-The same window logits go through medseg's segmenter `network` and through `full_volume`, an independent
-method in NumPy that holds all scores in single precision: 0 labels may differ. "Equal" can honestly mean no
+The same window logits (a formula's with PyTorch, else what the engine gives) go through medseg's segmenter
+`network` and through `full_volume`, an independent method in NumPy that holds all scores in single precision:
+0 labels may differ. "Equal" can honestly mean no
 more than that: the same arithmetic, nothing lost on the way. What exact arithmetic would say is told beside
 it: labels that differ from double precision's though its best two scores are apart ("wrong", 0 too), and ties
 that rounding decides.
@@ -52,7 +53,7 @@ def faults(case: Case, kind: Kind, found: Outcome) -> list[str]:
 def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--engine", default="torch", choices=["torch", "auto", "openvino"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="small shapes only")
     options = parser.parse_args()

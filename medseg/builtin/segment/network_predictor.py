@@ -15,9 +15,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medseg.builtin.segment.opened_network import OpenedNetwork, free_failed_attempt
 from medseg.builtin.segment.wanted_sinks import WantedSinks
 from medseg.errors import InputError, ResourceError
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkPredictor"]
 
-Floats = NDArray[np.float32]
 AXIS_ENDS = {"left-right": "LR", "anterior-posterior": "AP", "superior-inferior": "SI"}
 
 

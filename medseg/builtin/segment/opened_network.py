@@ -13,7 +13,7 @@ from medseg.builtin.segment.ensemble import Ensemble, unmirrors_itself
 from medseg.builtin.segment.load_weights import load_weights
 from medseg.errors import ResourceError
 from medseg.inference import gpu
-from medseg.inference.engines import Engine, open_engine
+from medseg.inference.engines import Engine, Recipe, open_engine
 from medseg.inference.planning import Pass, measured_pass
 from medseg.inference.torch_runtime import torch_device, torch_runtime
 from medseg.io.weights import weights_file
@@ -107,8 +107,10 @@ class OpenedNetwork:
             dims=segmenter.dims, inputs=segmenter.channels, outputs=self._channels
         )
         load_weights(member, weights_file(self._folder, path), sha256)
+        built_by = type(segmenter.architecture)
         return open_engine(
             member,
+            recipe=Recipe(built_by.__module__, repr(segmenter.architecture), self._channels),
             sha256=sha256,
             batch=self.batch,
             channels=segmenter.channels,

@@ -1,8 +1,10 @@
 """What computes a network: PyTorch, OpenVINO or ONNX Runtime, all behind one call.
 
     with torch_runtime(resources):
+        recipe = Recipe(module="my_package.nets", component="Net(depth=3)", outputs=5)
         engine = open_engine(
-            network, sha256=…, batch=1, channels=1, patch=(96, 96, 96), resources=resources, precision="fp32"
+            network, recipe=recipe, sha256=…, batch=1, channels=1, patch=(96, 96, 96), resources=resources,
+            precision="fp32",
         )
         logits = engine(images)  # [N, C, 96, 96, 96] -> [N, K, 96, 96, 96]
 
@@ -21,6 +23,7 @@ from medseg.inference.engines.cache import user_cache
 from medseg.inference.engines.engine import Engine, Floats, Missed
 from medseg.inference.engines.export import (
     NotExportable,
+    Recipe,
     Shape,
     Work,
     exported,
@@ -38,7 +41,7 @@ from medseg.prediction import Resources
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "automatic_engine", "open_engine"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "Recipe", "automatic_engine", "open_engine"]
 
 ENGINES: Mapping[str, tuple[str, ...]] = {  # with the libraries that each needs beside PyTorch
     "torch": (),
@@ -67,6 +70,7 @@ class _Choice:
 def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     member: torch.nn.Module,
     *,
+    recipe: Recipe,
     sha256: str,
     batch: int,
     channels: int,
@@ -76,10 +80,10 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
 ) -> Engine:
     """Make a network ready for up to `batch` windows `[C, *patch]` at once; of 2-D networks, two sides.
 
-    `sha256` is that of its weights file; graphs are kept under it. The engine of PyTorch uses `member`
-    itself, moved to the device; the others keep nothing of it. Where `auto` cannot have OpenVINO, the
-    engine's `notes` say why. Where no graph can be made within the limit on memory, PyTorch takes its place
-    whatever was asked for, and `missed` says so: the caller may not want that.
+    `recipe` says what built it, `sha256` is that of its weights file; graphs are kept under both. The engine
+    of PyTorch uses `member` itself, moved to the device; the others keep nothing of it. Where `auto` cannot
+    have OpenVINO, the engine's `notes` say why. Where no graph can be made within the limit on memory,
+    PyTorch takes its place whatever was asked for, and `missed` says so: the caller may not want that.
 
     Raises UsageError for an engine or precision that is not to be had here, with what to do; ModelError where
     the engine that was named cannot take the network, ResourceError where the processor cannot compute in
@@ -96,7 +100,7 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     if choice.name != "torch":
         try:
             engine = _of_graph(
-                choice.name, member.to("cpu").eval(), sha256, shape, work, resources, precision
+                choice.name, member.to("cpu").eval(), recipe, sha256, shape, work, resources, precision
             )
         except NoRoomForGraph as problem:
             missed = replace(problem.missed, by_name=choice.by_name)
@@ -149,6 +153,7 @@ def _choose(resources: Resources, device: str, precision: str) -> _Choice:
 def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its order
     name: str,
     member: torch.nn.Module,
+    recipe: Recipe,
     sha256: str,
     shape: Shape,
     work: Work | None,
@@ -156,7 +161,7 @@ def _of_graph(  # noqa: PLR0913, PLR0917 - what open_engine was given, in its or
     precision: str,
 ) -> Engine:
     """The engine of a graph; raises NotExportable where the network cannot be made into one."""
-    cache, key = user_cache(), graph_key(member, sha256, shape, engine=name)
+    cache, key = user_cache(), graph_key(member, recipe, sha256, shape, engine=name)
     kept = cache.get(key) if cache else None
     limit = resources.max_memory_bytes
     graph, wanted = (kept, None) if kept else _made(name, member, shape, work, limit)

@@ -35,8 +35,8 @@ class Engine(ABC):
     """A network ready to compute windows; one call at a time, from any thread.
 
     `pass_bytes` is an estimate of what a pass over a full batch takes, made only where memory has a limit,
-    which the first pass must not exceed either. `notes` say, in words,
-    what was not as it should be; `missed` is the engine that this one stands for, for lack of memory.
+    which the first pass must not exceed either. `notes` say, in words, what was not as it should be; `missed`
+    is the engine that this one stands for, for lack of memory.
     """
 
     name: Literal["torch", "openvino", "onnx"]

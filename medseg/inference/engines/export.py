@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotExportable",
+    "Recipe",
     "Shape",
     "Work",
     "exported",
@@ -123,17 +124,33 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return torch.nn.Parameter(bare, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else bare
 
 
-def graph_key(member: torch.nn.Module, sha256: str, shape: Shape, *, engine: str) -> str:
+@dataclass(frozen=True)
+class Recipe:
+    """What built a network: much of what it computes stands neither in its weights nor in its modules' names.
+
+    `component` is the class and its parameters in full, `module` where the class is defined, `outputs` the
+    channels that were asked for.
+    """
+
+    module: str
+    component: str
+    outputs: int
+
+
+def graph_key(member: torch.nn.Module, recipe: Recipe, sha256: str, shape: Shape, *, engine: str) -> str:
     """A name for the graph of a network: another one wherever the graph might differ.
 
-    Covers weights, architecture, the code of the network's layers, shape, and all versions.
+    Covers what built it with which parameters, weights, architecture, the code of the builder and of the
+    network's layers, shape, and all versions.
     """
     kinds = sorted(
         {type(part) for part in member.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__)
     )
-    modules = sorted({kind.__module__ for kind in kinds if not kind.__module__.startswith("torch.")})
+    layers = {kind.__module__ for kind in kinds if not kind.__module__.startswith("torch.")}
+    modules = sorted(layers | {recipe.module})
     packages = sorted({name.partition(".")[0] for name in modules})
     described = {
+        "recipe": asdict(recipe),
         "weights": sha256,
         "architecture": repr(member),
         "code": {name: _source_digest(name) for name in modules},

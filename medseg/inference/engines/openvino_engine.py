@@ -26,6 +26,7 @@ __all__ = ["OpenvinoEngine", "import_openvino", "open_openvino"]
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # left to itself it takes bf16 wherever the processor has it
 TELEMETRY = "openvino_telemetry"
 _importing = Lock()
+_the_core: Any = None
 
 
 def import_openvino() -> Any:
@@ -54,11 +55,26 @@ def _absent(name: str) -> Iterator[None]:
             sys.modules[name] = before
 
 
+def _core() -> Any:
+    """The one core of this process, which lives as long as it.
+
+    A core puts a signal stack of its own in the place of the one that was there, and puts that one back when
+    it is freed, whether it still is or not. Of two, freed in the order in which they were made, the first
+    one's stays in place and is memory no more: the next signal, Ctrl-C say, ends the process.
+    """
+    global _the_core  # noqa: PLW0603 - of the process, as its signal stack is
+    openvino = import_openvino()
+    with _importing:
+        if _the_core is None:
+            _the_core = openvino.Core()
+        return _the_core
+
+
 def open_openvino(
     graph: bytes, shape: Shape, work: Work | None, *, resources: Resources, precision: str
 ) -> Engine:
     """A graph compiled; raises NotExportable where it cannot be, ResourceError for its precision."""
-    core = import_openvino().Core()
+    core = _core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ResourceError("this processor cannot compute in bf16; use --precision fp32")
     settings = {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from medseg import ModelError, PipelineError, PluginError, ResourceError, Resour
 from medseg.builtin.network.attention_unet import AttentionUnet
 from medseg.builtin.network.dynunet import DynUnet
 from medseg.builtin.network.unet import Unet
-from medseg.inference.engines import Engine, automatic_engine, open_engine
+from medseg.inference.engines import Engine, Recipe, automatic_engine, open_engine
 from medseg.inference.engines.cache import GraphCache, user_cache
 from medseg.inference.engines.export import (
     NotExportable,
@@ -33,6 +34,7 @@ from medseg.memory import peak_bytes, reset_peak, resident_bytes
 from medseg.steps import Network
 
 SHA = "c" * 64
+RECIPE = Recipe("medseg.builtin.network.unet", "Unet(channels=(4, 8))", 3)
 NETWORKS = {
     "unet": (Unet(channels=(4, 8, 16), residual_units=1), 3, 1),
     "unet, 2-D": (Unet(channels=(4, 8, 16)), 2, 3),
@@ -67,6 +69,7 @@ def opened(
 ) -> Engine:
     return open_engine(
         member,
+        recipe=RECIPE,
         sha256=sha256,
         batch=batch,
         channels=channels,
@@ -210,15 +213,20 @@ def test_the_key_of_a_graph_has_all_that_decides_it() -> None:
     member = built(*NETWORKS["unet, 2-D"])
     shape = Shape(1, 3, (16, 16))
     keys = [
-        graph_key(member, SHA, shape, engine="openvino"),
-        graph_key(member, "d" * 64, shape, engine="openvino"),
-        graph_key(member, SHA, Shape(2, 3, (16, 16)), engine="openvino"),
-        graph_key(member, SHA, Shape(1, 3, (32, 16)), engine="openvino"),
-        graph_key(member, SHA, shape, engine="onnx"),
-        graph_key(built(Unet(channels=(4, 8, 8)), 2, 3), SHA, shape, engine="openvino"),
+        graph_key(member, RECIPE, SHA, shape, engine="openvino"),
+        graph_key(member, RECIPE, "d" * 64, shape, engine="openvino"),
+        graph_key(member, RECIPE, SHA, Shape(2, 3, (16, 16)), engine="openvino"),
+        graph_key(member, RECIPE, SHA, Shape(1, 3, (32, 16)), engine="openvino"),
+        graph_key(member, RECIPE, SHA, shape, engine="onnx"),
+        graph_key(member, replace(RECIPE, component="Unet(channels=(4, 9))"), SHA, shape, engine="openvino"),
+        graph_key(member, replace(RECIPE, outputs=4), SHA, shape, engine="openvino"),
+        graph_key(
+            member, replace(RECIPE, module="medseg.builtin.network.dynunet"), SHA, shape, engine="openvino"
+        ),
+        graph_key(built(Unet(channels=(4, 8, 8)), 2, 3), RECIPE, SHA, shape, engine="openvino"),
     ]
     assert len(set(keys)) == len(keys)
-    assert graph_key(built(*NETWORKS["unet, 2-D"], seed=5), SHA, shape, engine="openvino") == keys[0]
+    assert graph_key(built(*NETWORKS["unet, 2-D"], seed=5), RECIPE, SHA, shape, engine="openvino") == keys[0]
 
 
 @graphs
@@ -315,10 +323,11 @@ found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in sys.argv[1:] else found(name, *rest)
 import torch
 from medseg import Resources, UsageError
-from medseg.inference.engines import open_engine
+from medseg.inference.engines import Recipe, open_engine
 for engine in ("openvino", "onnx", "auto"):
     try:
-        ready = open_engine(torch.nn.Conv2d(1, 1, 1), sha256="0", batch=1, channels=1, patch=(8, 8),
+        ready = open_engine(torch.nn.Conv2d(1, 1, 1), recipe=Recipe("", "", 1), sha256="0",
+                            batch=1, channels=1, patch=(8, 8),
                             resources=Resources(engine=engine, device="cpu"), precision="fp32")
         print(ready.name, *ready.notes)
     except UsageError as problem:
@@ -338,6 +347,35 @@ for engine in ("openvino", "onnx", "auto"):
     ]
 
 
+SIGNALLED = """
+import gc, signal, time
+import torch
+from medseg import Resources
+from medseg.inference.engines import Recipe, open_engine
+def opened():
+    return open_engine(torch.nn.Conv2d(1, 1, 1), recipe=Recipe("", "", 1), sha256="0", batch=1, channels=1,
+                       patch=(8, 8), resources=Resources(engine="openvino", device="cpu"), precision="fp32")
+first, second = opened(), opened()
+del first
+gc.collect()
+del second
+gc.collect()
+heard = []
+signal.signal(signal.SIGALRM, lambda *_: heard.append("a signal"))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+time.sleep(0.3)
+print(*heard)
+"""
+
+
+@graphs
+def test_a_signal_is_heard_after_several_engines_are_gone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "a signal"), done.stderr
+
+
 WATCHED = """
 import sys
 seen = []
@@ -347,9 +385,10 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 import torch
 from medseg import Resources
-from medseg.inference.engines import open_engine
+from medseg.inference.engines import Recipe, open_engine
 for engine in ("openvino", "onnx"):
-    ready = open_engine(torch.nn.Conv2d(1, 1, 1), sha256="0", batch=1, channels=1, patch=(8, 8),
+    ready = open_engine(torch.nn.Conv2d(1, 1, 1), recipe=Recipe("", "", 1), sha256="0",
+                        batch=1, channels=1, patch=(8, 8),
                         resources=Resources(engine=engine, device="cpu"), precision="fp32")
 if "control" in sys.argv:
     import socket

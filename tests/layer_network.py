@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
 import torch  # noqa: TID253
-from safetensors.torch import save_file
+from saved_weights import saved
 
 from medseg import Label, LabelTable
 from medseg.builtin.head.sigmoid import Sigmoid
@@ -57,12 +56,9 @@ class LayerNetwork(Network):
 def network(folder: Path, *, labels: LabelTable = LABELS, members: int = 1, **more: Any) -> NetworkSegmenter:
     """A segmenter with weights in a folder, bound to its labels; `more` are its parameters."""
     head = Softmax() if labels is LABELS else Sigmoid()
-    weights = []
-    for number in range(members):
-        torch.manual_seed(number)
-        save_file(Layer(1, head.channels(labels)).state_dict(), folder / f"{number}.safetensors")
-        digest = hashlib.sha256((folder / f"{number}.safetensors").read_bytes()).hexdigest()
-        weights.append({"path": f"{number}.safetensors", "sha256": digest})
+    weights = [
+        saved(LayerNetwork(), folder, seed=seed, outputs=head.channels(labels)) for seed in range(members)
+    ]
     found = NetworkSegmenter.model_validate(
         {"architecture": LayerNetwork(), "head": head, "weights": weights, "window": {"patch": [16, 16, 16]}}
         | more

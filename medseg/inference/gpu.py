@@ -104,10 +104,9 @@ def fault(device: str, precision: str) -> str | None:
 
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     try:
-        with torch.cuda.device(device):
+        with _on(torch.device(device)):
             for kind in {torch.float32, kinds.get(precision, torch.float32)}:
                 _try_kernels(device, kind)
-            torch.cuda.synchronize(device)
     except Exception as problem:  # Triton's own, the compiler's, the driver's: of any kind
         if isinstance(problem, ResourceError | torch.OutOfMemoryError) or "out of memory" in str(problem):
             raise
@@ -116,20 +115,22 @@ def fault(device: str, precision: str) -> str | None:
 
 
 def _try_kernels(device: str, kind: torch.dtype) -> None:
-    """Run each kernel once on next to nothing, for logits of this type."""
+    """Run each kernel once on next to nothing, for logits of this type, and wait for what it says."""
     import torch
 
     from medseg.inference.gpu_kernels import decide, move_mean
 
     mean = torch.zeros((1, 1, 1, 1), device=device)
-    broken, one = torch.zeros((2, 1), dtype=torch.int32, device=device)
+    broken, none = torch.zeros((2, 1), dtype=torch.int32, device=device)
     move_mean(mean, mean.to(kind), torch.ones((1, 1, 1), device=device), broken)
-    lines = [_Line(one, one, torch.zeros(1, device=device))] * 3
+    lines = [_Line(none, none, torch.zeros(1, device=device))] * 3
     labels = torch.zeros(1, dtype=torch.uint8, device=device)
     wide = torch.zeros((1, 2, 2, 2), device=device)
     for order in ((0, 1, 2), (2, 0, 1)):
         turned = wide.permute(0, *(1 + axis for axis in order))
-        decide(turned, lines, (0, 0, 0), (one, one, 0.0), into=(labels, 0, (1, 1, 1)))
+        decide(turned, lines, (0, 0, 0), (none, none + 7, -1.0), into=(labels, 0, (1, 1, 1)))
+    if broken.item() or labels.item() != 7:
+        raise RuntimeError("its kernels compute something else")
 
 
 def release_freed_memory() -> None:
@@ -186,26 +187,30 @@ class GpuStreaming(Streaming):
 
     def take(self, step: Step, logits: Any) -> None:
         """Take the logits of a step's windows in, and hand on what they finish."""
-        with self._device_of_this_thread():
+        with _on(self.device):
             super().take(step, logits)
 
     def finish(self) -> tuple[Any, ...]:
         """What the sinks made of it; waits for all that was begun."""
-        with self._device_of_this_thread():
+        with _on(self.device):
             if int(self.broken.item()):
                 raise not_finite()
             return super().finish()
 
-    @contextmanager
-    def _device_of_this_thread(self) -> Iterator[None]:
-        """Let kernels of this thread run on the device, which may be another than the first GPU."""
-        import torch
 
-        if self.device.type != "cuda":  # Triton's interpreter
-            yield
-            return
-        with torch.cuda.device(self.device):
-            yield
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    """Let kernels of this thread run on a device, which may be another than the first GPU.
+
+    The processor is one where Triton's interpreter stands in for its compiler.
+    """
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        yield
 
 
 class GpuSlab(Slab):

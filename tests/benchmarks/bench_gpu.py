@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -69,35 +70,38 @@ def main() -> int:
     if not has_gpu():
         print("there is no GPU here: nothing was measured")  # noqa: T201
         return 0
-    begun, failed = time.monotonic(), 0
+    until, failed = time.monotonic() + options.seconds, 0
     with tempfile.TemporaryDirectory() as folder:
-        for size in options.sizes:
-            for net in options.nets:
-                for classes in options.classes:
-                    weights = Path(folder) / f"{net}-{classes}.safetensors"
-                    shape, onto, patch = SIZES[size]
-                    job = Job(
-                        net=net,
-                        classes=classes,
-                        shape=shape,
-                        onto=onto,
-                        patch=patch,
-                        weights=str(weights),
-                        device="cuda",
-                    )
-                    if not weights.exists():
-                        job.save_weights()
-                    heads = "".join(f"{name:>11}" for name in COLUMNS)
-                    print(f"\n{size}: {net}, {classes} classes, {job.shape} onto {job.onto}\n{'':<16}{heads}")  # noqa: T201
-                    found: dict[str, list[dict[str, Any]]] = {}
-                    for _ in range(options.rounds):
-                        for row in rows(options.peers):
-                            if time.monotonic() - begun > options.seconds:
-                                continue
-                            failed += not measured(row, job, found, options.out)
-                    for name, runs in found.items():
-                        print(told(name, runs), flush=True)  # noqa: T201
+        for size, net, classes in product(options.sizes, options.nets, options.classes):
+            shape, onto, patch = SIZES[size]
+            weights = Path(folder) / f"{net}-{classes}.safetensors"
+            job = Job(
+                net=net,
+                classes=classes,
+                shape=shape,
+                onto=onto,
+                patch=patch,
+                weights=str(weights),
+                device="cuda",
+            )
+            if not weights.exists():
+                job.save_weights()
+            print(f"\n{size}: {net}, {classes} classes, {shape} onto {onto}")  # noqa: T201
+            failed += not table(job, options, until)
     return 1 if failed else 0
+
+
+def table(job: Job, options: argparse.Namespace, until: float) -> bool:
+    """Run all rows in turns, none after a time, and print their medians; whether all ran."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    well = True
+    for _, row in product(range(options.rounds), rows(options.peers)):
+        if time.monotonic() < until:
+            well = measured(row, job, found, options.out) and well
+    print(f"{'':<16}" + "".join(f"{name:>11}" for name in COLUMNS))  # noqa: T201
+    for name, runs in found.items():
+        print(told(name, runs), flush=True)  # noqa: T201
+    return well
 
 
 def has_gpu() -> bool:

@@ -220,5 +220,50 @@ def test_images_of_any_type_and_order_are_sent(dtype: Any, device: str) -> None:
     assert np.array_equal(seen[0][0, 0], pixels[:8, :8, :8])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_kernels_that_work_have_no_fault(precision: str, device: str) -> None:
+    assert gpu.fault(device, precision) is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (
+            RuntimeError("Failed to find C compiler.\nPlease specify"),
+            "Triton does not work here: Failed to find C",
+        ),
+        (ImportError("no Python.h"), "Triton does not work here: no Python.h"),
+        (None, "Triton does not work here: its kernels compute something else"),
+    ],
+)
+def test_kernels_that_fail_or_do_nothing_are_told_in_one_line(
+    raised: Exception | None, said: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medseg.inference import gpu_kernels
+
+    def broken(*_arguments: Any, **_more: Any) -> None:
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(gpu_kernels, "decide", broken)
+    told = gpu.fault(device, "fp32")
+    assert told is not None
+    assert told.startswith(said)
+    assert "\n" not in told
+
+
+def test_memory_that_runs_out_while_kernels_are_tried_is_no_fault_of_theirs(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medseg.inference import gpu_kernels
+
+    def full(*_arguments: Any, **_more: Any) -> None:
+        raise RuntimeError("Triton Error [CUDA]: out of memory")
+
+    monkeypatch.setattr(gpu_kernels, "decide", full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        gpu.fault(device, "fp32")
+
+
 def test_what_is_lacking_is_said() -> None:
     assert gpu.lacking() is None, "Triton is among what is installed for development"

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medseg.errors import PluginError
 from medseg.inference import gpu
@@ -79,8 +78,8 @@ class WantedSinks:
         """Whether the slab holds fewer channels than the network gives."""
         return self._kept is not None
 
-    def taken(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of logits `[N, C, *patch]`, groups side by side, the channels that the slab holds."""
+    def taken(self, logits: Any) -> Any:
+        """Of logits `[N, C, *patch]`, arrays or tensors, the channels that the slab holds, group by group."""
         if self._kept is None:
             return logits
         return logits[:, [n * self._channels + channel for n in range(self.groups) for channel in self._kept]]

@@ -39,7 +39,7 @@ class Meter:
         self._baseline = resident_mib()
         CLEAR.write_text(RESET_PEAK)
         self._load = os.getloadavg()[0]
-        self._gpu = self._highest_of_gpu()
+        self._gpu = self._highest_of_gpu(forget=True)
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def stop(self) -> dict[str, Any]:
@@ -57,13 +57,13 @@ class Meter:
             **({} if self._device == "cpu" else {"gpu_mib": round(self._highest_of_gpu() - self._gpu, 1)}),
         }
 
-    def _highest_of_gpu(self) -> float:
-        """MiB of the GPU that were in use at most since the last call, or now where that is the first."""
+    def _highest_of_gpu(self, *, forget: bool = False) -> float:
+        """MiB of the GPU that were in use at most since it was told to forget; 0 without one."""
         if self._device == "cpu":
             return 0.0
         import torch
 
         torch.cuda.synchronize(self._device)
-        if not hasattr(self, "_gpu"):
+        if forget:
             torch.cuda.reset_peak_memory_stats(self._device)
         return float(torch.cuda.max_memory_allocated(self._device)) / 2**20

@@ -47,7 +47,6 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stand]]:
 
     monkeypatch.setattr(TorchEngine, "on_gpu", property(lambda engine: Stand.gpu))
     monkeypatch.setattr(gpu, "measured_pass", measured)
-    monkeypatch.setattr(gpu, "fault", lambda device, precision: None)
     monkeypatch.setattr(gpu, "free_bytes", lambda device: Stand.free)
     for name in ("held_bytes", "highest_bytes"):
         monkeypatch.setattr(gpu, name, lambda device, forget=False: 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253
-from safetensors.torch import save_file
+from saved_weights import saved
 
 from medseg import Label, LabelTable, Resources
 from medseg.builtin.head.softmax import Softmax
@@ -49,12 +48,7 @@ def test_a_kept_graph_is_of_the_parameters_that_the_pipeline_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_file(
-            Leaky(slope=0.0).build(dims=3, inputs=1, outputs=3).state_dict(), tmp_path / "w.safetensors"
-        )
-    digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    file = saved(Leaky(slope=0.0), tmp_path)
     images = np.random.default_rng(0).standard_normal((1, 1, 8, 8, 8)).astype(np.float32)
 
     def logits(slope: float, engine: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -62,7 +56,7 @@ def test_a_kept_graph_is_of_the_parameters_that_the_pipeline_names(
             {
                 "architecture": Leaky(slope=slope),
                 "head": Softmax(),
-                "weights": [{"path": "w.safetensors", "sha256": digest}],
+                "weights": [file],
                 "window": {"patch": [8, 8, 8]},
             }
         ).bound(labels=LABELS, folder=tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from itertools import product
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch  # noqa: TID253
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from saved_weights import saved
 
 import medseg
 from medseg import Grid, Label, LabelTable, PipelineError, Prediction, Resources, Volume, Wanted
@@ -32,15 +30,6 @@ BODY = 20  # slices along i; the rest is air
 LABELS = LabelTable((Label(1, "liver"), Label(2, "spleen")))
 APART = LabelTable((Label(1, "liver"), Label(2, "tumour", layer=1)))
 REDUCTIONS = Wanted(reductions=frozenset({"soft-volume", "entropy"}), members=True)
-
-
-def saved(folder: Path, seed: int = 0, outputs: int = 3) -> dict[str, str]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        state = SMALL.build(dims=3, inputs=1, outputs=outputs).state_dict()
-    file = folder / f"{seed}.safetensors"
-    save_file(state, file)
-    return {"path": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def half(body: int = BODY) -> Volume:
@@ -66,7 +55,7 @@ def predicted(
         {
             "architecture": SMALL,
             "head": head,
-            "weights": [saved(folder, seed, head.channels(labels)) for seed in seeds],
+            "weights": [saved(SMALL, folder, seed=seed, outputs=head.channels(labels)) for seed in seeds],
             "window": {"patch": PATCH, "skip_empty": skip},
             **parameters,
         }
@@ -158,7 +147,7 @@ def test_a_head_without_background_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_file_asks_for_it_and_run_json_says_what_came_of_it(tmp_path: Path) -> None:
-    weights = saved(tmp_path)
+    weights = saved(SMALL, tmp_path)
     (tmp_path / "pipeline.yaml").write_text(
         "labels: {1: {name: liver}, 2: {name: spleen}}\n"
         "segment:\n"

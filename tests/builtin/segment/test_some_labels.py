@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch  # noqa: TID253
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from saved_weights import saved
 
 import medseg
 from medseg import Grid, Label, LabelTable, Plan, Prediction, Resources, UsageError, Volume, Wanted
@@ -39,15 +37,6 @@ FLAT = LabelTable((Label(1, "liver"), Label(2, "spleen"), Label(5, "bowel")))
 EVERYTHING: dict[str, Any] = {"members": True, "reductions": frozenset({"soft-volume"}), "whole_scores": True}
 
 
-def saved(folder: Path, outputs: int, seed: int) -> dict[str, str]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        state = SMALL.build(dims=3, inputs=1, outputs=outputs).state_dict()
-    file = folder / f"{seed}.safetensors"
-    save_file(state, file)
-    return {"path": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-
-
 def image() -> Volume:
     return Volume(np.random.default_rng(3).normal(0, 3, (1, *GRID.shape)).astype(np.float32), GRID)
 
@@ -66,7 +55,9 @@ def predicted(
         {
             "architecture": SMALL,
             "head": head,
-            "weights": [saved(folder, head.channels(labels), seed) for seed in range(members)],
+            "weights": [
+                saved(SMALL, folder, seed=seed, outputs=head.channels(labels)) for seed in range(members)
+            ],
             "window": {"patch": [8, 8, 8], "skip_empty": True},
             **parameters,
         }
@@ -119,7 +110,7 @@ def test_the_plan_is_for_the_channels_that_are_needed(tmp_path: Path) -> None:
         {
             "architecture": SMALL,
             "head": Sigmoid(),
-            "weights": [saved(tmp_path, 5, 0)],
+            "weights": [saved(SMALL, tmp_path, outputs=5)],
             "window": {"patch": [32, 32, 32]},
         }
     )
@@ -182,7 +173,7 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path) -> None:
 def test_a_step_after_the_segmenter_may_look_at_other_labels(
     tmp_path: Path, after: str, channels: int
 ) -> None:
-    weights = saved(tmp_path, 2, 0)
+    weights = saved(SMALL, tmp_path, outputs=2)
     (tmp_path / "pipeline.yaml").write_text(
         "labels: {1: {name: organ}, 2: {name: tumour, layer: 1}}\n"
         "segment:\n"

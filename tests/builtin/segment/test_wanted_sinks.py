@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch  # noqa: TID253
-from safetensors.torch import save_file
+from saved_weights import saved
 from scipy.special import entr, expit, softmax  # noqa: TID253
 
 import medseg
@@ -28,15 +27,6 @@ GRID = Grid((16, 12, 8), np.diag([2.0, 2.0, 3.0, 1.0]))
 ALL = Wanted(whole_scores=True, members=True, reductions=frozenset({"soft-volume", "entropy"}))
 
 
-def saved(folder: Path, seed: int = 0, outputs: int = 3) -> dict[str, str]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        state = SMALL.build(dims=3, inputs=1, outputs=outputs).state_dict()
-    name = f"{seed}.safetensors"
-    save_file(state, folder / name)
-    return {"path": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
-
-
 def predicted(
     folder: Path,
     *seeds: int,
@@ -52,7 +42,7 @@ def predicted(
         {
             "architecture": SMALL,
             "head": head,
-            "weights": [saved(folder, seed, head.channels(labels)) for seed in seeds],
+            "weights": [saved(SMALL, folder, seed=seed, outputs=head.channels(labels)) for seed in seeds],
             "window": {"patch": patch},
         }
     )
@@ -122,7 +112,8 @@ def test_a_picture_without_a_scale_has_no_millilitres(tmp_path: Path) -> None:
 
 def pipeline(folder: Path, more: str = "") -> Path:
     files = "".join(
-        f"{{path: {f['path']}, sha256: {f['sha256']}}}, " for f in (saved(folder, 0), saved(folder, 1))
+        f"{{path: {f['path']}, sha256: {f['sha256']}}}, "
+        for f in (saved(SMALL, folder, seed=n) for n in range(2))
     )
     path = folder / "pipeline.yaml"
     path.write_text(
@@ -204,7 +195,7 @@ def test_a_segmenter_without_scores_leaves_writers_out(tmp_path: Path) -> None:
 
 def test_the_plan_prices_what_is_wanted(tmp_path: Path) -> None:
     grid = Grid((160, 120, 80), np.eye(4))
-    files = [saved(tmp_path, 0), saved(tmp_path, 1)]
+    files = [saved(SMALL, tmp_path, seed=n) for n in range(2)]
     network = NetworkSegmenter.model_validate(
         {"architecture": SMALL, "head": Softmax(), "weights": files, "window": {"patch": (32, 32, 32)}}
     )

@@ -228,12 +228,9 @@ def test_kernels_that_work_have_no_fault(precision: str, device: str) -> None:
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (
-            RuntimeError("Failed to find C compiler.\nPlease specify"),
-            "Triton does not work here: Failed to find C",
-        ),
-        (ImportError("no Python.h"), "Triton does not work here: no Python.h"),
-        (None, "Triton does not work here: its kernels compute something else"),
+        (RuntimeError("Failed to find C compiler.\nPlease specify"), "Failed to find C compiler. Please"),
+        (ImportError("no Python.h"), "no Python.h"),
+        (None, "its kernels compute something else"),
     ],
 )
 def test_kernels_that_fail_or_do_nothing_are_told_in_one_line(
@@ -248,7 +245,8 @@ def test_kernels_that_fail_or_do_nothing_are_told_in_one_line(
     monkeypatch.setattr(gpu_kernels, "decide", broken)
     told = gpu.fault(device, "fp32")
     assert told is not None
-    assert told.startswith(said)
+    assert told.startswith("Triton does not work here: ")
+    assert said in told
     assert "\n" not in told
 
 

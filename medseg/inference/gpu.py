@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from medseg.errors import ResourceError, in_one_line
 from medseg.inference.channel_group import ChannelGroup
+from medseg.inference.feed import Feed, Step
 from medseg.inference.placement import Box, Spots
 from medseg.inference.planning import Pass
 from medseg.inference.sinks import LabelSink
 from medseg.inference.slab import Slab, not_finite
-from medseg.inference.streaming import Step, Streaming
 from medseg.inference.windows import Region, Windows
 from medseg.prediction import Scores, Sink
 from medseg.volume import Grid, Volume
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "GpuStreaming",
+    "GpuFeed",
     "decides",
     "fault",
     "free_bytes",
@@ -152,8 +152,8 @@ def decides(sink: Sink) -> bool:
     )
 
 
-class GpuStreaming(Streaming):
-    """What streaming works on, in the memory of a GPU."""
+class GpuFeed(Feed):
+    """The same in the memory of a GPU."""
 
     def __init__(
         self,
@@ -216,10 +216,10 @@ def _on(device: torch.device) -> Iterator[None]:
 class GpuSlab(Slab):
     """A slab in the memory of a GPU."""
 
-    def __init__(self, streaming: GpuStreaming, region: Region, channels: int) -> None:
-        self._device = streaming.device
-        self._broken = streaming.broken
-        super().__init__(streaming.grid, streaming.windows, region, channels, streaming.halo)
+    def __init__(self, feed: GpuFeed, region: Region, channels: int) -> None:
+        self._device = feed.device
+        self._broken = feed.broken
+        super().__init__(feed.grid, feed.windows, region, channels, feed.halo)
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A new tensor of zeros."""

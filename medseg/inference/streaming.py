@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -28,13 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, PluginError
-from medseg.inference.slab import Slab
+from medseg.inference.feed import Feed, Step
 from medseg.inference.threads import background
 from medseg.inference.windows import Place, Region, Windows
 from medseg.prediction import Progress, Sink, silent
 from medseg.volume import Volume
 
-__all__ = ["Forward", "Step", "Streaming", "stream"]
+__all__ = ["Forward", "stream"]
 
 Forward = Callable[[Any], Any]
 """Takes windows `[N, C, *patch]` of an image and gives their logits `[N, K, *patch]`.
@@ -82,34 +81,24 @@ def stream(  # noqa: PLR0913 - the one place where all that a sliding window can
     halo = max((sink.halo for sink in sinks), default=0)
     steps = list(_steps(windows, batch, halo, windows.regions(blocks), _kept(windows, content)))
     done, total = 0, sum(len(step.places) for step in steps)
-    state = _streaming(gpu)(volume, windows, sinks, halo, empty)
+    feed = _feed(gpu)(volume, windows, sinks, halo, empty)
     with background(threads) as worker:
         earlier: Future[None] | None = None
-        cut = worker.submit(state.cut, steps[0].places)
+        cut = worker.submit(feed.cut, steps[0].places)
         for step, following in zip(steps, (*steps[1:], Step()), strict=True):
             images = cut.result()
-            cut = worker.submit(state.cut, following.places)
+            cut = worker.submit(feed.cut, following.places)
             logits = _shaped(forward(images), len(images), windows.patch) if step.places else None
             if earlier is not None:
                 earlier.result()  # no more than one batch of logits waits while the network is at work
-            earlier = worker.submit(state.take, step, logits)
+            earlier = worker.submit(feed.take, step, logits)
             del images, logits
             if step.places:
                 done += len(step.places)
                 progress("segment", done, total)
         assert earlier is not None  # there is a window
         earlier.result()
-        return worker.submit(state.finish).result()
-
-
-@dataclass(frozen=True)
-class Step:
-    """Windows that are computed at once; before them a block may begin, after them slices may be finished."""
-
-    places: tuple[Place, ...] = ()
-    begins: Region | None = None
-    ends: int | None = None  # slices before this one are finished
-    unused: bool = False  # of the logits, only the number of channels is looked at
+        return worker.submit(feed.finish).result()
 
 
 def _kept(windows: Windows, content: NDArray[np.bool_] | None) -> Callable[[Place], bool]:
@@ -151,90 +140,13 @@ def _steps(
                 begins = None
 
 
-def _streaming(gpu: str | None) -> Callable[..., Streaming]:
-    """What makes the state of a run, on a GPU or not."""
+def _feed(gpu: str | None) -> Callable[..., Feed]:
+    """What lies between network and sinks, on a GPU or not."""
     if gpu is None:
-        return Streaming
-    from medseg.inference.gpu import GpuStreaming
+        return Feed
+    from medseg.inference.gpu import GpuFeed
 
-    return partial(GpuStreaming, gpu)
-
-
-class Streaming:
-    """What the thread beside the network works on: the image, the slab of the present block, the sinks."""
-
-    def __init__(
-        self,
-        volume: Volume,
-        windows: Windows,
-        sinks: Sequence[Sink],
-        halo: int,
-        empty: Sequence[float] | None,
-    ) -> None:
-        self.grid = volume.grid
-        self.windows = windows
-        self.halo = halo
-        self.image: Any = volume.array
-        self.weight: Any = windows.importance()
-        self.sinks = tuple(sinks)
-        self._empty = empty
-        self._channels = 0
-        self._slab: Slab | None = None
-        outside = any(n < side for n, side in zip(windows.shape, windows.patch, strict=True))
-        self._margin = volume.array.min(axis=(1, 2, 3)).tolist() if outside else None
-
-    def cut(self, places: Sequence[Place]) -> Any:
-        """The windows `[N, C, *patch]` that start there; beyond the image's faces, the margin's values."""
-        cut = self.windows_array((len(places), self.image.shape[0], *self.windows.patch))
-        for window, place in zip(cut, places, strict=True):
-            for channel, value in enumerate(self._margin or ()):
-                window[channel] = value
-            here, there = _overlap(self.image.shape[1:], place, self.windows.patch)
-            window[:, *there] = self.image[:, *here]
-        return cut
-
-    def windows_array(self, shape: tuple[int, ...]) -> Any:
-        """A new array for windows."""
-        return np.empty(shape, np.float32)
-
-    def new_slab(self, region: Region, channels: int) -> Slab:
-        """The slab of a block."""
-        return Slab(self.grid, self.windows, region, channels, self.halo)
-
-    def take(self, step: Step, logits: Any) -> None:
-        """Take the logits of a step's windows in, and hand on what they finish."""
-        if logits is not None:
-            self._channels = logits.shape[1]
-        if step.begins is not None:
-            self._slab = None  # before the next one is made: two at once might not fit
-            self._slab = self.new_slab(step.begins, self._channels)
-            for sink in self.sinks:
-                sink.begin(step.begins)
-        slab = self._slab
-        assert slab is not None  # the first step of a block begins it
-        if logits is not None and not step.unused:
-            for place, scores in zip(step.places, logits, strict=True):
-                slab.add(scores, place, self.weight)
-        if step.ends is not None:
-            if self._empty is not None:
-                slab.fill(step.ends, self._empty)
-            for sink in self.sinks:
-                slab.hand(sink, step.ends)
-            slab.advance(step.ends)
-
-    def finish(self) -> tuple[Any, ...]:
-        """What the sinks made of it."""
-        self._slab = None
-        return tuple(sink.finish() for sink in self.sinks)
-
-
-def _overlap(shape: Sequence[int], place: Place, patch: Place) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where a window lies in the image, and that part of it in the window."""
-    low = [max(0, start) for start in place]
-    high = [min(size, start + side) for size, start, side in zip(shape, place, patch, strict=True)]
-    here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, place, strict=True))
-    return here, there
+    return partial(GpuFeed, gpu)
 
 
 def _shaped(logits: Any, count: int, patch: Place) -> Any:

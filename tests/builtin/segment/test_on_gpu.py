@@ -103,16 +103,16 @@ def test_a_processor_that_runs_out_beside_the_gpu_does_it_in_blocks(
 ) -> None:
     segmenter = network(tmp_path, window={"patch": [12, 10, 8]})
     free = run(segmenter)
-    finish, calls = gpu.GpuStreaming.finish, 0
+    finish, calls = gpu.GpuFeed.finish, 0
 
-    def failing(streaming: gpu.GpuStreaming) -> tuple[Any, ...]:
+    def failing(streaming: gpu.GpuFeed) -> tuple[Any, ...]:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise MemoryError
         return finish(streaming)
 
-    monkeypatch.setattr(gpu.GpuStreaming, "finish", failing)
+    monkeypatch.setattr(gpu.GpuFeed, "finish", failing)
     found = run(segmenter)
     assert found.used["fallbacks"] == ["blocks 2"]
     assert found.used["blocks"] == 2
@@ -124,14 +124,14 @@ def test_a_failed_attempt_is_gone_before_the_next_is_planned(
 ) -> None:
     attempts: list[weakref.ref[Any]] = []
     alive: list[int] = []
-    init = gpu.GpuStreaming.__init__
+    init = gpu.GpuFeed.__init__
 
-    def counted(streaming: gpu.GpuStreaming, *arguments: Any) -> None:
+    def counted(streaming: gpu.GpuFeed, *arguments: Any) -> None:
         alive.append(sum(ref() is not None for ref in attempts))
         attempts.append(weakref.ref(streaming))
         init(streaming, *arguments)
 
-    monkeypatch.setattr(gpu.GpuStreaming, "__init__", counted)
+    monkeypatch.setattr(gpu.GpuFeed, "__init__", counted)
     gc.collect()
     gc.disable()  # by itself it may come at any moment
     try:

@@ -18,7 +18,19 @@ from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean, 
 from medseg.pipeline import Input, Pipeline, Stage, blamed
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
-from medseg.steps import Head, Measurement, Network, Postprocessor, Preprocessor, Segmenter, Step, Writer
+from medseg.steps import (
+    Augmentation,
+    Head,
+    Loss,
+    Measurement,
+    Metric,
+    Network,
+    Postprocessor,
+    Preprocessor,
+    Segmenter,
+    Step,
+    Writer,
+)
 
 __all__ = ["BASES", "assemble", "component_class", "component_schema", "holds_steps", "pipeline_schema"]
 
@@ -30,6 +42,9 @@ BASES: dict[str, type[Step]] = {
     "postprocessor": Postprocessor,
     "measurement": Measurement,
     "writer": Writer,
+    "loss": Loss,
+    "augmentation": Augmentation,
+    "metric": Metric,
 }
 _KIND_OF = {base: kind for kind, base in BASES.items()}
 _CALL: TypeAdapter[StepCall] = TypeAdapter(Call)

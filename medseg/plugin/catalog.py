@@ -37,6 +37,9 @@ KINDS: dict[str, str] = {  # hook -> kind, in the order of the walk
     "medseg_postprocessors": "postprocessor",
     "medseg_measurements": "measurement",
     "medseg_writers": "writer",
+    "medseg_losses": "loss",
+    "medseg_augmentations": "augmentation",
+    "medseg_metrics": "metric",
     "medseg_models": "model",
 }
 KEYS = {  # kind -> key of the pipeline file

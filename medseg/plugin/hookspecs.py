@@ -12,8 +12,11 @@ from medseg.plugin.component import Component
 
 __all__ = [
     "hookimpl",
+    "medseg_augmentations",
     "medseg_heads",
+    "medseg_losses",
     "medseg_measurements",
+    "medseg_metrics",
     "medseg_models",
     "medseg_networks",
     "medseg_postprocessors",
@@ -114,6 +117,46 @@ def medseg_writers() -> Iterable[Component]:
         @hookimpl
         def medseg_writers():
             yield Component("stl", "medseg_mesh.stl:Stl", "One STL surface per label.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_losses() -> Iterable[Component]:
+    """Offer losses: what training makes small.
+
+    The class at `target` subclasses `medseg.Loss`; its `build` gives a `torch.nn.Module`.
+
+        @hookimpl
+        def medseg_losses():
+            yield Component("top-k", "medseg_topk.loss:TopK", "Cross-entropy of the hardest voxels.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_augmentations() -> Iterable[Component]:
+    """Offer random changes of training samples.
+
+    The class at `target` subclasses `medseg.SpatialAugmentation`, which moves the places that are read, or
+    `medseg.IntensityAugmentation`, which changes values.
+
+        @hookimpl
+        def medseg_augmentations():
+            yield Component("bias-field", "medseg_mr.bias:RandomBias", "A smooth change of brightness.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_metrics() -> Iterable[Component]:
+    """Offer metrics: how good a prediction is, against a reference.
+
+    The class at `target` subclasses `medseg.Metric`.
+
+        @hookimpl
+        def medseg_metrics():
+            yield Component("cldice", "medseg_tubes.cldice:ClDice", "Overlap of centre lines.")
     """
     return ()
 

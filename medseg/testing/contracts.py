@@ -30,13 +30,18 @@ from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
 from medseg.prediction import Prediction, Resources, Result, Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import (
+    Augmentation,
     Head,
+    IntensityAugmentation,
+    Loss,
     Measurement,
+    Metric,
     Network,
     Postprocessor,
     Predictor,
     Preprocessor,
     Segmenter,
+    SpatialAugmentation,
     Step,
     Writer,
 )
@@ -313,6 +318,111 @@ def _decoded(head: Head, labels: LabelTable, logits: NDArray[Any], grid: Grid) -
     return found
 
 
+def _run_loss(step: Step) -> str:
+    """A finite scalar with finite gradients, smallest at the target, the mean over samples."""
+    assert isinstance(step, Loss)
+    import torch
+
+    refused = []
+    _, segmentation = _image()
+    for head in _heads():
+        try:
+            module = step.build(head, spacing=segmentation.grid.spacing)
+        except PipelineError as refusal:
+            refused.append(str(refusal))
+            continue
+        target = torch.from_numpy(head.target(segmentation))
+        target = torch.stack([target, target.roll(3, 1)])
+        maps = {}
+        for key, values in step.prepare(segmentation, head).items():
+            if values.ndim != 4 or values.shape[1:] != segmentation.grid.shape or values.dtype != np.float32:
+                raise PluginError(f"prepare() gave {key!r} as {values.dtype} {values.shape}")
+            maps[key] = torch.from_numpy(values)[None].expand(2, *values.shape)
+        valid = torch.ones(2, 1, *target.shape[2:])
+
+        def value(logits: torch.Tensor, part: slice) -> torch.Tensor:
+            found: object = module(  # noqa: B023 - called within this turn of the loop
+                logits[part],
+                target[part],  # noqa: B023
+                valid[part],  # noqa: B023
+                {key: each[part] for key, each in maps.items()},  # noqa: B023
+            )
+            if not isinstance(found, torch.Tensor) or found.shape != () or not torch.isfinite(found):
+                raise PluginError("its module gave no finite scalar")
+            return found
+
+        right, both = 20 * (target - 0.5), slice(0, 2)
+        guess = torch.zeros_like(right, requires_grad=True)
+        unsure = value(guess, both)
+        unsure.backward()  # type: ignore[no-untyped-call]
+        if guess.grad is None or not torch.isfinite(guess.grad).all() or not guess.grad.any():
+            raise PluginError("its module gives no finite gradient")
+        if not value(right, both) < unsure.detach() < value(-right, both):
+            raise PluginError("its module is not smallest at the target and largest at its opposite")
+        alone = (value(right, slice(0, 1)) + value(right, slice(1, 2))) / 2
+        if not torch.isclose(alone, value(right, both), rtol=1e-3, atol=1e-5):
+            raise PluginError("its module is not the mean over samples")
+    if len(refused) == len(_heads()):
+        raise PluginError(f"suits neither softmax nor sigmoid: {'; '.join(refused)}")
+    return "; ".join(refused)
+
+
+@cache
+def _heads() -> tuple[Head, ...]:
+    """The built-in heads, by their names."""
+    entries = [discover().find("head", f"medseg/{name}") for name in ("softmax", "sigmoid")]
+    return tuple(head for entry in entries if isinstance(head := component_class(entry)(), Head))
+
+
+def _run_augmentation(step: Step) -> str:
+    """Run it in 2-D and 3-D: what it gives follows from the generator and has the right shape."""
+    assert isinstance(step, Augmentation)
+    import torch
+
+    volume, segmentation = _image()
+    step = step.bound(labels=segmentation.labels, axes=volume.grid.axis_codes)
+    for dims in (2, 3):
+        shape = volume.grid.shape[:dims]
+        if isinstance(step, SpatialAugmentation):
+            lines = [
+                (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s
+                for n, s in zip(shape, volume.grid.spacing[:dims], strict=True)
+            ]
+            given = torch.stack(torch.meshgrid(*lines, indexing="ij"))
+        else:
+            given = torch.from_numpy(volume.array.copy())
+            given = given if dims == 3 else given[..., 0].clone()
+        assert isinstance(step, SpatialAugmentation | IntensityAugmentation)
+        for seed in range(3):
+            first, second = _twice(
+                lambda: step(given, np.random.default_rng(seed)),  # noqa: B023
+                given.numpy(),
+            )
+            if not isinstance(first, torch.Tensor) or first.dtype != torch.float32:
+                raise PluginError("gave no tensor of torch.float32")
+            if first.shape != given.shape or not first.isfinite().all():
+                raise PluginError(f"gave no finite values of shape {list(given.shape)} in {dims}-D")
+            if not torch.equal(first, second):
+                raise PluginError("draws from elsewhere than the generator it is given")
+    return ""
+
+
+def _run_metric(step: Step) -> str:
+    """Compare a mask with itself, with one that is moved, and with none."""
+    assert isinstance(step, Metric)
+    _, reference = _image()
+    array = np.roll(reference.array, 3, axis=1)
+    for prediction in (reference, reference.replace(array=array), reference.replace(array=0 * array)):
+        first, second = _twice(
+            lambda: Metric.check(step(prediction, reference), reference=reference),  # noqa: B023
+            prediction.array,
+            reference.array,
+        )
+        if first != second:
+            raise PluginError("gave two different results for one pair")
+    return ""
+
+
 _RUNS: dict[str, Callable[[Step], str]] = {
     "preprocessor": _run_preprocessor,
     "segmenter": _run_segmenter,
@@ -321,4 +431,7 @@ _RUNS: dict[str, Callable[[Step], str]] = {
     "postprocessor": _run_postprocessor,
     "measurement": _run_measurement,
     "writer": _run_writer,
+    "loss": _run_loss,
+    "augmentation": _run_augmentation,
+    "metric": _run_metric,
 }

@@ -17,7 +17,7 @@ def test_every_hook_is_a_kind_and_every_kind_a_hook() -> None:
 
 
 def test_every_step_of_the_walk_has_a_key_in_the_pipeline_file() -> None:
-    assert set(KEYS) == set(KINDS.values()) - {"network", "head", "model"}
+    assert set(KEYS) == set(KINDS.values()) - {"network", "head", "model", "loss", "augmentation", "metric"}
 
 
 @pytest.mark.parametrize("hook", KINDS)

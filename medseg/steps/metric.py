@@ -1,0 +1,30 @@
+"""How good a prediction is, against a reference."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from medseg.prediction import Measured
+from medseg.segmentation import Segmentation
+from medseg.steps.measurement import Measurement
+from medseg.steps.step import Step
+
+__all__ = ["Metric"]
+
+
+class Metric(Step, ABC):
+    """Compares a prediction with a reference of the same labels on the same grid."""
+
+    @abstractmethod
+    def __call__(self, prediction: Segmentation, reference: Segmentation) -> Iterable[Measured]:
+        """Yield one number for each label of the reference's table, or for its objects.
+
+        What a label scores that is absent from one or both is the metric's to say, in its docstring; `value`
+        is None, with a flag, where there is no number.
+        """
+
+    @staticmethod
+    def check(returned: object, *, reference: Segmentation) -> tuple[Measured, ...]:
+        """Hold what came back against the contract; raises PluginError with what is wrong."""
+        return Measurement.check(returned, segmentation=reference)

@@ -1,0 +1,216 @@
+"""A case of a dataset in memory: its image, its labels under the dataset's table, what is ignored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import InputError, UsageError
+from medseg.io import STRICT, Policy
+from medseg.io.masks import read_segmentation
+from medseg.pipeline import Input
+from medseg.run.inputs import join, read_inputs
+from medseg.segmentation import Segmentation
+from medseg.training.dataset.case import Case, Dataset
+from medseg.training.dataset.found import is_picture
+from medseg.training.dataset.masks import (
+    WHITE,
+    inside,
+    is_label_map,
+    present,
+    require_same_grid,
+    standing,
+    values_of,
+)
+from medseg.volume import Volume
+
+__all__ = ["Example", "Reference", "read_case", "read_image", "read_reference"]
+
+logger = logging.getLogger(__name__)
+
+Tell = Callable[[str], None]
+SLIGHT = 0.01  # of the smaller structure: an edge drawn twice, not two structures that overlap
+
+
+class Example(NamedTuple):
+    """A case to learn from: the image, its labels, and which voxels `[i, j, k]` are ignored (None: none)."""
+
+    volume: Volume
+    segmentation: Segmentation | None
+    ignore: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Labels of a case, what of them is ignored, and what its mask holds that no label has."""
+
+    segmentation: Segmentation
+    ignore: NDArray[np.bool_] | None = None
+    stray: tuple[str, ...] = ()
+
+
+def read_case(case: Case, dataset: Dataset, *, policy: Policy = STRICT, tell: Tell = logger.info) -> Example:
+    """The image with a channel for each input, its labels in uint8 (uint16 above 255), what is ignored.
+
+    Labels lie on the image's own grid. `tell` gets a line for everything that was decided.
+
+    Raises InputError for what cannot be read and for values that no label has, GeometryError, with the
+    numbers, for a mask on other voxels; each message begins with the case's id.
+    """
+    try:
+        volume = read_image(case, dataset, policy=policy)
+        if not case.labelled:
+            return Example(volume, None, None)
+        reference = read_reference(case, dataset, volume, tell=tell)
+        _refuse_stray(reference)
+    except (InputError, UsageError) as problem:
+        raise type(problem)(f"case {case.id}: {problem}") from problem
+    return Example(volume, reference.segmentation, reference.ignore)
+
+
+def _refuse_stray(reference: Reference) -> None:
+    if reference.stray:
+        raise InputError(
+            f"its mask holds {', '.join(reference.stray)}, which no label has; add it to `labels:`, or give its "
+            "value as `ignore:`"
+        )
+
+
+def read_image(case: Case, dataset: Dataset, *, policy: Policy = STRICT) -> Volume:
+    """The image with a channel for each input, on the grid of the first; see `medseg.run.inputs.join`."""
+    one_file = len(set(case.images.values())) == 1 < len(dataset.inputs)
+    volumes: dict[str, Volume] = {}
+    for number, spec in enumerate(dataset.inputs, start=1):
+        path = case.images[spec.name]
+        size = dataset.pixel_size if is_picture(path) else None
+        own = replace(policy, phase=number) if one_file else policy
+        wanted = Input(spec.name, spec.modality, spec.select)
+        volumes |= read_inputs(
+            (wanted,), {spec.name: path}, force_modality=False, pixel_size=size, policy=own
+        )
+    if one_file:  # which volume is read is the dataset's own order, no decision
+        volumes = {name: _undecided(volume) for name, volume in volumes.items()}
+    return join(volumes)
+
+
+def _undecided(volume: Volume) -> Volume:
+    if volume.source is None:
+        return volume
+    return volume.replace(source=replace(volume.source, decided=(), verdict="ok"))
+
+
+def read_reference(case: Case, dataset: Dataset, volume: Volume, *, tell: Tell = logger.info) -> Reference:
+    """The case's labels on the image's grid, with what its mask holds that no label has."""
+    if case.masks:
+        return _of_structures(case, dataset, volume, tell)
+    if case.label is None:
+        raise InputError("has no mask")
+    if is_label_map(case.label):
+        return _of_values(case.label, dataset, volume, tell)
+    return _of_names(case.label, dataset, volume, tell)
+
+
+def _of_values(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
+    values, grid = values_of(path)
+    values = _on_image(values, grid, path, volume, tell)
+    there = present(values)
+    known = {value for each in dataset.values.values() for value in each}
+    if is_picture(path) and _is_black_and_white(there, known, dataset):
+        only = next(iter(known))
+        white = inside(values, dataset.threshold, "its mask", tell, picture=True)
+        values, there = white.astype(np.uint16) * np.uint16(only), [only]
+    ignore = None if dataset.ignore is None else np.asarray(values == dataset.ignore)
+    stray = tuple(str(value) for value in there if value not in known and value != dataset.ignore)
+    array = np.zeros((dataset.labels.layers, *values.shape), _kind(dataset))
+    for layer in range(len(array)):
+        array[layer] = _translated(values, dataset, layer)
+    return Reference(Segmentation(array, volume.grid, dataset.labels), ignore, stray)
+
+
+def _is_black_and_white(there: list[int], known: set[int], dataset: Dataset) -> bool:
+    """Whether a picture's largest value is white, and means the one label there is."""
+    if not there or len(known) != 1 or dataset.ignore in there:
+        return False
+    return there[-1] in WHITE and there[-1] not in known
+
+
+def _translated(values: NDArray[Any], dataset: Dataset, layer: int) -> NDArray[Any]:
+    """The labels of a layer for the values of a mask."""
+    named = {
+        value: label.value
+        for label in dataset.labels
+        if label.layer == layer
+        for value in dataset.values[label.name]
+    }
+    if values.dtype.itemsize > 2:
+        values = np.where(values <= max(named, default=0), values, 0).astype(np.uint16)
+    table = np.zeros(1 << (8 * values.dtype.itemsize), _kind(dataset))
+    table[list(named)] = list(named.values())
+    return np.asarray(table[values])
+
+
+def _kind(dataset: Dataset) -> np.dtype[Any]:
+    return np.min_scalar_type(max(label.value for label in dataset.labels))
+
+
+def _on_image(values: NDArray[Any], grid: Any, path: Path, volume: Volume, tell: Tell) -> NDArray[Any]:
+    """The values in the image's axes; a picture has none of its own, its size alone must fit."""
+    if is_picture(path):
+        if grid.shape != volume.grid.shape:
+            here, there = (" x ".join(map(str, shape)) for shape in (grid.shape[:2], volume.grid.shape))
+            raise InputError(f"its mask has {here} pixels, the image {there}; give the mask of this image")
+        return values
+    require_same_grid(grid, volume.grid, "its mask", tell)
+    return standing(values, grid, volume.grid)
+
+
+def _of_structures(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
+    """A mask for each structure; slight overlaps, as of edges drawn twice, go to the later one."""
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, path in case.masks.items():
+        values, grid = values_of(path)
+        values = _on_image(values, grid, path, volume, tell)
+        masks[name] = inside(values, dataset.threshold, f"mask {name!r}", tell, picture=is_picture(path))
+    _settle_overlaps(masks, dataset, tell)
+    return Reference(Segmentation.from_masks(masks, volume.grid, dataset.labels))
+
+
+def _settle_overlaps(masks: Mapping[str, NDArray[np.bool_]], dataset: Dataset, tell: Tell) -> None:
+    names = list(masks)
+    for n, first in enumerate(names):
+        for second in names[n + 1 :]:
+            if dataset.labels[first].layer != dataset.labels[second].layer:
+                continue
+            shared = int(np.count_nonzero(masks[first] & masks[second]))
+            if not shared:
+                continue
+            smaller = min(int(np.count_nonzero(masks[name])) for name in (first, second))
+            if shared > SLIGHT * smaller:
+                raise InputError(
+                    f"masks {first!r} and {second!r} overlap in {shared} voxels, {shared / smaller:.0%} of "
+                    "the smaller; say `overlap: layers` in dataset.yaml to learn both there"
+                )
+            tell(f"masks {first!r} and {second!r} overlap in {shared} voxels, which become {second!r}")
+
+
+def _of_names(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
+    """A mask that names its structures: DICOM SEG, RTSTRUCT, COCO, .seg.nrrd."""
+    found = read_segmentation(path, onto=volume, tell=tell)
+    by_name = {label.name.casefold(): label.name for label in found.labels}
+    masks = {
+        label.name: found.mask(by_name[label.name.casefold()])
+        for label in dataset.labels
+        if label.name.casefold() in by_name
+    }
+    _settle_overlaps(masks, dataset, tell)
+    wanted = {label.name.casefold() for label in dataset.labels}
+    for word, name in by_name.items():
+        if word not in wanted:
+            tell(f"{name!r} in its mask is no label of the dataset: left out")
+    return Reference(Segmentation.from_masks(masks, volume.grid, dataset.labels))

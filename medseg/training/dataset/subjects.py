@@ -1,0 +1,58 @@
+"""Which cases are of one person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medseg.errors import InputError
+from medseg.io.regular_file import printable
+from medseg.training.dataset.case import Case
+from medseg.training.dataset.csv_rows import read_rows
+from medseg.training.dataset.description import Subjects
+
+__all__ = ["with_subjects"]
+
+
+def with_subjects(cases: Sequence[Case], subjects: Subjects) -> tuple[Case, ...]:
+    """The cases with the subjects that a table or a pattern gives; raises InputError where one has none."""
+    if subjects.table is not None:
+        by_case = _in_table(subjects.table)
+        without = [case.id for case in cases if case.id not in by_case]
+        if without:
+            raise InputError(
+                f"{printable(subjects.table)}: has no subject for {len(without)} of {len(cases)} cases, "
+                f"the first is {without[0]!r}; add them"
+            )
+        return tuple(replace(case, subject=by_case[case.id]) for case in cases)
+    if subjects.pattern is None:
+        return tuple(cases)
+    return tuple(replace(case, subject=_by_pattern(case.id, subjects.pattern)) for case in cases)
+
+
+def _in_table(path: Path) -> dict[str, str]:
+    columns, rows = read_rows(path)
+    for name in ("case", "subject"):
+        if name not in columns:
+            raise InputError(f"{printable(path)}: has no column {name!r}; it needs `case` and `subject`")
+    found: dict[str, str] = {}
+    for line, row in rows:
+        if not row["subject"]:
+            raise InputError(f"{printable(path)}, line {line}: the subject is empty")
+        if found.setdefault(row["case"], row["subject"]) != row["subject"]:
+            raise InputError(
+                f"{printable(path)}, line {line}: case {row['case']!r} has another subject above"
+            )
+    return found
+
+
+def _by_pattern(case_id: str, pattern: str) -> str:
+    found = re.search(pattern, case_id)
+    if found is None or not found[1]:
+        raise InputError(
+            f"case {case_id!r}: the pattern {pattern!r} finds no subject in it; correct the pattern, "
+            "or give a table with `subjects: FILE.csv`"
+        )
+    return found[1]

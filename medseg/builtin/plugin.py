@@ -68,6 +68,11 @@ def medseg_networks() -> Iterable[Component]:
     yield Component(
         "dynunet", f"{here}.dynunet:DynUnet", "The U-Net of nnU-Net, with kernels and strides for each axis."
     )
+    yield Component(
+        "residual-unet",
+        f"{here}.residual_unet:ResidualUnet",
+        "U-Net with an encoder of residual blocks, which may be several at each level.",
+    )
 
 
 @hookimpl
@@ -134,4 +139,64 @@ def medseg_writers() -> Iterable[Component]:
     yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
     yield Component(
         "preview", f"{here}.preview:Preview", "A picture of the labels over the image, in three planes."
+    )
+
+
+@hookimpl
+def medseg_losses() -> Iterable[Component]:
+    """Offer the built-in losses."""
+    here = "medseg.builtin.loss"
+    yield Component(
+        "cross-entropy",
+        f"{here}.cross_entropy:CrossEntropy",
+        "How surprised the network is by the reference, voxel by voxel.",
+    )
+    yield Component("dice", f"{here}.dice:Dice", "Overlap of each label, small ones as much as large ones.")
+    yield Component("dice-ce", f"{here}.dice_ce:DiceCe", "Dice and cross-entropy added, as nnU-Net has it.")
+    yield Component(
+        "tversky", f"{here}.tversky:Tversky", "Overlap with separate weights for what is found and missed."
+    )
+    yield Component("focal", f"{here}.focal:Focal", "Cross-entropy in which easy voxels count less.")
+    yield Component(
+        "boundary", f"{here}.boundary:Boundary", "What is found outside a label, by its distance in mm."
+    )
+    yield Component("sum", f"{here}.sum:Sum", "Any losses added up, each with a weight.")
+
+
+@hookimpl
+def medseg_metrics() -> Iterable[Component]:
+    """Offer the built-in metrics."""
+    here = "medseg.builtin.metric"
+    yield Component("dice", f"{here}.dice:Dice", "How much of two masks is common to both, from 0 to 1.")
+    yield Component(
+        "hd95", f"{here}.hd95:Hd95", "How far apart two surfaces are in mm, but for the farthest 5 %."
+    )
+
+
+@hookimpl
+def medseg_augmentations() -> Iterable[Component]:
+    """Offer the built-in augmentations: changes of places first, then changes of values."""
+    here = "medseg.builtin.augment"
+    yield Component(
+        "flip", f"{here}.flip:Flip", "Mirror along axes, but never exchange left and right labels."
+    )
+    yield Component("rotate", f"{here}.rotate:Rotate", "Turn by random angles, in mm.")
+    yield Component("scale", f"{here}.scale:Scale", "Make everything larger or smaller.")
+    yield Component("elastic", f"{here}.elastic:Elastic", "Deform smoothly, in mm, without folds.")
+    yield Component(
+        "random-crop", f"{here}.random_crop:RandomCrop", "Move the patch by a share of its sides."
+    )
+    yield Component(
+        "brightness", f"{here}.brightness:Brightness", "Multiply intensities about zero, and shift them."
+    )
+    yield Component(
+        "contrast", f"{here}.contrast:Contrast", "Move intensities towards or away from their mean."
+    )
+    yield Component("gamma", f"{here}.gamma:Gamma", "Bend the scale of intensities, or of their negative.")
+    yield Component("noise", f"{here}.noise:Noise", "Add Gaussian noise in proportion to the image's spread.")
+    yield Component("blur", f"{here}.blur:Blur", "Smooth with a Gaussian of random width.")
+    yield Component(
+        "low-resolution",
+        f"{here}.low_resolution:LowResolution",
+        "Read on a coarser grid and interpolate back.",
     )

@@ -10,6 +10,7 @@ from medseg.builtin import plugin
 from medseg.plugin import Component
 from medseg.steps import (
     Head,
+    Loss,
     Measurement,
     Network,
     Postprocessor,
@@ -36,8 +37,13 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         },
     ),
     "segmenter": (Segmenter, plugin.medseg_segmenters(), {"threshold", "network"}),
-    "network": (Network, plugin.medseg_networks(), {"unet", "attention-unet", "dynunet"}),
+    "network": (Network, plugin.medseg_networks(), {"unet", "attention-unet", "dynunet", "residual-unet"}),
     "head": (Head, plugin.medseg_heads(), {"softmax", "sigmoid"}),
+    "loss": (
+        Loss,
+        plugin.medseg_losses(),
+        {"cross-entropy", "dice", "dice-ce", "tversky", "focal", "boundary", "sum"},
+    ),
     "postprocessor": (
         Postprocessor,
         plugin.medseg_postprocessors(),

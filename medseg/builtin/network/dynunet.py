@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,9 @@ class DynUnet(Network):
     residual: bool = False
     """Residual blocks instead of plain ones."""
 
+    deep_supervision: int = Field(default=0, ge=0)
+    """Number of coarser outputs that are trained too, at most levels - 2: of the levels below the first."""
+
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
         levels = len(self.channels)
@@ -43,6 +46,8 @@ class DynUnet(Network):
             raise ValueError(f"{levels} levels have {levels - 1} strides between them")
         if self.kernels is not None and len(self.kernels) != levels:
             raise ValueError(f"{levels} levels have {levels} kernels")
+        if self.deep_supervision > levels - 2:
+            raise ValueError(f"{levels} levels have {levels - 2} outputs below the full resolution")
         return self
 
     def divisor(self, *, dims: Literal[2, 3]) -> tuple[int, ...]:
@@ -50,20 +55,25 @@ class DynUnet(Network):
         return divisor(self._strides, dims)
 
     def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
-        """MONAI's DynUNet without deep supervision."""
+        """MONAI's DynUNet; in training mode with deep supervision it gives a list, the finest first."""
+        between = per_axis(self._strides, dims)
+        parameters: dict[str, Any] = {
+            "spatial_dims": dims,
+            "in_channels": inputs,
+            "out_channels": outputs,
+            "kernel_size": per_axis(self.kernels or (3,) * len(self.channels), dims),
+            "strides": [(1,) * dims, *between],
+            "upsample_kernel_size": between,
+            "filters": self.channels,
+            "res_block": self.residual,
+        }
+        if self.deep_supervision:
+            from medseg.builtin.network.supervised_dynunet import SupervisedDynUNet
+
+            return SupervisedDynUNet(self.deep_supervision, **parameters)
         from monai.networks.nets.dynunet import DynUNet
 
-        between = per_axis(self._strides, dims)
-        return DynUNet(
-            spatial_dims=dims,
-            in_channels=inputs,
-            out_channels=outputs,
-            kernel_size=per_axis(self.kernels or (3,) * len(self.channels), dims),
-            strides=[(1,) * dims, *between],
-            upsample_kernel_size=between,
-            filters=self.channels,
-            res_block=self.residual,
-        )
+        return DynUNet(**parameters)
 
     @property
     def _strides(self) -> tuple[Stride, ...]:

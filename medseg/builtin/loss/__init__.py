@@ -1,0 +1,1 @@
+"""Built-in losses: what training makes small."""

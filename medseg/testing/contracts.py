@@ -14,7 +14,6 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,21 @@ from medseg.errors import InputError, MedsegError, PipelineError, PluginError, i
 from medseg.model import find_model
 from medseg.plugin.catalog import Catalog, Entry, Fault, discover, normalised
 from medseg.prediction import Prediction, Resources, Result, Scores, Wanted
-from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import (
-    Augmentation,
     Head,
-    IntensityAugmentation,
-    Loss,
     Measurement,
-    Metric,
     Network,
     Postprocessor,
     Predictor,
     Preprocessor,
     Segmenter,
-    SpatialAugmentation,
     Step,
     Writer,
 )
-from medseg.volume import Grid, Volume
+from medseg.testing.known_image import known_image, twice
+from medseg.testing.training_contracts import run_augmentation, run_loss, run_metric
+from medseg.volume import Grid
 
 __all__ = ["Finding", "check_plugin", "check_plugins"]
 
@@ -139,31 +135,6 @@ def _check_component(entry: Entry) -> str:
     return _RUNS[entry.kind](step)
 
 
-@cache
-def _image() -> tuple[Volume, Segmentation]:
-    """A soft-tissue ball of 20 mm radius in fat, oblique and anisotropic, with its mask."""
-    turn = np.deg2rad(12.0)
-    affine = np.diag([2.0, 2.0, 4.0, 1.0])
-    affine[:2, :2] = 2.0 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    grid = Grid((40, 36, 20), affine)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
-    ball = np.linalg.norm(grid.to_world(index) - grid.centre, axis=-1) <= 20.0
-    noise = np.random.default_rng(0).normal(0, 8, grid.shape)
-    array = (np.where(ball, 60.0, -100.0) + noise).astype(np.float32)[None]
-    labels = LabelTable((Label(1, "ball"), Label(2, "absent")))
-    return Volume(array, grid), Segmentation.from_masks({"ball": ball}, grid, labels)
-
-
-def _twice(call: Callable[[], Any], *arrays: np.ndarray[Any, Any]) -> tuple[Any, Any]:
-    """Run twice and see that what went in is unchanged; raises PluginError if not."""
-    before = [array.tobytes() for array in arrays]
-    results = call(), call()
-    if any(array.tobytes() != old for array, old in zip(arrays, before, strict=True)):
-        _image.cache_clear()  # nobody else shall be checked on it
-        raise PluginError("wrote into the array it was given")
-    return results
-
-
 def _check_wants(declared: object) -> None:
     if not isinstance(declared, Wanted):
         raise PluginError(f"wants {type(declared).__name__}, not a Wanted")
@@ -171,8 +142,8 @@ def _check_wants(declared: object) -> None:
 
 def _run_preprocessor(step: Step) -> str:
     assert isinstance(step, Preprocessor)
-    volume, _ = _image()
-    first, second = _twice(lambda: Preprocessor.check(step(volume)), volume.array)
+    volume, _ = known_image()
+    first, second = twice(lambda: Preprocessor.check(step(volume)), volume.array)
     if not np.array_equal(first.array, second.array):
         raise PluginError("gave two different images for one input")
     return ""
@@ -180,7 +151,7 @@ def _run_preprocessor(step: Step) -> str:
 
 def _run_segmenter(step: Step) -> str:
     assert isinstance(step, Segmenter)
-    volume, _ = _image()
+    volume, _ = known_image()
     labels = step.labels()
     if labels is not None and not isinstance(labels, LabelTable):
         raise PluginError(f"labels() returned {type(labels).__name__}, not a LabelTable")
@@ -189,7 +160,7 @@ def _run_segmenter(step: Step) -> str:
             if not isinstance(predictor, Predictor):
                 raise PluginError(f"open() gave {type(predictor).__name__}, not a Predictor")
             Predictor.check_plan(predictor.plan(volume.grid, onto=volume.grid, wanted=Wanted()))
-            _twice(
+            twice(
                 lambda: Predictor.check(
                     predictor(volume, onto=volume.grid, wanted=Wanted()), onto=volume.grid, labels=labels
                 ),
@@ -202,8 +173,8 @@ def _run_segmenter(step: Step) -> str:
 
 def _run_postprocessor(step: Step) -> str:
     assert isinstance(step, Postprocessor)
-    volume, segmentation = _image()
-    first, second = _twice(
+    volume, segmentation = known_image()
+    first, second = twice(
         lambda: Postprocessor.check(step(segmentation, volume), onto=volume.grid),
         segmentation.array,
         volume.array,
@@ -216,9 +187,9 @@ def _run_postprocessor(step: Step) -> str:
 def _run_measurement(step: Step) -> str:
     assert isinstance(step, Measurement)
     _check_wants(step.wants)
-    volume, segmentation = _image()
+    volume, segmentation = known_image()
     prediction = Prediction(segmentation=segmentation)
-    first, second = _twice(
+    first, second = twice(
         lambda: Measurement.check(step(volume, segmentation, prediction), segmentation=segmentation),
         segmentation.array,
         volume.array,
@@ -231,7 +202,7 @@ def _run_measurement(step: Step) -> str:
 def _run_writer(step: Step) -> str:
     assert isinstance(step, Writer)
     _check_wants(step.wants)
-    volume, segmentation = _image()
+    volume, segmentation = known_image()
     prediction = Prediction(segmentation=segmentation)
     lack = step.needs(volume) or prediction.lacks(step.wants)
     if lack is not None:
@@ -282,7 +253,7 @@ def _run_network(step: Step) -> str:
 def _run_head(step: Step) -> str:
     """Decode the ideal output of a known segmentation: the same labels must come back; so of background."""
     assert isinstance(step, Head)
-    _, segmentation = _image()
+    _, segmentation = known_image()
     labels = segmentation.labels
     channels = step.channels(labels)
     target = step.target(segmentation)
@@ -318,111 +289,6 @@ def _decoded(head: Head, labels: LabelTable, logits: NDArray[Any], grid: Grid) -
     return found
 
 
-def _run_loss(step: Step) -> str:
-    """A finite scalar with finite gradients, smallest at the target, the mean over samples."""
-    assert isinstance(step, Loss)
-    import torch
-
-    refused = []
-    _, segmentation = _image()
-    for head in _heads():
-        try:
-            module = step.build(head, spacing=segmentation.grid.spacing)
-        except PipelineError as refusal:
-            refused.append(str(refusal))
-            continue
-        target = torch.from_numpy(head.target(segmentation))
-        target = torch.stack([target, target.roll(3, 1)])
-        maps = {}
-        for key, values in step.prepare(segmentation, head).items():
-            if values.ndim != 4 or values.shape[1:] != segmentation.grid.shape or values.dtype != np.float32:
-                raise PluginError(f"prepare() gave {key!r} as {values.dtype} {values.shape}")
-            maps[key] = torch.from_numpy(values)[None].expand(2, *values.shape)
-        valid = torch.ones(2, 1, *target.shape[2:])
-
-        def value(logits: torch.Tensor, part: slice) -> torch.Tensor:
-            found: object = module(  # noqa: B023 - called within this turn of the loop
-                logits[part],
-                target[part],  # noqa: B023
-                valid[part],  # noqa: B023
-                {key: each[part] for key, each in maps.items()},  # noqa: B023
-            )
-            if not isinstance(found, torch.Tensor) or found.shape != () or not torch.isfinite(found):
-                raise PluginError("its module gave no finite scalar")
-            return found
-
-        right, both = 20 * (target - 0.5), slice(0, 2)
-        guess = torch.zeros_like(right, requires_grad=True)
-        unsure = value(guess, both)
-        unsure.backward()  # type: ignore[no-untyped-call]
-        if guess.grad is None or not torch.isfinite(guess.grad).all() or not guess.grad.any():
-            raise PluginError("its module gives no finite gradient")
-        if not value(right, both) < unsure.detach() < value(-right, both):
-            raise PluginError("its module is not smallest at the target and largest at its opposite")
-        alone = (value(right, slice(0, 1)) + value(right, slice(1, 2))) / 2
-        if not torch.isclose(alone, value(right, both), rtol=1e-3, atol=1e-5):
-            raise PluginError("its module is not the mean over samples")
-    if len(refused) == len(_heads()):
-        raise PluginError(f"suits neither softmax nor sigmoid: {'; '.join(refused)}")
-    return "; ".join(refused)
-
-
-@cache
-def _heads() -> tuple[Head, ...]:
-    """The built-in heads, by their names."""
-    entries = [discover().find("head", f"medseg/{name}") for name in ("softmax", "sigmoid")]
-    return tuple(head for entry in entries if isinstance(head := component_class(entry)(), Head))
-
-
-def _run_augmentation(step: Step) -> str:
-    """Run it in 2-D and 3-D: what it gives follows from the generator and has the right shape."""
-    assert isinstance(step, Augmentation)
-    import torch
-
-    volume, segmentation = _image()
-    step = step.bound(labels=segmentation.labels, axes=volume.grid.axis_codes)
-    for dims in (2, 3):
-        shape = volume.grid.shape[:dims]
-        if isinstance(step, SpatialAugmentation):
-            lines = [
-                (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s
-                for n, s in zip(shape, volume.grid.spacing[:dims], strict=True)
-            ]
-            given = torch.stack(torch.meshgrid(*lines, indexing="ij"))
-        else:
-            given = torch.from_numpy(volume.array.copy())
-            given = given if dims == 3 else given[..., 0].clone()
-        assert isinstance(step, SpatialAugmentation | IntensityAugmentation)
-        for seed in range(3):
-            first, second = _twice(
-                lambda: step(given, np.random.default_rng(seed)),  # noqa: B023
-                given.numpy(),
-            )
-            if not isinstance(first, torch.Tensor) or first.dtype != torch.float32:
-                raise PluginError("gave no tensor of torch.float32")
-            if first.shape != given.shape or not first.isfinite().all():
-                raise PluginError(f"gave no finite values of shape {list(given.shape)} in {dims}-D")
-            if not torch.equal(first, second):
-                raise PluginError("draws from elsewhere than the generator it is given")
-    return ""
-
-
-def _run_metric(step: Step) -> str:
-    """Compare a mask with itself, with one that is moved, and with none."""
-    assert isinstance(step, Metric)
-    _, reference = _image()
-    array = np.roll(reference.array, 3, axis=1)
-    for prediction in (reference, reference.replace(array=array), reference.replace(array=0 * array)):
-        first, second = _twice(
-            lambda: Metric.check(step(prediction, reference), reference=reference),  # noqa: B023
-            prediction.array,
-            reference.array,
-        )
-        if first != second:
-            raise PluginError("gave two different results for one pair")
-    return ""
-
-
 _RUNS: dict[str, Callable[[Step], str]] = {
     "preprocessor": _run_preprocessor,
     "segmenter": _run_segmenter,
@@ -431,7 +297,7 @@ _RUNS: dict[str, Callable[[Step], str]] = {
     "postprocessor": _run_postprocessor,
     "measurement": _run_measurement,
     "writer": _run_writer,
-    "loss": _run_loss,
-    "augmentation": _run_augmentation,
-    "metric": _run_metric,
+    "loss": run_loss,
+    "augmentation": run_augmentation,
+    "metric": run_metric,
 }

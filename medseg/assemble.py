@@ -32,7 +32,15 @@ from medseg.steps import (
     Writer,
 )
 
-__all__ = ["BASES", "assemble", "component_class", "component_schema", "holds_steps", "pipeline_schema"]
+__all__ = [
+    "BASES",
+    "assemble",
+    "component_class",
+    "component_schema",
+    "holds_steps",
+    "pipeline_schema",
+    "stages",
+]
 
 BASES: dict[str, type[Step]] = {
     "preprocessor": Preprocessor,
@@ -57,21 +65,17 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
     `folder` is where the files that parameters name are: the model's. Raises PipelineError with the place in
     the file; imports the named components only, and reads no volume.
     """
-
-    def stages(kind: type[S], key: str, calls: tuple[StepCall, ...]) -> tuple[Stage[S], ...]:
-        return tuple(_stage(kind, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
-
     segment = _stage(Segmenter, "segment", file.segment, catalog)
     labels = _labels(file, segment)
     segment = _bound(segment, labels, folder)
     pipeline = Pipeline(
         inputs=tuple(Input(spec.name, spec.modality, spec.select) for spec in file.inputs),
         labels=labels,
-        preprocess=stages(Preprocessor, "preprocess", file.preprocess),
+        preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),
         segment=segment,
-        postprocess=stages(Postprocessor, "postprocess", file.postprocess),
-        measure=stages(Measurement, "measure", file.measure),
-        write=stages(Writer, "write", file.write),
+        postprocess=stages(Postprocessor, "postprocess", file.postprocess, catalog),
+        measure=stages(Measurement, "measure", file.measure, catalog),
+        write=stages(Writer, "write", file.write, catalog),
     )
     for stage in (*pipeline.postprocess, *pipeline.measure, *pipeline.write):
         _labels_exist(stage, pipeline.labels)
@@ -80,6 +84,11 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
         if writers.index((stage.distribution, stage.name)) < index:
             raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
     return pipeline
+
+
+def stages(base: type[S], key: str, calls: Sequence[StepCall], catalog: Catalog) -> tuple[Stage[S], ...]:
+    """The steps of one kind that a list under `key` names; raises PipelineError with the place in it."""
+    return tuple(_stage(base, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
 
 
 def _bound(segment: Stage[Segmenter], labels: LabelTable, folder: Path | None) -> Stage[Segmenter]:

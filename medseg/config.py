@@ -36,6 +36,7 @@ __all__ = [
     "PipelineFile",
     "SeriesRule",
     "StepCall",
+    "TrainingSpec",
     "describe",
     "load_yaml",
     "read_pipeline",
@@ -191,6 +192,61 @@ class LabelSpec(Strict):
     """Name of the same structure on the other side of the body."""
 
 
+class TrainingSpec(Strict):
+    """How a network is trained; what is left out is planned from the data."""
+
+    loss: Call = StepCall(name="medseg/dice-ce")
+    """What is made small."""
+
+    augment: tuple[Call, ...] = ()
+    """Random changes of training samples, in order: places first, then values."""
+
+    batch: int = Field(default=2, ge=1, le=4096)
+    """Samples in a step, over all devices together."""
+
+    foreground: float = Field(default=0.33, ge=0, le=1)
+    """Share of samples placed about a voxel of a label, each label as often; the others lie anywhere."""
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum of 0.99."""
+
+    rate: float = Field(default=2e-3, gt=0, le=10)
+    """Learning rate at its highest."""
+
+    weight_decay: float = Field(default=1e-2, ge=0, le=10)
+    """Decay of weights."""
+
+    schedule: Literal["poly", "cosine"] = "cosine"
+    """How the rate falls to 0 at the end of the training: (1 - t)^0.9, or half a cosine."""
+
+    warm_up: int = Field(default=100, ge=0, le=100_000)
+    """Steps in which the rate rises from 0."""
+
+    clip: float = Field(default=12.0, gt=0)
+    """Gradients longer than this (the norm over all weights) are shortened to it."""
+
+    averaging: float = Field(default=0.999, ge=0, lt=1)
+    """Decay per step of the weights' moving average, which is what is validated and kept; 0 for none."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """What the network computes in; auto: bf16 on a GPU that has it, else fp32."""
+
+    steps_per_epoch: int = Field(default=100, ge=1, le=100_000)
+    """Steps in an epoch; after each, a row is logged and a checkpoint kept."""
+
+    epochs: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Epochs of the whole training; left out, a time budget decides."""
+
+    validate_every: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Epochs from one validation to the next; left out, so many that it takes a small part of the time."""
+
+    patience: int | None = Field(default=None, ge=1, le=10_000)
+    """Stop after so many validations without a better Dice, and keep the best weights; null for never."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """All that is random follows from it."""
+
+
 class PipelineFile(Strict):
     """A pipeline as written: data only, names of components and their parameters in the order of the walk."""
 
@@ -216,6 +272,9 @@ class PipelineFile(Strict):
         StepCall(name=f"medseg/{name}") for name in ("nifti", "csv", "json", "preview")
     )
     """Files to write."""
+
+    training: TrainingSpec | None = None
+    """How its network is, or was, trained."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> PipelineFile:

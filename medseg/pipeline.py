@@ -5,7 +5,7 @@ Reading comes before it, publishing after it (`medseg.run`). Every step's output
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -133,7 +133,7 @@ def walk(
     """
     prediction = predict(
         pipeline,
-        preprocess(pipeline, volume, watch=watch),
+        preprocess(pipeline.preprocess, volume, watch=watch),
         predictor,
         onto=volume.grid,
         afford=afford,
@@ -143,14 +143,14 @@ def walk(
 
 
 def preprocess(
-    pipeline: Pipeline,
+    stages: Sequence[Stage[Preprocessor]],
     volume: Volume,
     *,
     room: Room = lambda count: None,
     watch: Watch = nullcontext,
 ) -> Volume:
     """The volume as the segmenter takes it; `room` hears what memory a step needs, and may refuse it."""
-    for stage in pipeline.preprocess:
+    for stage in stages:
         with watch(stage), blamed(stage):
             room(stage.step.library_bytes() + stage.step.work_bytes(volume))
             volume = Preprocessor.check(stage.step(volume))

@@ -264,7 +264,7 @@ class Case:
         """Take what was read through the steps before the segmenter."""
         assert self._volume is not None, "read() comes first"
         self._prepared = preprocess(
-            self.setup.pipeline, self._volume, room=self._make_room, watch=self._watch
+            self.setup.pipeline.preprocess, self._volume, room=self._make_room, watch=self._watch
         )
 
     def segment(self, predictor: Predictor) -> None:

@@ -12,7 +12,7 @@ from medseg.steps.metric import Metric
 from medseg.steps.network import Network
 from medseg.steps.postprocessor import Postprocessor
 from medseg.steps.preprocessor import Preprocessor
-from medseg.steps.segmenter import Predictor, Segmenter
+from medseg.steps.segmenter import Predictor, Segmenter, TrainableSegmenter
 from medseg.steps.step import Step
 from medseg.steps.writer import Writer
 
@@ -30,5 +30,6 @@ __all__ = [
     "Segmenter",
     "SpatialAugmentation",
     "Step",
+    "TrainableSegmenter",
     "Writer",
 ]

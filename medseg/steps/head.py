@@ -15,6 +15,7 @@ from medseg.volume import Grid
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 __all__ = ["Head"]
 
@@ -44,6 +45,23 @@ class Head(Step, ABC):
     @abstractmethod
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """The network's ideal output `[C, i, j, k]` for a reference segmentation, as probabilities."""
+
+    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+        """The ideal outputs `[N, C, *patch]`, float32, for patches of labels `[N, L, *patch]`, in training.
+
+        What `target` says, for a batch and on its device; by default by `target` itself, one patch after the
+        other, on a grid of voxels of 1 mm. A patch has 2 or 3 axes.
+        """
+        import numpy as np
+        import torch
+
+        ideal = []
+        for patch in labels.cpu().numpy():
+            shape = (*patch.shape[1:], 1)[:3]
+            grid = Grid((shape[0], shape[1], shape[2]), np.eye(4))
+            found = self.target(Segmentation(patch.reshape(len(patch), *grid.shape), grid, table))
+            ideal.append(torch.from_numpy(found).reshape(len(found), *patch.shape[1:]))
+        return torch.stack(ideal).to(labels.device)
 
     def unmirror(self, logits: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
         """Turn logits `[C, i, j, k]` of an image that was mirrored along `axes` (0 to 2) back.

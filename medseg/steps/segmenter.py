@@ -9,14 +9,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from medseg.errors import PluginError, UsageError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps.head import Head
+from medseg.steps.network import Network
 from medseg.steps.step import Step
 from medseg.volume import Grid, Volume
 
-__all__ = ["Predictor", "Segmenter"]
+__all__ = ["Predictor", "Segmenter", "TrainableSegmenter"]
 
 
 class Predictor(ABC):
@@ -88,6 +91,32 @@ class Segmenter(Step, ABC):
     @abstractmethod
     def open(self, resources: Resources) -> AbstractContextManager[Predictor]:
         """Load what is needed, once, and give a Predictor."""
+
+
+class TrainableSegmenter(Segmenter, ABC):
+    """A segmenter that is one network and a head, whose weights `medseg train` finds."""
+
+    architecture: Network
+    """The network, as it was trained."""
+
+    head: Head
+    """What its channels mean."""
+
+    channels: int = Field(default=1, ge=1, le=1024)
+    """Channels of the volume that the network takes."""
+
+    @abstractmethod
+    def check(self, labels: LabelTable) -> None:
+        """Refuse, as a PipelineError, parameters that do not fit together or the labels."""
+
+    @property
+    @abstractmethod
+    def patch_voxels(self) -> tuple[int, ...]:
+        """Voxels of a training patch along the axes of the network: two for a 2-D one, which sees slices."""
+
+    @abstractmethod
+    def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
+        """The parameters that the pipeline file gives with these weights, as path in the folder to sha256."""
 
 
 def check_segmentation(returned: object, *, onto: Grid) -> Segmentation:

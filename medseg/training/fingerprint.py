@@ -245,8 +245,8 @@ def _sample(case_id: str, example: Example) -> NDArray[np.float32]:
     if len(where) > SAMPLED:
         seed = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:8])
         where = np.random.default_rng(seed).choice(where, SAMPLED, replace=False, shuffle=False)
-    index = np.unravel_index(where, array.shape[1:])
-    return np.asarray(array[(slice(None), *index)], np.float32)
+    i, j, k = np.unravel_index(where, array.shape[1:])
+    return np.asarray(array[:, i, j, k], np.float32)
 
 
 def _intensity(values: NDArray[np.float32]) -> Intensity:

@@ -1,7 +1,9 @@
 """The head `sigmoid`."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Head
 from medseg.volume import Grid
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Sigmoid"]
 
@@ -34,6 +39,14 @@ class Sigmoid(Head):
         for channel, label in enumerate(segmentation.labels):
             target[channel] = segmentation.mask(label.name)
         return target
+
+    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+        """As `target`, in one comparison."""
+        import torch
+
+        values = torch.tensor([label.value for label in table], device=labels.device, dtype=labels.dtype)
+        layers = labels[:, [label.layer for label in table]]
+        return (layers == values.reshape(1, -1, *[1] * (labels.ndim - 2))).float()
 
     def deciding(self, labels: LabelTable, wanted: Collection[str]) -> LabelTable:
         """Those that share a layer with a wanted one: of these the most likely wins."""

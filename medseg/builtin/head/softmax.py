@@ -1,6 +1,8 @@
 """The head `softmax`."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Head
 from medseg.volume import Grid
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Softmax"]
 
@@ -41,6 +46,16 @@ class Softmax(Head):
             target[channel] = segmentation.mask(label.name)
         target[0] = 1 - target[1:].sum(0)
         return target
+
+    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+        """As `target`, in one comparison."""
+        import torch
+
+        values = torch.tensor(
+            [0, *(label.value for label in table)], device=labels.device, dtype=labels.dtype
+        )
+        shape = (1, -1, *[1] * (labels.ndim - 2))
+        return (labels[:, :1] == values.reshape(shape)).float()
 
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
         """Arg-max on the native grid."""

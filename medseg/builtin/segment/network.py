@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PrivateAttr
 
@@ -13,7 +13,7 @@ from medseg.errors import PipelineError, UsageError
 from medseg.io.weights import check_weights, weights_file
 from medseg.prediction import Resources
 from medseg.segmentation import LabelTable
-from medseg.steps import Head, Network, Predictor, Segmenter, Step
+from medseg.steps import Predictor, Step, TrainableSegmenter
 
 __all__ = ["NetworkSegmenter", "SlidingWindow", "WeightsFile"]
 
@@ -53,7 +53,7 @@ class SlidingWindow(BaseModel):
     windows can differ from those of all windows."""
 
 
-class NetworkSegmenter(Segmenter):
+class NetworkSegmenter(TrainableSegmenter):
     """A trained network, slid over the volume as it comes out of the preprocessing.
 
     Scores of overlapping windows are averaged and go to the native grid slab by slab; they are never held
@@ -62,22 +62,14 @@ class NetworkSegmenter(Segmenter):
     smallest value of each channel.
     """
 
-    architecture: Network
-    """The network, as it was trained."""
-
-    head: Head
-    """What its channels mean."""
-
-    weights: Annotated[tuple[WeightsFile, ...], Field(min_length=1, max_length=32)]
-    """Files as `{path: …, sha256: …}`: one, or several of one architecture whose logits are averaged."""
+    weights: Annotated[tuple[WeightsFile, ...], Field(max_length=32)] = ()
+    """Files as `{path: …, sha256: …}`: one, or several of one architecture whose logits are averaged; none
+    where they are still to be trained."""
 
     window: SlidingWindow
     """Windows as `{patch: [i, j, k], overlap: 0.5, blend: gaussian}`; blend may be constant. With
     `skip_empty: true`, windows are not computed where every channel is at its smallest value, as in air
     around the body; what only they cover becomes background, and labels up to a patch away can differ."""
-
-    channels: int = Field(default=1, ge=1, le=1024)
-    """Channels of the volume that the network takes."""
 
     mirror: tuple[Mirror, ...] = ()
     """Axes along which mirrored copies are segmented too and averaged; each doubles the time. Not left-right
@@ -107,9 +99,11 @@ class NetworkSegmenter(Segmenter):
 
     def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
         """Refuse what does not fit together, and weights that are missing or altered."""
-        self._check_mirror(labels)
-        self._check_head(labels)
-        self._check_patch()
+        self.check(labels)
+        if not self.weights:
+            raise PipelineError(
+                "weights: there are none; train them with `medseg train`, or name their files"
+            )
         if folder is None:
             raise PipelineError("weights: lie in a model's folder, and none is known here")
         for file in self.weights:
@@ -117,6 +111,21 @@ class NetworkSegmenter(Segmenter):
         bound = self.model_copy()
         bound._labels, bound._folder = labels, folder
         return bound
+
+    def check(self, labels: LabelTable) -> None:
+        """Refuse what does not fit together, whatever the weights."""
+        self._check_mirror(labels)
+        self._check_head(labels)
+        self._check_patch()
+
+    @property
+    def patch_voxels(self) -> tuple[int, ...]:
+        """Those of a window."""
+        return self.window.patch
+
+    def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
+        """The files of the members."""
+        return {"weights": [{"path": path, "sha256": sha256} for path, sha256 in weights.items()]}
 
     def open(self, resources: Resources) -> AbstractContextManager[Predictor]:
         """Load the weights onto the device."""

@@ -1,0 +1,211 @@
+"""Prepared cases: each image as the network takes it, with its labels, on the disk and mapped into memory.
+
+A case is a folder: `image.npy`, `labels.npy`, maybe `valid.npy` and `map-NAME.npy`, `places.npy`, and
+`case.json`. It appears complete or not at all, and is made anew when its files, the preprocessing or the loss change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import InputError, PluginError, ResourceError
+from medseg.pipeline import blamed, preprocess
+from medseg.segmentation import Segmentation
+from medseg.training.recipe import Recipe
+from medseg.volume import Grid, Unit, Volume
+
+__all__ = ["PreparedCase", "prepared_case"]
+
+logger = logging.getLogger(__name__)
+
+MOST_PLACES = (
+    20_000  # voxels of each label that a sample may be placed about; a seeded choice where there are more
+)
+Array = NDArray[Any]
+ReadCase = Callable[[], tuple[Volume, Segmentation, NDArray[np.bool_] | None]]
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case ready to draw samples from; arrays are mapped from its folder when they are first asked for.
+
+    `fill` is the smallest value of each channel, which stands around the image. `counts` says how many voxels
+    of each label are listed in `places`, in the order of the label table.
+    """
+
+    id: str
+    subject: str
+    folder: Path
+    grid: Grid
+    channels: tuple[str, ...]
+    fill: tuple[float, ...]
+    counts: tuple[int, ...]
+    maps: tuple[str, ...] = ()
+    partly_valid: bool = False
+    stated: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def image(self) -> Array:
+        """`[C, i, j, k]`, float32."""
+        return self._mapped("image")
+
+    @cached_property
+    def labels(self) -> Array:
+        """`[L, i, j, k]`, unsigned."""
+        return self._mapped("labels")
+
+    @cached_property
+    def valid(self) -> Array | None:
+        """`[1, i, j, k]`, 1 where the reference is known; None where it is known everywhere."""
+        return self._mapped("valid") if self.partly_valid else None
+
+    @cached_property
+    def places(self) -> tuple[Array, ...]:
+        """For each label of the table, flat indices of voxels that have it."""
+        flat = self._mapped("places")
+        ends = np.cumsum(self.counts)
+        return tuple(flat[end - count : end] for end, count in zip(ends, self.counts, strict=True))
+
+    def map(self, name: str) -> Array:
+        """`[K, i, j, k]`, what the loss prepared under this name."""
+        return self._mapped(f"map-{name}")
+
+    def _mapped(self, name: str) -> Array:
+        array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+
+def prepared_case(
+    id: str,  # noqa: A002 - that is what it is
+    *,
+    subject: str,
+    sha256: Iterable[str],
+    read: ReadCase,
+    recipe: Recipe,
+    folder: Path,
+) -> PreparedCase:
+    """The case prepared in `folder/ID`: as it is there if it is the same, else made anew.
+
+    `sha256` are those of its files; `read` reads them. Raises InputError where it cannot be read or its labels
+    do not fit, ResourceError where the folder cannot be written.
+    """
+    key = _digest({"files": list(sha256), **recipe.written()})
+    place = folder / id
+    found = _load(place, key, id, subject)
+    if found is not None:
+        return found
+    try:
+        _make(place, key, read, recipe)
+    except OSError as problem:
+        raise ResourceError(
+            f"{place}: cannot be written: {problem.strerror}; free space, or choose another folder"
+        ) from problem
+    found = _load(place, key, id, subject)
+    assert found is not None  # just made
+    return found
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _load(place: Path, key: str, id: str, subject: str) -> PreparedCase | None:  # noqa: A002
+    try:
+        stated = json.loads((place / "case.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if stated.get("key") != key:
+        return None
+    i, j, k = stated["shape"]
+    unit: Unit = "px" if stated["unit"] == "px" else "mm"
+    return PreparedCase(
+        id=id,
+        subject=subject,
+        folder=place,
+        grid=Grid((i, j, k), np.array(stated["affine"]), unit),
+        channels=tuple(stated["channels"]),
+        fill=tuple(stated["fill"]),
+        counts=tuple(stated["counts"]),
+        maps=tuple(stated["maps"]),
+        partly_valid=stated["partly_valid"],
+        stated=stated,
+    )
+
+
+def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
+    volume, reference, valid = read()
+    image = preprocess(recipe.preprocess, volume)
+    _require_channels(image, recipe)
+    labels = reference.onto(image.grid)
+    head = recipe.segment.step.head
+    with blamed(recipe.loss):
+        maps = {
+            key_: _checked_map(key_, values, image.grid)
+            for key_, values in recipe.loss.step.prepare(labels, head).items()
+        }
+    array = np.asarray(image.array, np.float32)
+    places = [_places(labels.mask(label.name), number) for number, label in enumerate(recipe.labels)]
+    stated = {
+        "key": key,
+        "shape": list(image.grid.shape),
+        "affine": image.grid.affine.tolist(),
+        "unit": image.grid.unit,
+        "channels": list(image.channels),
+        "fill": [float(channel.min()) for channel in array],
+        "counts": [len(each) for each in places],
+        "maps": sorted(maps),
+        "partly_valid": valid is not None,
+    }
+    making = place.with_name(f".{place.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    np.save(making / "image.npy", array)
+    np.save(making / "labels.npy", labels.array)
+    np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
+    if valid is not None:
+        known = Segmentation(valid[None].astype(np.uint8), reference.grid, recipe.labels.only([]))
+        np.save(making / "valid.npy", known.onto(image.grid).array)
+    for name, values in maps.items():
+        np.save(making / f"map-{name}.npy", values)
+    (making / "case.json").write_text(json.dumps(stated), encoding="utf-8")
+    shutil.rmtree(place, ignore_errors=True)
+    making.replace(place)
+
+
+def _require_channels(image: Volume, recipe: Recipe) -> None:
+    wanted = recipe.segment.step.channels
+    if len(image.channels) != wanted:
+        raise InputError(
+            f"has {len(image.channels)} channels ({', '.join(image.channels)}), and the network takes "
+            f"{wanted}; give all cases the same inputs"
+        )
+
+
+def _checked_map(name: str, values: object, grid: Grid) -> NDArray[np.float32]:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise PluginError(f"prepare() named a map {name!r}; use letters, digits, - and _")
+    if not isinstance(values, np.ndarray) or values.ndim != 4 or values.shape[1:] != grid.shape:
+        raise PluginError(f"prepare() gave {name!r} of another shape than [K, *{grid.shape}]")
+    if not np.isfinite(values).all():
+        raise PluginError(f"prepare() gave {name!r} with values that are no numbers")
+    return np.asarray(values, np.float32)
+
+
+def _places(mask: NDArray[np.bool_], number: int) -> NDArray[np.int64]:
+    """Flat indices of a mask's voxels, at most so many, the same ones every time."""
+    found = np.flatnonzero(mask)
+    if len(found) > MOST_PLACES:
+        rng = np.random.default_rng([number, len(found)])
+        found = np.sort(rng.choice(found, MOST_PLACES, replace=False))
+    return found.astype(np.int64)

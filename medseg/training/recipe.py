@@ -1,0 +1,115 @@
+"""A pipeline file to be trained, assembled: steps, network, loss and augmentations, with no weights yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medseg.assemble import stages
+from medseg.config import PipelineFile, StepCall, TrainingSpec
+from medseg.errors import PipelineError
+from medseg.pipeline import Input, Stage, blamed
+from medseg.plugin.catalog import Catalog
+from medseg.segmentation import LabelTable
+from medseg.steps import (
+    Augmentation,
+    IntensityAugmentation,
+    Loss,
+    Preprocessor,
+    Segmenter,
+    SpatialAugmentation,
+    TrainableSegmenter,
+)
+
+__all__ = ["Recipe", "recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how: the pipeline file with its names resolved."""
+
+    file: PipelineFile
+    inputs: tuple[Input, ...]
+    labels: LabelTable
+    preprocess: tuple[Stage[Preprocessor], ...]
+    segment: Stage[TrainableSegmenter]
+    loss: Stage[Loss]
+    augment: tuple[Stage[Augmentation], ...]
+    spec: TrainingSpec
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Voxels of a sample along the network's axes."""
+        return self.segment.step.patch_voxels
+
+    def bound_to(self, axes: str) -> tuple[Stage[Augmentation], ...]:
+        """The augmentations that know labels and axes ("RAS"); raises PipelineError for what cannot be."""
+        bound = []
+        for stage in self.augment:
+            with blamed(stage):
+                step = stage.step.bound(labels=self.labels, axes=axes[: len(self.patch)])
+            bound.append(
+                Stage(stage.place, stage.name, stage.distribution, stage.version, step, stage.written)
+            )
+        return tuple(bound)
+
+    def written(self) -> dict[str, Any]:
+        """What decides the prepared cases: steps and loss in full."""
+        return {
+            "preprocess": [dict(stage.written) for stage in self.preprocess],
+            "loss": dict(self.loss.written),
+            "head": self.segment.step.head.model_dump(mode="json"),
+            "labels": [[label.value, label.name, label.layer] for label in self.labels],
+        }
+
+    def file_with(self, weights: Mapping[str, str], postprocess: tuple[StepCall, ...] = ()) -> PipelineFile:
+        """The pipeline file that runs these weights, as path in the model's folder to sha256."""
+        call = self.file.segment
+        trained = {**call.parameters, **self.segment.step.trained(weights)}
+        return self.file.model_copy(
+            update={
+                "segment": StepCall(name=call.name, parameters=trained),
+                "postprocess": (*self.file.postprocess, *postprocess),
+            }
+        )
+
+
+def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
+    """Resolve every name and check every parameter; raises PipelineError with the place in the file."""
+    labels, spec = file.label_table(), file.training
+    if labels is None:
+        raise PipelineError("labels: is missing; say what the values in the masks mean")
+    if spec is None:
+        raise PipelineError("training: is missing")
+    (segment,) = stages(Segmenter, "segment", (file.segment,), catalog)
+    if not isinstance(segment.step, TrainableSegmenter):
+        raise PipelineError(f"segment: {segment.name!r} has nothing to train; take `network`")
+    try:
+        with blamed(segment):
+            segment.step.check(labels)
+    except PipelineError as problem:
+        raise type(problem)(f"segment.{segment.name}: {problem}") from problem
+    augment = stages(Augmentation, "training.augment", spec.augment, catalog)
+    kinds = [isinstance(stage.step, IntensityAugmentation) for stage in augment]
+    if kinds != sorted(kinds):
+        late = next(stage for n, stage in enumerate(augment) if not kinds[n] and any(kinds[:n]))
+        raise PipelineError(
+            f"{late.place}: {late.name!r} moves places; put it before those that change values"
+        )
+    for stage in augment:
+        if not isinstance(stage.step, SpatialAugmentation | IntensityAugmentation):
+            raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
+    (loss,) = stages(Loss, "training.loss", (spec.loss,), catalog)
+    return Recipe(
+        file=file,
+        inputs=tuple(Input(each.name, each.modality, each.select) for each in file.inputs),
+        labels=labels,
+        preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),
+        segment=Stage(
+            segment.place, segment.name, segment.distribution, segment.version, segment.step, segment.written
+        ),
+        loss=loss,
+        augment=augment,
+        spec=spec,
+    )

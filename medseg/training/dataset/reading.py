@@ -30,11 +30,12 @@ from medseg.training.dataset.masks import (
 )
 from medseg.volume import Volume
 
-__all__ = ["Example", "Reference", "read_case", "read_image", "read_reference"]
+__all__ = ["FOR_STRAY", "Example", "Reference", "read_case", "read_image", "read_reference"]
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
+FOR_STRAY = "add it to `labels:`, or give it as `ignore:`, or correct the mask"
 SLIGHT = 0.01  # of the smaller structure: an edge drawn twice, not two structures that overlap
 
 
@@ -76,10 +77,7 @@ def read_case(case: Case, dataset: Dataset, *, policy: Policy = STRICT, tell: Te
 
 def _refuse_stray(reference: Reference) -> None:
     if reference.stray:
-        raise InputError(
-            f"its mask holds {', '.join(reference.stray)}, which no label has; add it to `labels:`, or give its "
-            "value as `ignore:`"
-        )
+        raise InputError(f"its mask holds {', '.join(reference.stray)}, which no label has; {FOR_STRAY}")
 
 
 def read_image(case: Case, dataset: Dataset, *, policy: Policy = STRICT) -> Volume:

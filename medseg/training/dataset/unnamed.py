@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medseg.errors import InputError
 from medseg.io.masks.names import names_beside
+from medseg.segmentation import Label, LabelTable
 from medseg.training.dataset.case import Case
 from medseg.training.dataset.found import is_picture
 from medseg.training.dataset.labels import Named, named_labels
@@ -54,11 +55,14 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
         raise InputError(
             f"labels: masks hold {len(values)} values without names; name the labels in dataset.yaml"
         )
-    told: dict[str, int] = {}
-    for number, value in enumerate(sorted(values), start=1):
-        name = names.get(value, "").strip() or f"label {number if pictures and white else value}"
-        told[name if name not in told else f"{name} {value}"] = value
     note = f"{len(masks)} masks were read for their labels; name them as `labels:` in dataset.yaml"
+    if pictures and white and len(values) == 1:
+        name = names.get(max(white), "") or "label 1"
+        return Named(LabelTable((Label(1, name),)), {name: (max(white),)}), (note,)
+    told: dict[str, int] = {}
+    for value in sorted(values):
+        name = names.get(value, "").strip() or f"label {value}"
+        told[name if name not in told else f"{name} {value}"] = value
     return named_labels(told), (note,)
 
 

@@ -1,0 +1,50 @@
+import pytest
+
+from medseg.errors import InputError
+from medseg.training.dataset.labels import named_labels
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"0": "background", "1": "liver", "2": "tumour"},
+        {"background": 0, "liver": 1, "tumour": 2},
+        {1: "liver", 2: "tumour"},
+        {1: {"name": "liver"}, 2: {"name": "tumour"}},
+        ["liver", "tumour"],
+    ],
+)
+def test_labels_whichever_way_round(told: object) -> None:
+    named = named_labels(told)
+    assert [(label.value, label.name, label.layer) for label in named.table] == [
+        (1, "liver", 0),
+        (2, "tumour", 0),
+    ]
+    assert named.values == {"liver": (1,), "tumour": (2,)}
+    assert named.ignore is None
+
+
+def test_values_stay_unless_a_label_has_several() -> None:
+    assert [label.value for label in named_labels({"a": 5, "b": 3}).table] == [3, 5]
+    named = named_labels({"kidney": [1, 2], "cyst": 7, "ignore": 9})
+    assert [(label.value, label.name, label.layer) for label in named.table] == [
+        (1, "kidney", 0),
+        (2, "cyst", 0),
+    ]
+    assert (named.values, named.ignore) == ({"kidney": (1, 2), "cyst": (7,)}, 9)
+
+
+def test_labels_that_share_a_value_get_layers() -> None:
+    table = named_labels({"organ": [1, 2], "tumour": 2}).table
+    assert [(label.value, label.layer) for label in table] == [(1, 0), (2, 1)]
+    assert table.layers == 2
+
+
+def test_layers_on_demand() -> None:
+    assert [label.layer for label in named_labels({"a": 4, "b": 6}, layers=True).table] == [0, 1]
+
+
+@pytest.mark.parametrize("told", [None, 3, "a", {}, {"a": True}, {"a": 1.5}, {"a": [1, 2.5]}, {"ignore": 1}])
+def test_anything_else_is_refused(told: object) -> None:
+    with pytest.raises(InputError, match=r"^labels: "):
+        named_labels(told)

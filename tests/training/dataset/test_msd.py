@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import decathlon, image, labels, nifti, nnunet, picture
+
+from medseg.errors import InputError
+from medseg.training.dataset import open_dataset, read_case
+from medseg.training.dataset.found import input_specs
+
+
+def test_a_decathlon_folder(tmp_path: Path) -> None:
+    dataset = open_dataset(decathlon(tmp_path, [labels(1, 2), labels(2, 1)]))
+    assert dataset.name == "Brain"
+    assert [(spec.name, spec.modality) for spec in dataset.inputs] == [("mri", "MR")]
+    assert {label.name: label.value for label in dataset.labels} == {"Anterior": 1, "Posterior": 2}
+    assert [case.id for case in dataset.trainable] == ["brain_000", "brain_001"]
+    assert [(case.id, case.split) for case in dataset.cases if not case.labelled] == [("brain_002", "test")]
+    assert (dataset.statement.licence, dataset.statement.reference) == (
+        "CC-BY-SA 4.0",
+        "https://example.org/boxes",
+    )
+    assert not dataset.subjects_stated
+    assert open_dataset(tmp_path / "dataset.json") == dataset
+
+
+def test_volumes_of_a_4d_file_are_inputs_in_order(tmp_path: Path) -> None:
+    folder = decathlon(tmp_path, [labels(1)], modalities=("FLAIR", "T1w", "CT"))
+    dataset = open_dataset(folder)
+    assert [(spec.name, spec.modality) for spec in dataset.inputs] == [
+        ("flair", "MR"),
+        ("t1w", "MR"),
+        ("ct", "CT"),
+    ]
+    volume, segmentation, ignore = read_case(dataset.cases[0], dataset)
+    assert volume.channels == ("flair", "t1w", "ct")
+    assert np.array_equal(volume.array, [image(0, 100), image(0, 200), image(0, 300)])
+    assert ignore is None
+    assert segmentation is not None
+    assert np.array_equal(segmentation.array, labels(1)[None])
+    assert volume.source is not None
+    assert volume.source.decided == ()
+
+
+def test_a_raw_folder_of_nnunet(tmp_path: Path) -> None:
+    folder = nnunet(
+        tmp_path, [labels(1, 2)] * 2, channels=["CT", "PET"], names={"background": 0, "a": 1, "b": 2}
+    )
+    nifti(folder / "imagesTs" / "case_9_0000.nii.gz", image(9))
+    nifti(folder / "imagesTs" / "case_9_0001.nii.gz", image(9))
+    dataset = open_dataset(folder)
+    assert [(case.id, case.split, case.labelled) for case in dataset.cases] == [
+        ("case_0", None, True),
+        ("case_1", None, True),
+        ("case_9", "test", False),
+    ]
+    assert [path.name for path in dataset.cases[0].images.values()] == [
+        "case_0_0000.nii.gz",
+        "case_0_0001.nii.gz",
+    ]
+    volume, segmentation, _ = read_case(dataset.cases[0], dataset)
+    assert volume.channels == ("ct", "pet")
+    assert segmentation is not None
+    assert segmentation.array.dtype == np.uint8
+
+
+def test_regions_get_layers_and_the_ignored_value_a_mask(tmp_path: Path) -> None:
+    names = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4}
+    mask = labels(1, 2, 3)
+    mask[6:, 5:] = 4
+    folder = nnunet(tmp_path, [mask], channels=["T1"], names=names, regions_class_order=[1, 2, 3])
+    dataset = open_dataset(folder)
+    assert [(label.value, label.name, label.layer) for label in dataset.labels] == [
+        (1, "whole", 0),
+        (2, "core", 1),
+        (3, "enhancing", 2),
+    ]
+    assert dataset.overlapping
+    assert dataset.ignore == 4
+    _, segmentation, ignore = read_case(dataset.cases[0], dataset)
+    assert segmentation is not None
+    assert np.array_equal(segmentation.mask("whole"), np.isin(mask, (1, 2, 3)))
+    assert np.array_equal(segmentation.mask("core"), np.isin(mask, (2, 3)))
+    assert np.array_equal(segmentation.mask("enhancing"), mask == 3)
+    assert ignore is not None
+    assert np.array_equal(ignore, mask == 4)
+
+
+def test_cases_by_a_dataset_of_paths(tmp_path: Path) -> None:
+    nifti(tmp_path / "elsewhere" / "x.nii.gz", image())
+    nifti(tmp_path / "elsewhere" / "y.nii.gz", labels(1))
+    paths = {"images": ["../elsewhere/x.nii.gz"], "label": "../elsewhere/y.nii.gz"}
+    folder = nnunet(tmp_path / "raw", [], channels=["MR"], names={"a": 1}, dataset={"first": paths})
+    dataset = open_dataset(folder)
+    assert [case.id for case in dataset.cases] == ["first"]
+    assert read_case(dataset.cases[0], dataset).segmentation is not None
+
+
+def test_colour_pictures_are_one_input_of_three_channels(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (6, 5, 3), np.uint8)
+    mask = np.zeros((6, 5), np.uint8)
+    mask[1:3] = 1
+    folder = nnunet(
+        tmp_path / "raw", [], channels=["R", "G", "B"], names={"background": 0, "road": 1}, file_ending=".png"
+    )
+    picture(folder / "imagesTr" / "a_0000.png", colours)
+    picture(folder / "labelsTr" / "a.png", mask)
+    dataset = open_dataset(folder)
+    assert [spec.name for spec in dataset.inputs] == ["image"]
+    volume, segmentation, _ = read_case(dataset.cases[0], dataset)
+    assert volume.channels == ("red", "green", "blue")
+    assert np.array_equal(volume.array[..., 0], colours.transpose(2, 0, 1))
+    assert segmentation is not None
+    assert np.array_equal(segmentation.array[0, ..., 0], mask)
+
+
+def test_names_of_inputs_are_plain_and_differ() -> None:
+    assert [spec.name for spec in input_specs(["T1 Gd", "T1-Gd", "0", "rescale_to_0_1"])] == [
+        "t1-gd",
+        "t1-gd-2",
+        "channel-0",
+        "rescale_to_0_1",
+    ]
+    kinds = ["CT", "MRI", "T2w", "FLAIR", "PET", "mp-MRI", "noNorm", "R"]
+    assert [spec.modality for spec in input_specs(kinds)] == ["CT", "MR", "MR", "MR", "PT", "MR", None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "must hold an object"),
+        ("{", "not valid JSON"),
+        ('{"labels": {"a": 1}}', 'neither "modality" nor "channel_names"'),
+        ('{"modality": {"0": "CT"}, "training": [3]}', r"training\[0\]"),
+        ('{"channel_names": {"0": "CT"}, "labels": {"a": 1}}', "no folder imagesTr"),
+        ('{"channel_names": {"0": "CT"}, "labels": {"a": "b"}, "dataset": {"x": 1}}', "images"),
+    ],
+)
+def test_what_is_no_dataset_is_one_line(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(InputError, match=said) as problem:
+        open_dataset(tmp_path)
+    assert "\n" not in str(problem.value)

@@ -236,6 +236,9 @@ def test_the_classes_in_write_a_plugin_keep_to_the_contract(
         "Segmenter": "segmenter",
         "Network": "network",
         "Head": "head",
+        "Loss": "loss",
+        "IntensityAugmentation": "augmentation",
+        "Metric": "metric",
     }
     shown = re.findall(r"^class (\w+)\(medseg\.(\w+)\)", code, re.MULTILINE)
     entries = [

@@ -17,7 +17,7 @@ __all__ = ["Dice"]
 
 
 class Dice(Loss):
-    """Soft Dice loss: 1 - 2 TP / (2 TP + FP + FN) of each sample and channel, averaged (MONAI's DiceLoss).
+    """Soft Dice loss: 1 - 2 TP / (2 TP + FP + FN) of each sample and channel, averaged.
 
     TP, FP and FN are sums of probabilities over the known voxels (Milletari et al., 3DV 2016, 565-571), so a
     small label counts as much as a large one. For references that are shares, as where labels were scaled,
@@ -34,15 +34,14 @@ class Dice(Loss):
 
     def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
         """A module of logits, the same in 2-D and 3-D."""
-        from monai.losses.dice import DiceLoss
-
         from medseg.builtin.loss.masked import LossModule
-        from medseg.builtin.loss.overlap import overlap
+        from medseg.builtin.loss.overlap import Costs, overlap
 
-        measure = DiceLoss(smooth_nr=self.smooth, smooth_dr=self.smooth, soft_label=True)
-        activation = activation_of(head, "dice")
         return LossModule(
             partial(
-                overlap, activation=activation, include_background=self.include_background, measure=measure
+                overlap,
+                activation=activation_of(head, "dice"),
+                include_background=self.include_background,
+                costs=Costs(0.5, 0.5, self.smooth / 2),  # numerator and denominator are halved: TP, not 2 TP
             )
         )

@@ -17,7 +17,7 @@ __all__ = ["Tversky"]
 
 
 class Tversky(Loss):
-    """Tversky loss: 1 - TP / (TP + a FP + b FN) of each sample and channel, averaged (MONAI's TverskyLoss).
+    """Tversky loss: 1 - TP / (TP + a FP + b FN) of each sample and channel, averaged.
 
     With `fp_weight` a and `fn_weight` b both 0.5 it is the Dice loss, with both 1 the Jaccard loss. To find
     more of small lesions, make misses dear: 0.3 and 0.7 (Salehi et al., MLMI 2017, 379-387). Papers and code
@@ -39,21 +39,14 @@ class Tversky(Loss):
 
     def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
         """A module of logits, the same in 2-D and 3-D."""
-        from monai.losses.tversky import TverskyLoss
-
         from medseg.builtin.loss.masked import LossModule
-        from medseg.builtin.loss.overlap import overlap
+        from medseg.builtin.loss.overlap import Costs, overlap
 
-        measure = TverskyLoss(
-            alpha=self.fp_weight,
-            beta=self.fn_weight,
-            smooth_nr=self.smooth,
-            smooth_dr=self.smooth,
-            soft_label=True,
-        )
-        activation = activation_of(head, "tversky")
         return LossModule(
             partial(
-                overlap, activation=activation, include_background=self.include_background, measure=measure
+                overlap,
+                activation=activation_of(head, "tversky"),
+                include_background=self.include_background,
+                costs=Costs(self.fp_weight, self.fn_weight, self.smooth),
             )
         )

@@ -124,7 +124,7 @@ def _print(dataset: Dataset, findings: Sequence[Finding], counts: dict[str, int]
                 f"{finding.severity}: {total - MOST_SHOWN} more of the kind {finding.kind!r} (see --json)"
             )
     words = [f"{counts[rank]} {rank}{'s' * (counts[rank] != 1)}" for rank in ("error", "warning")]
-    click.echo(f"{dataset.name}: {len(dataset.cases)} cases, {', '.join(words)}")
+    click.echo(f"{dataset.name}: {len(dataset.cases)} case{'s' * (len(dataset.cases) != 1)}, {', '.join(words)}")
 
 
 def _describe(dataset: Dataset, found: Fingerprint) -> None:
@@ -139,11 +139,11 @@ def _describe(dataset: Dataset, found: Fingerprint) -> None:
         for spec, kind in zip(dataset.inputs, found.modalities, strict=True)
     ]
     rows = [
-        ("cases", f"{len(found.cases)} of {len({c.subject for c in dataset.trainable})} subjects"),
+        ("cases", _counted(dataset)),
         ("inputs", ", ".join(kinds)),
-        ("voxels along x, y, z", f"median {_by(found.median_shape)}, {_range(shapes)}"),
-        ("spacing", f"median {_by(found.median_spacing)} {unit}, {_range(spacings)}"),
-        ("box that is not 0", f"median {found.median_box_share:.0%} of the image"),
+        ("voxels along x, y, z", _median_of(found.median_shape, shapes)),
+        (f"spacing in {unit}", _median_of(found.median_spacing, spacings)),
+        ("box that is not 0", f"{found.median_box_share:.0%} of the image (median)"),
     ]
     print_table(("what", dataset.name), rows, wrap=(1,))
     click.echo()
@@ -184,7 +184,14 @@ def _by(sizes: Sequence[float]) -> str:
     return " x ".join(f"{size:.4g}" for size in sizes)
 
 
-def _range(sizes: Sequence[Sequence[float]]) -> str:
-    """From the smallest to the largest along each axis."""
+def _median_of(middle: Sequence[float], sizes: Sequence[Sequence[float]]) -> str:
+    """The median along each axis, and from where to where it goes if it is not the same in all cases."""
     columns = list(zip(*sizes, strict=True))
-    return f"{_by([min(column) for column in columns])} to {_by([max(column) for column in columns])}"
+    low, high = _by([min(column) for column in columns]), _by([max(column) for column in columns])
+    return _by(middle) if low == high else f"{_by(middle)} (median; {low} to {high})"
+
+
+def _counted(dataset: Dataset) -> str:
+    cases, subjects = len(dataset.trainable), len({case.subject for case in dataset.trainable})
+    said = f"{cases}, of {subjects} subject{'s' * (subjects != 1)}"
+    return said if dataset.subjects_stated else f"{cases}; subjects are not stated"

@@ -16,6 +16,7 @@ from medseg.prediction import silent
 from medseg.run.reasons import without_names
 from medseg.segmentation import SIDE
 from medseg.training.dataset import Case, Dataset, Example
+from medseg.training.dataset.found import is_there
 from medseg.training.dataset.reading import FOR_STRAY, read_image, read_reference
 from medseg.training.fingerprint import CaseFacts, Measuring
 from medseg.training.folds import require_apart
@@ -122,6 +123,9 @@ def _look_alike(ids: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _labels(dataset: Dataset) -> Iterator[Finding]:
+    if not dataset.statement.licence:
+        do = "say `licence:` in dataset.yaml, as a model trained on them must"
+        yield Finding("info", "licence-unstated", None, "no licence of the data is stated", do)
     if dataset.overlapping:
         what = f"{len(dataset.labels)} labels that may overlap, each in a layer of its own"
         yield Finding("info", "overlapping-labels", None, what, "a network for them has the head `sigmoid`")
@@ -138,7 +142,7 @@ def _files(case: Case, hashes: dict[str, list[tuple[Case, str]]]) -> Iterator[Fi
     """Files that are not there or cannot be opened; their digests go into `hashes`."""
     own: dict[str, str] = {}
     for what, path in case.files.items():
-        if not path.exists():
+        if not is_there(path):
             yield Finding(
                 "error", "missing-file", case.id, f"the file of {what!r} does not exist", "correct it"
             )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import InputError
 from medseg.io import digests
 from medseg.prediction import silent
 from medseg.training.dataset import Case, Dataset, Example, read_case
@@ -57,6 +58,7 @@ class CaseFacts:
     spacing: Triple
     axis_codes: str
     unit: str
+    voxel_ml: float | None
     channels: tuple[str, ...]
     minimum: float
     maximum: float
@@ -81,10 +83,10 @@ class CaseFacts:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each label in mL, for a grid at right angles; none where the unit is px."""
-        if self.unit != "mm":
+        """Volume of each label in mL; none where the unit is px."""
+        if self.voxel_ml is None:
             return {}
-        return {name: count * float(np.prod(self.spacing)) / 1000 for name, count in self.voxels.items()}
+        return {name: count * self.voxel_ml for name, count in self.voxels.items()}
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class Measuring:
             spacing=_rounded(volume.grid.spacing),
             axis_codes=volume.grid.axis_codes,
             unit=volume.grid.unit,
+            voxel_ml=volume.grid.voxel_ml if volume.grid.unit == "mm" else None,
             channels=volume.channels,
             minimum=float(volume.array.min()),
             maximum=float(volume.array.max()),
@@ -222,7 +225,9 @@ class Measuring:
         return facts
 
     def finish(self, key: str) -> Fingerprint:
-        """All of them together."""
+        """All of them together; raises InputError where none could be taken."""
+        if not self._samples:
+            raise InputError("there are no cases to describe; label some, and keep some from the test")
         pooled = np.concatenate(self._samples, axis=1)
         return Fingerprint(
             key=key,

@@ -60,7 +60,7 @@ def test_show_describes(medseg: Medseg, tmp_path: Path) -> None:
     folder = boxes(tmp_path / "data")
     done = medseg("dataset", "show", folder, "--subjects", who(tmp_path))
     assert (done.code, done.err) == (0, "")
-    for words in ("4 of 3 subjects", "8 x 7 x 6", "1.5 x 2 x 3 mm", "image (modality unknown)", "0.072"):
+    for words in ("4, of 3 subjects", "8 x 7 x 6", "1.5 x 2 x 3", "image (modality unknown)", "0.072"):
         assert words in done.out
     told = json.loads(medseg("dataset", "show", folder, "--json").out)
     assert told["dataset"]["licence"] == "CC0-1.0"

@@ -24,7 +24,7 @@ def sound(folder: Path, count: int = 4) -> Path:
     """A dataset without a fault."""
     pairs(folder, [labels(1, 2)] * count)
     table(folder / "who.csv", "case,subject", *(f"case{n},{n}" for n in range(count)))
-    table(folder / "dataset.yaml", "labels: [liver, tumour]", "subjects: who.csv")
+    table(folder / "dataset.yaml", "labels: [liver, tumour]", "subjects: who.csv", "licence: CC0-1.0")
     return folder
 
 
@@ -75,7 +75,7 @@ def test_not_a_number_is_told(tmp_path: Path) -> None:
 
 def test_values_labels_and_masks(tmp_path: Path) -> None:
     sound(tmp_path, 5)
-    table(tmp_path / "dataset.yaml", "labels: [liver, tumour, cyst]", "subjects: who.csv")
+    table(tmp_path / "dataset.yaml", "labels: [liver, tumour, cyst]", "subjects: who.csv", "licence: CC0-1.0")
     nifti(tmp_path / "labels" / "case0.nii.gz", labels(1, 2, 9))
     nifti(tmp_path / "labels" / "case1.nii.gz", labels(0))
     for case in ("case2", "case3"):
@@ -171,6 +171,7 @@ def test_sides_regions_and_tests_are_told(tmp_path: Path) -> None:
     kinds = {each.kind: str(each) for each in check_dataset(open_dataset(tmp_path))}
     assert "'kidney left' and 'kidney right' are left and right" in kinds["sides"]
     assert "sigmoid" in kinds["overlapping-labels"]
+    assert "no licence" in kinds["licence-unstated"]
     assert kinds["no-mask"] == "1 test case without a mask"
 
 

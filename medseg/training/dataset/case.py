@@ -60,10 +60,11 @@ class Dataset:
     """Cases to train on, and what their masks mean.
 
     `values` has the values in a mask that make up each label, by name; where two labels share one, labels lie
-    in layers of their own (`overlapping`). Voxels of value `ignore` are not trained on. `threshold` is the
-    value above which a voxel is inside in masks of one structure; None decides by what they hold. `overlap`
-    says what becomes of masks of structures that overlap. `subjects_stated` is False where each case is taken
-    for a subject of its own, as nothing says otherwise. `notes` tell what was decided on opening.
+    in layers of their own (`overlapping`). A label without values is any value: masks hold ids of objects.
+    Voxels of value `ignore` are not trained on. `threshold` is the value above which a voxel is inside in
+    masks of one structure; None decides by what they hold. `overlap` says what becomes of masks of structures
+    that overlap. `subjects_stated` is False where each case is taken for a subject of its own, as nothing
+    says otherwise. `notes` tell what was decided on opening.
     """
 
     name: str

@@ -60,8 +60,8 @@ class Description(Strict):
     """Inputs in order, by names and modalities; in a CSV file these columns, and no others, are read."""
 
     labels: Any = None
-    """Labels as `{liver: 1}`, `{1: liver}`, `[liver, spleen]`, `{tumour: [1, 2]}` or with colours and codes
-    as in a pipeline file."""
+    """Labels as `{liver: 1}`, `{1: liver}`, `[liver, spleen]`, `{tumour: [1, 2]}`, `{nucleus: any}`, or with
+    colours and codes as in a pipeline file."""
 
     ignore: int | None = Field(default=None, ge=1, le=65535)
     """Value in the masks of voxels that are not trained on."""

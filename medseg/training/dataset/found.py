@@ -18,7 +18,7 @@ from medseg.io.regular_file import is_folder, printable
 from medseg.run.inputs import plain_stem
 from medseg.training.dataset.case import Case, Statement
 
-__all__ = ["Found", "by_stem", "input_specs", "is_picture", "own_id", "require_own_ids"]
+__all__ = ["Found", "by_stem", "input_specs", "is_picture", "is_there", "own_id", "require_own_ids"]
 
 IMAGES = (*SUFFIXES, ".hdr", ".hdr.gz")  # of a .hdr/.img pair the header stands for both
 MODALITIES = {
@@ -87,6 +87,14 @@ def _stem(path: Path) -> str | None:
         (each for each in sorted(IMAGES, key=len, reverse=True) if path.name.lower().endswith(each)), ""
     )
     return path.name[: -len(suffix)] if suffix and len(path.name) > len(suffix) else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name; no where the name is an impossible one."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def is_picture(path: Path) -> bool:

@@ -15,13 +15,16 @@ from medseg.segmentation import Label, LabelTable
 
 __all__ = ["Named", "named_labels"]
 
-BACKGROUND, IGNORE = "background", "ignore"
+BACKGROUND, IGNORE, ANY = "background", "ignore", "any"
 MOST_VALUE = 65535  # masks are uint8 or uint16
 
 
 @dataclass(frozen=True)
 class Named:
-    """Labels as a table, the values in a mask that make up each, by name, and the value to be ignored."""
+    """Labels as a table, the values in a mask that make up each, by name, and the value to be ignored.
+
+    No values at all stand for any but 0 and what is ignored: ids of objects.
+    """
 
     table: LabelTable
     values: Mapping[str, tuple[int, ...]]
@@ -35,15 +38,17 @@ class _Entry:
     name: str
     values: tuple[int, ...]
     more: Mapping[str, Any] = field(default_factory=dict)
+    any: bool = False
 
 
 def named_labels(told: Any, *, layers: bool = False) -> Named:
     """The labels in a dataset's description.
 
     `{1: liver}`, `{liver: 1}`, `{whole tumour: [1, 2, 3]}`, `{1: {name: liver, colour: "#dd8265"}}` or
-    `[liver, spleen]`, whose values are 1 and 2. 0 and "background" are left out; "ignore" is the value of
-    voxels that are not trained on. Labels that share a value overlap and get a layer each, as they all do
-    with `layers`. Values stay as they are where each label has its own, else they become 1, 2, 3.
+    `[liver, spleen]`, whose values are 1 and 2. `{nucleus: any}`, alone, is for masks of objects, whose
+    values are ids. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
+    Labels that share a value overlap and get a layer each, as they all do with `layers`. Values stay as they
+    are where each label has its own, else they become 1, 2, 3.
 
     Raises InputError for anything else.
     """
@@ -54,7 +59,10 @@ def named_labels(told: Any, *, layers: bool = False) -> Named:
         raise InputError(f"labels: {IGNORE!r} is one value, whose voxels are not trained on")
     if not entries:
         raise InputError("labels: there are none but the background; name at least one")
-    _require_values(entries, ignore[0].values[0] if ignore else None)
+    ignored = ignore[0].values[0] if ignore else None
+    if len(entries) == 1 and not entries[0].values and entries[0].any:
+        return Named(LabelTable((_label(entries[0], 1, layer=0),)), {entries[0].name: ()}, ignored)
+    _require_values(entries, ignored)
     counts = Counter(value for entry in entries for value in entry.values)
     shared = layers or max(counts.values()) > 1
     plain = not shared and all(len(entry.values) == 1 for entry in entries)
@@ -66,7 +74,7 @@ def named_labels(told: Any, *, layers: bool = False) -> Named:
         labels = LabelTable(tuple(table))
     except UsageError as problem:
         raise InputError(f"labels: {problem}; give each a name and a value of its own") from problem
-    return Named(labels, {e.name: e.values for e in entries}, ignore[0].values[0] if ignore else None)
+    return Named(labels, {entry.name: entry.values for entry in entries}, ignored)
 
 
 def _entries(told: Any) -> Iterator[_Entry]:
@@ -80,6 +88,8 @@ def _entries(told: Any) -> Iterator[_Entry]:
         if isinstance(value, Mapping) and number is not None:
             more = dict(value)
             yield _Entry(str(more.pop("name", "")).strip(), (number,), more)
+        elif isinstance(key, str) and number is None and value == ANY:
+            yield _Entry(key.strip(), (), any=True)
         elif isinstance(value, str) and number is not None:
             yield _Entry(value.strip(), (number,))
         elif isinstance(key, str) and isinstance(value, Sequence) and not isinstance(value, str):
@@ -105,7 +115,9 @@ def _required(key: Any, value: Any) -> int:
 def _require_values(entries: Sequence[_Entry], ignore: int | None) -> None:
     for entry in entries:
         if not entry.values or len(set(entry.values)) < len(entry.values):
-            raise InputError(f"labels: {entry.name[:64]!r} must have one or more different values")
+            raise InputError(
+                f"labels: {entry.name[:64]!r} must have one or more different values ({ANY!r} only alone)"
+            )
         wrong = [value for value in entry.values if not 1 <= value <= MOST_VALUE or value == ignore]
         if wrong:
             raise InputError(
@@ -118,5 +130,5 @@ def _label(entry: _Entry, value: int, *, layer: int) -> Label:
     try:
         spec = LabelSpec.model_validate({**entry.more, "name": entry.name, "layer": layer})
     except ValidationError as problem:
-        raise InputError(f"labels: {entry.values[0]}: {describe(problem, LabelSpec)}") from problem
+        raise InputError(f"labels: {entry.name[:64]!r}: {describe(problem, LabelSpec)}") from problem
     return Label(value, **spec.model_dump())

@@ -22,7 +22,7 @@ __all__ = ["inside", "is_label_map", "present", "require_same_grid", "standing",
 Tell = Callable[[str], None]
 WHITE = (255, 65535)
 NEAR = 0.1  # voxels: what rounding of headers leaves; nearest labels are then the labels themselves
-CHUNK = 1 << 24  # voxels that are counted together
+CHUNK = 1 << 20  # voxels that are counted together
 
 
 def is_label_map(path: Path) -> bool:

@@ -18,7 +18,7 @@ from medseg.io.regular_file import is_folder, printable
 from medseg.run.inputs import PLAIN
 from medseg.training.dataset.case import Case, Split, Statement
 from medseg.training.dataset.description import load_json
-from medseg.training.dataset.found import Found, input_specs, is_picture, own_id
+from medseg.training.dataset.found import Found, input_specs, is_picture, is_there, own_id
 
 __all__ = ["find_in_json"]
 
@@ -43,6 +43,9 @@ def find_in_json(file: Path) -> Found:
     else:
         cases = list(_in_folders(file, told, list(map(str, channels)), inputs))
     inputs, cases, notes = _colours(inputs, cases)
+    said, there = told.get("numTraining"), sum(case.split is None for case in cases)
+    if isinstance(said, int) and said != there:
+        notes = (*notes, f'"numTraining" is {said}, and there are {there} cases to train on')
     return Found(
         name=str(told.get("name") or file.parent.name)[:100],
         inputs=inputs,
@@ -95,7 +98,7 @@ def _listed(
     images = {spec.name: path for spec in inputs}
     case = own_id(path)
     stem, ending = _cut(path)
-    if not path.exists() and path.with_name(f"{stem}_0000{ending}").exists():  # nnU-Net's first version
+    if not is_there(path) and is_there(path.with_name(f"{stem}_0000{ending}")):  # nnU-Net's first version
         images = {
             spec.name: path.with_name(f"{stem}_{channel:04d}{ending}") for channel, spec in enumerate(inputs)
         }
@@ -151,7 +154,7 @@ def _in_folders(
                 for spec, number in zip(inputs, numbers, strict=True)
             }
             label = folder / labels / f"{stem}{ending}"
-            there = split is None or label.exists()
+            there = split is None or is_there(label)
             yield Case(case, named, label if there else None, case, split)
 
 
@@ -170,7 +173,9 @@ def _colours(
         return inputs, cases, ()
     first, *others = (spec.name for spec in inputs)
     for case in cases:
-        apart = any(case.images[name].exists() and case.images[name] != case.images[first] for name in others)
+        apart = any(
+            is_there(case.images[name]) and case.images[name] != case.images[first] for name in others
+        )
         if not is_picture(case.images[first]) or apart:
             return inputs, cases, ()
     one = (InputSpec(name="image"),)

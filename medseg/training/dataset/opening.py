@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import InputError
+from medseg.io import one_refusal
 from medseg.io.regular_file import is_folder, printable, require_regular
 from medseg.training.dataset.case import Case, Dataset, Statement
 from medseg.training.dataset.description import (
@@ -44,13 +45,18 @@ def open_dataset(path: str | Path, *, subjects: str | Path | None = None) -> Dat
     cases or a description is wrong.
     """
     path = Path(path)
-    require_regular(path, or_folder=True)
+    with one_refusal(path):
+        require_regular(path, or_folder=True)
+        return _opened(path, None if subjects is None else Path(subjects))
+
+
+def _opened(path: Path, subjects: Path | None) -> Dataset:
     description, data = _described(path)
     found = _found(data, description)
     if not found.cases:
         raise InputError(f"{printable(data)}: holds no cases; {WANTED}")
     require_own_ids(found.cases, data)
-    rule = Subjects(table=Path(subjects)) if subjects is not None else description.subjects
+    rule = Subjects(table=subjects) if subjects is not None else description.subjects
     cases = found.cases if rule is None else with_subjects(found.cases, rule)
     named, notes = _labels(found, description, cases, data)
     return Dataset(

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.config import InputSpec
 from medseg.errors import InputError, UsageError
-from medseg.io import STRICT, Policy
+from medseg.io import STRICT, Policy, inspect, read
 from medseg.io.masks import read_segmentation
+from medseg.io.regular_file import printable
 from medseg.pipeline import Input
 from medseg.run.inputs import join, read_inputs
 from medseg.segmentation import Segmentation
@@ -82,19 +84,37 @@ def _refuse_stray(reference: Reference) -> None:
 
 def read_image(case: Case, dataset: Dataset, *, policy: Policy = STRICT) -> Volume:
     """The image with a channel for each input, on the grid of the first; see `medseg.run.inputs.join`."""
-    one_file = len(set(case.images.values())) == 1 < len(dataset.inputs)
+    if len(set(case.images.values())) == 1 < len(dataset.inputs):
+        return _of_one_file(case, dataset, policy)
+    volumes: dict[str, Volume] = {}
+    for spec in dataset.inputs:
+        volumes |= _read(spec, case.images[spec.name], dataset, policy)
+    return join(volumes)
+
+
+def _read(spec: InputSpec, path: Path, dataset: Dataset, policy: Policy) -> dict[str, Volume]:
+    size = dataset.pixel_size if is_picture(path) else None
+    wanted = Input(spec.name, spec.modality, spec.select)
+    return read_inputs((wanted,), {spec.name: path}, force_modality=False, pixel_size=size, policy=policy)
+
+
+def _of_one_file(case: Case, dataset: Dataset, policy: Policy) -> Volume:
+    """The volumes of a 4-D file, or the channels of an image, as the dataset's inputs."""
+    names = tuple(spec.name for spec in dataset.inputs)
+    path = case.images[names[0]]
+    held = inspect(path)[0]
+    if held.phases == 1 and held.channels == len(names):
+        return read(path, policy=policy).replace(channels=names)
+    if held.phases != len(names):
+        raise InputError(
+            f"{printable(path)}: holds {held.phases} volume{'s' * (held.phases != 1)}, the dataset names "
+            f"{len(names)} inputs; name as many as there are"
+        )
     volumes: dict[str, Volume] = {}
     for number, spec in enumerate(dataset.inputs, start=1):
-        path = case.images[spec.name]
-        size = dataset.pixel_size if is_picture(path) else None
-        own = replace(policy, phase=number) if one_file else policy
-        wanted = Input(spec.name, spec.modality, spec.select)
-        volumes |= read_inputs(
-            (wanted,), {spec.name: path}, force_modality=False, pixel_size=size, policy=own
-        )
-    if one_file:  # which volume is read is the dataset's own order, no decision
-        volumes = {name: _undecided(volume) for name, volume in volumes.items()}
-    return join(volumes)
+        volumes |= _read(spec, path, dataset, replace(policy, phase=number))
+    # which volume is read is the dataset's own order, and no decision on a doubt
+    return join({name: _undecided(volume) for name, volume in volumes.items()})
 
 
 def _undecided(volume: Volume) -> Volume:
@@ -117,6 +137,8 @@ def read_reference(case: Case, dataset: Dataset, volume: Volume, *, tell: Tell =
 def _of_values(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
     values, grid = values_of(path)
     values = _on_image(values, grid, path, volume, tell)
+    if () in dataset.values.values():
+        return _of_objects(values, dataset, volume)
     there = present(values)
     known = {value for each in dataset.values.values() for value in each}
     if is_picture(path) and _is_black_and_white(there, known, dataset):
@@ -129,6 +151,14 @@ def _of_values(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Refe
     for layer in range(len(array)):
         array[layer] = _translated(values, dataset, layer)
     return Reference(Segmentation(array, volume.grid, dataset.labels), ignore, stray)
+
+
+def _of_objects(values: NDArray[Any], dataset: Dataset, volume: Volume) -> Reference:
+    """Ids of objects as the one label that they are of."""
+    ignore = None if dataset.ignore is None else np.asarray(values == dataset.ignore)
+    there = values != 0 if ignore is None else (values != 0) & ~ignore
+    (only,) = dataset.labels
+    return Reference(Segmentation.from_masks({only.name: there}, volume.grid, dataset.labels), ignore)
 
 
 def _is_black_and_white(there: list[int], known: set[int], dataset: Dataset) -> bool:

@@ -40,6 +40,14 @@ def test_labels_that_share_a_value_get_layers() -> None:
     assert table.layers == 2
 
 
+def test_any_value_is_one_label() -> None:
+    named = named_labels({"nucleus": "any", "ignore": 9})
+    assert [(label.value, label.name) for label in named.table] == [(1, "nucleus")]
+    assert (named.values, named.ignore) == ({"nucleus": ()}, 9)
+    with pytest.raises(InputError, match="'any' only alone"):
+        named_labels({"nucleus": "any", "cell": 2})
+
+
 def test_layers_on_demand() -> None:
     assert [label.layer for label in named_labels({"a": 4, "b": 6}, layers=True).table] == [0, 1]
 

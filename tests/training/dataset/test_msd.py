@@ -1,12 +1,18 @@
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from datasets import decathlon, image, labels, nifti, nnunet, picture
+from datasets import AFFINE, SHAPE, decathlon, image, labels, nifti, nnunet, picture
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medseg.errors import InputError
+from medseg.io.nifti import write_volume
 from medseg.training.dataset import open_dataset, read_case
 from medseg.training.dataset.found import input_specs
+from medseg.volume import Grid, Volume
 
 
 def test_a_decathlon_folder(tmp_path: Path) -> None:
@@ -40,6 +46,60 @@ def test_volumes_of_a_4d_file_are_inputs_in_order(tmp_path: Path) -> None:
     assert np.array_equal(segmentation.array, labels(1)[None])
     assert volume.source is not None
     assert volume.source.decided == ()
+
+
+def test_channels_of_an_image_are_inputs_too(tmp_path: Path) -> None:
+    folder = decathlon(tmp_path, [labels(1)], modalities=("T1", "T2"))
+    array = np.stack([image(0), image(1)])
+    write_volume(Volume(array, Grid(SHAPE, AFFINE), ("x", "y")), folder / "imagesTr" / "brain_000.nii.gz")
+    dataset = open_dataset(folder)
+    volume = read_case(dataset.cases[0], dataset).volume
+    assert volume.channels == ("t1", "t2")
+    assert np.array_equal(volume.array, array)
+
+
+def test_a_4d_file_of_another_number_of_volumes_is_refused(tmp_path: Path) -> None:
+    folder = decathlon(tmp_path, [labels(1)], modalities=("T1", "T2"))
+    nifti(folder / "imagesTr" / "brain_000.nii.gz", np.stack([image()] * 3, axis=-1))
+    dataset = open_dataset(folder)
+    with pytest.raises(InputError, match="holds 3 volumes, the dataset names 2 inputs"):
+        read_case(dataset.cases[0], dataset)
+
+
+def test_what_a_file_claims_of_its_cases_is_compared(tmp_path: Path) -> None:
+    folder = nnunet(tmp_path, [labels(1)], channels=["CT"], names={"a": 1}, numTraining=3)
+    assert open_dataset(folder).notes == ('"numTraining" is 3, and there are 1 cases to train on',)
+
+
+def test_the_first_nnunets_names_of_files(tmp_path: Path) -> None:
+    folder = decathlon(tmp_path, [labels(1)], modalities=("T1", "T2"))
+    for channel in range(2):
+        nifti(folder / "imagesTr" / f"brain_000_{channel:04d}.nii.gz", image(channel))
+    (folder / "imagesTr" / "brain_000.nii.gz").unlink()
+    dataset = open_dataset(folder)
+    assert dataset.cases[0].id == "brain_000"
+    assert np.array_equal(read_case(dataset.cases[0], dataset).volume.array, [image(0), image(1)])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 1 << 40) | st.text(max_size=6) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ("name", "modality", "channel_names", "labels", "training", "test", "dataset", "file_ending")
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON), st.booleans())
+def test_any_json_is_opened_or_refused_in_one_line(content: dict[str, object], sound: bool) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "imagesTr").mkdir()
+        told = {**content, "channel_names": {"0": "CT"}, "labels": {"a": 1}} if sound else content
+        (Path(folder) / "dataset.json").write_text(json.dumps(told))
+        (Path(folder) / "imagesTr" / "a_0000.nii.gz").touch()
+        try:
+            open_dataset(folder)
+        except InputError as problem:
+            assert "\n" not in str(problem)  # noqa: PT017 - it may be opened, too
 
 
 def test_a_raw_folder_of_nnunet(tmp_path: Path) -> None:

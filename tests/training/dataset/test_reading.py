@@ -137,6 +137,18 @@ def test_unnamed_masks_of_white_and_grey_are_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+def test_ids_of_objects_are_one_label(tmp_path: Path) -> None:
+    nifti(tmp_path / "images" / "a.nii.gz", image())
+    nifti(tmp_path / "labels" / "a.nii.gz", labels(7, 100).astype(np.uint16) * 3 + labels(0, 0, 5))
+    table(tmp_path / "dataset.yaml", "labels: {nucleus: any}", "ignore: 5")
+    dataset = open_dataset(tmp_path)
+    _, segmentation, ignore = read_case(dataset.cases[0], dataset)
+    assert segmentation is not None
+    assert np.array_equal(segmentation.mask("nucleus"), labels(1, 1) > 0)
+    assert ignore is not None
+    assert np.array_equal(ignore, labels(0, 0, 5) > 0)
+
+
 def test_a_segmentation_with_names_is_matched_by_name(tmp_path: Path) -> None:
     from dicom_series import write_dicom_series
     from segmentations import source_images, write_seg

@@ -77,6 +77,8 @@ class _LossTrial:
 
         maps: Any = loss.prepare(segmentation, head)
         for name, values in maps.items():
+            if not name.replace("-", "").replace("_", "").isalnum():  # it becomes a file's
+                raise PluginError(f"prepare() named a map {name!r}; use letters, digits, - and _")
             if values.ndim != 4 or values.shape[1:] != segmentation.grid.shape or values.dtype != np.float32:
                 raise PluginError(f"prepare() gave {name!r} as {values.dtype} {values.shape}")
             if not np.isfinite(values).all():

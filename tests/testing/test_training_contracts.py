@@ -109,6 +109,11 @@ class WrongMap(Squared):
         return {"thin": np.zeros(segmentation.grid.shape, np.float32)}
 
 
+class WrongName(Squared):
+    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+        return {"../up": np.zeros((1, *segmentation.grid.shape), np.float32)}
+
+
 class InfiniteMap(Squared):
     def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
         return {"far": np.full((1, *segmentation.grid.shape), np.inf, np.float32)}
@@ -144,6 +149,7 @@ def test_losses_in_good_order_pass() -> None:
         (OfBatch, "not the mean over samples"),
         (Heedless, "counts voxels whose reference is unknown"),
         (WrongMap, r"gave 'thin' as float32 \(40, 36, 20\)"),
+        (WrongName, "named a map '../up'; use letters"),
         (InfiniteMap, "gave 'far' with values that are not finite"),
     ],
 )

@@ -36,8 +36,8 @@ def overlap(  # noqa: PLR0913 - the call of a loss, and what makes one of it
 
     What is unknown has 0 in both probability and reference, so that it is neither hit nor error. The hits of
     a voxel are the smaller of both: of a reference of 0 and 1 this is their product, and of shares it is
-    right too. MONAI has it
-    from norms instead, which in float32 lose small labels: on a CPU sums over 128^3 are off by 3e-4.
+    right too. MONAI has it from norms instead, which in float32 lose small labels: on a CPU sums over 128^3
+    are off by 3e-4.
     """
     import torch
 

@@ -124,7 +124,8 @@ def _print(dataset: Dataset, findings: Sequence[Finding], counts: dict[str, int]
                 f"{finding.severity}: {total - MOST_SHOWN} more of the kind {finding.kind!r} (see --json)"
             )
     words = [f"{counts[rank]} {rank}{'s' * (counts[rank] != 1)}" for rank in ("error", "warning")]
-    click.echo(f"{dataset.name}: {len(dataset.cases)} case{'s' * (len(dataset.cases) != 1)}, {', '.join(words)}")
+    cases = f"{len(dataset.cases)} case{'s' * (len(dataset.cases) != 1)}"
+    click.echo(f"{dataset.name}: {cases}, {', '.join(words)}")
 
 
 def _describe(dataset: Dataset, found: Fingerprint) -> None:

@@ -53,9 +53,11 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
         )
     if len(values) > MOST_LABELS:
         raise InputError(
-            f"labels: masks hold {len(values)} values without names; name the labels in dataset.yaml"
+            f"labels: masks hold {len(values)} values without names; name the labels in dataset.yaml, as "
+            "`labels: {nucleus: any}` where they are ids of objects"
         )
-    note = f"{len(masks)} masks were read for their labels; name them as `labels:` in dataset.yaml"
+    read = "1 mask was read for its" if len(masks) == 1 else f"{len(masks)} masks were read for their"
+    note = f"{read} labels; name them as `labels:` in dataset.yaml"
     if pictures and white and len(values) == 1:
         name = names.get(max(white), "") or "label 1"
         return Named(LabelTable((Label(1, name),)), {name: (max(white),)}), (note,)

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medseg.errors import InputError
 from medseg.training.dataset.labels import named_labels
@@ -50,6 +52,32 @@ def test_any_value_is_one_label() -> None:
 
 def test_layers_on_demand() -> None:
     assert [label.layer for label in named_labels({"a": 4, "b": 6}, layers=True).table] == [0, 1]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 1 << 20)
+    | st.text(max_size=5)
+    | st.sampled_from(["any", "ignore"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(0, 9), inner, max_size=3)
+        | st.fixed_dictionaries({"name": inner, "pair": inner})
+    ),
+    max_leaves=6,
+)
+
+
+@given(JSON)
+def test_whatever_is_told_is_a_table_or_refused(told: object) -> None:
+    try:
+        named = named_labels(told)
+    except InputError as problem:
+        assert "\n" not in str(problem)  # noqa: PT017 - it may be a table, too
+        return
+    assert len(named.table) >= 1
+    assert set(named.values) == {label.name for label in named.table}
 
 
 @pytest.mark.parametrize("told", [None, 3, "a", {}, {"a": True}, {"a": 1.5}, {"a": [1, 2.5]}, {"ignore": 1}])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from medseg.errors import InputError
 from medseg.io.nifti import write_volume
 from medseg.training.dataset import open_dataset, read_case
-from medseg.training.dataset.found import input_specs
 from medseg.volume import Grid, Volume
 
 
@@ -172,17 +171,6 @@ def test_colour_pictures_are_one_input_of_three_channels(tmp_path: Path) -> None
     assert np.array_equal(volume.array[..., 0], colours.transpose(2, 0, 1))
     assert segmentation is not None
     assert np.array_equal(segmentation.array[0, ..., 0], mask)
-
-
-def test_names_of_inputs_are_plain_and_differ() -> None:
-    assert [spec.name for spec in input_specs(["T1 Gd", "T1-Gd", "0", "rescale_to_0_1"])] == [
-        "t1-gd",
-        "t1-gd-2",
-        "channel-0",
-        "rescale_to_0_1",
-    ]
-    kinds = ["CT", "MRI", "T2w", "FLAIR", "PET", "mp-MRI", "noNorm", "R"]
-    assert [spec.modality for spec in input_specs(kinds)] == ["CT", "MR", "MR", "MR", "PT", "MR", None, None]
 
 
 @pytest.mark.parametrize(

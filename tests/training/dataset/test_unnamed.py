@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import AFFINE, SHAPE, image, labels, nifti, pairs
+
+from medseg.errors import InputError
+from medseg.io.nifti import write_labels
+from medseg.segmentation import Label, LabelTable
+from medseg.training.dataset import open_dataset
+from medseg.volume import Grid
+
+
+def test_names_in_headers_are_taken(tmp_path: Path) -> None:
+    table = LabelTable((Label(1, "liver"), Label(2, "tumour")))
+    (tmp_path / "labels").mkdir()
+    nifti(tmp_path / "images" / "a.nii.gz", image())
+    mask = tmp_path / "labels" / "a.nii.gz"
+    write_labels(labels(1, 2), Grid(SHAPE, AFFINE), mask, labels=table, source=None)
+    dataset = open_dataset(tmp_path)
+    assert [label.name for label in dataset.labels] == ["liver", "tumour"]
+    assert dataset.notes == ("1 mask was read for its labels; name them as `labels:` in dataset.yaml",)
+
+
+def test_damaged_masks_say_nothing(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, [labels(4), labels(1)])
+    (folder / "labels" / "case1.nii.gz").write_bytes(b"")
+    assert [label.name for label in open_dataset(folder).labels] == ["label 4"]
+
+
+def test_too_many_values_are_ids(tmp_path: Path) -> None:
+    nifti(tmp_path / "images" / "a.nii.gz", image())
+    nifti(tmp_path / "labels" / "a.nii.gz", np.arange(336, dtype=np.int16).reshape(SHAPE))
+    with pytest.raises(InputError, match="335 values without names"):
+        open_dataset(tmp_path)

@@ -31,6 +31,7 @@ PAGES = (
     "docs/reference/outputs.md",
     "docs/how-to/read-dicom.md",
     "docs/how-to/read-masks.md",
+    "docs/how-to/evaluate.md",
     "docs/how-to/write-a-pipeline.md",
     "docs/how-to/use-a-network.md",
     "docs/how-to/limit-memory.md",

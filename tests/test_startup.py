@@ -63,6 +63,7 @@ def started(*arguments: str, paths: tuple[str, ...] = ()) -> tuple[int, str, set
         ("plugins", "--help"),
         ("models", "--help"),
         ("segment", "--help"),
+        ("evaluate", "--help"),
         ("pipelines", "check", "--help"),
         ("nonsense",),
     ],

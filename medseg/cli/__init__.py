@@ -25,8 +25,10 @@ __all__ = ["main", "run"]
 COMMANDS = {
     "segment": "Segment an image: masks, volumes, a picture.",
     "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
+    "evaluate": "Compare masks with references: Dice, HD95, a table per case.",
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
+    "dataset": "Check and describe a dataset for training.",
     "doctor": "Look at the installation: what is missing and how to get it.",
     "models": "List, show, check and install models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",

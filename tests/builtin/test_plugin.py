@@ -12,6 +12,7 @@ from medseg.steps import (
     Head,
     Loss,
     Measurement,
+    Metric,
     Network,
     Postprocessor,
     Preprocessor,
@@ -55,6 +56,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         plugin.medseg_writers(),
         {"nifti", "csv", "json", "preview", "probabilities", "uncertainty"},
     ),
+    "metric": (Metric, plugin.medseg_metrics(), {"dice", "hd95"}),
 }
 
 

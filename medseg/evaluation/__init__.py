@@ -1,0 +1,215 @@
+"""Predictions against references: one pair of masks, or the files of many cases.
+
+metrics = metrics_named("dice, hd95")
+rows = evaluate(prediction, reference, metrics)
+done = evaluate_files(match_files("results/", "references/"), metrics)
+for row in done.summary:
+    print(row.metric, row.label, row.mean)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from medseg.assemble import stages
+from medseg.config import Call, StepCall, describe
+from medseg.errors import GeometryError, InputError, PipelineError, PluginError, UsageError, did_you_mean
+from medseg.evaluation.labels import paired
+from medseg.evaluation.masks import read_pair
+from medseg.evaluation.pairs import Pair, match_files
+from medseg.evaluation.summary import Statistics, summarise
+from medseg.pipeline import Stage, blamed
+from medseg.plugin.catalog import Catalog, discover
+from medseg.prediction import Measured
+from medseg.run.case import memory_as_resource
+from medseg.run.provenance import sha256_of
+from medseg.run.reasons import without_names
+from medseg.segmentation import Segmentation
+from medseg.steps import Metric
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "Evaluated",
+    "Evaluation",
+    "Pair",
+    "Statistics",
+    "evaluate",
+    "evaluate_files",
+    "match_files",
+    "metrics_named",
+]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_METRICS = "dice, hd95"
+NOWHERE = "absent from both"  # a label that other cases have
+
+Tell = Callable[[str], None]
+Watcher = Callable[[str, int, int], None]
+"""Called as `watcher(case, done, total)` after each case."""
+
+
+def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -> tuple[Stage[Metric], ...]:
+    """The metrics of a list as a pipeline file would write it: names, or names with parameters.
+
+    Raises PipelineError where there is no such metric or parameter, UsageError where it is no list.
+    """
+    try:
+        calls = yaml.safe_load(f"[{text}]")
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise UsageError(
+            f"metrics {text!r}: give names with a comma between them, as in {DEFAULT_METRICS}"
+        ) from problem
+    if not calls:
+        raise UsageError(f"no metric is given; name some, as in {DEFAULT_METRICS}")
+    try:
+        steps = TypeAdapter(list[Call]).validate_python(calls)
+    except ValidationError as problem:
+        raise PipelineError(f"metrics{describe(problem, StepCall)}") from problem
+    return stages(Metric, "metrics", steps, catalog or discover())
+
+
+def evaluate(
+    prediction: Segmentation,
+    reference: Segmentation,
+    metrics: Sequence[Stage[Metric]],
+    *,
+    labels: Collection[str] | None = None,
+    tell: Tell = logger.warning,
+) -> tuple[Measured, ...]:
+    """What each metric says of each label, metric by metric.
+
+    Labels are matched by name; by value, where one of the two has no names but "label 1", "label 2". A label
+    that only one of them has is absent from the other, which `tell` hears. `labels` are the names, of the
+    reference first, to which rows are limited; one that neither has gives none.
+
+    Raises GeometryError where the two lie on different grids, InputError where named labels have none in
+    common, PluginError where a metric breaks its contract.
+    """
+    if not prediction.grid.same_as(reference.grid):
+        raise GeometryError(
+            f"the prediction lies on {prediction.grid!r}, the reference on {reference.grid!r}; "
+            "put one onto the other's grid"
+        )
+    found, wanted = paired(prediction, reference, tell)
+    if labels is not None:
+        kept = [label.name for label in wanted.labels if label.name in labels]
+        found, wanted = found.only(kept), wanted.only(kept)
+    rows: list[Measured] = []
+    seen: set[tuple[str, int | None, str]] = set()
+    for stage in metrics:
+        with blamed(stage):
+            for row in Metric.check(stage.step(found, wanted), reference=wanted):
+                key = (row.label, row.object, row.quantity)
+                if key in seen:
+                    raise PluginError(f"measured {row.quantity} of {row.label!r}, which is there already")
+                seen.add(key)
+                rows.append(row)
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One case: its rows, checksums of the masks that were read, and what was decided on the way.
+
+    `notes` are for files and hold no path or file name; `told` says the same for the terminal.
+    """
+
+    case: str
+    rows: tuple[Measured, ...]
+    prediction_sha256: tuple[str, ...]
+    reference_sha256: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All cases, with the metrics that were asked for and the labels they were limited to (None: all)."""
+
+    cases: tuple[Evaluated, ...]
+    metrics: tuple[Stage[Metric], ...]
+    labels: tuple[str, ...] | None = None
+
+    @cached_property
+    def summary(self) -> tuple[Statistics, ...]:
+        """Mean, median and so on over cases, for each metric and label, and over labels for each metric."""
+        return summarise(case.rows for case in self.cases)
+
+
+def evaluate_files(
+    pairs: Iterable[Pair],
+    metrics: Sequence[Stage[Metric]],
+    *,
+    labels: Collection[str] | None = None,
+    watcher: Watcher = lambda case, done, total: None,
+) -> Evaluation:
+    """Read and evaluate pairs of mask files one after another, each on its reference's grid.
+
+    Every case has rows for all labels of all cases: one that neither of its masks has is absent from both.
+    Raises InputError for the first file that cannot be read or belongs to another place, and where no mask
+    has a label; UsageError for a name in `labels` that no case has.
+    """
+    waiting = tuple(pairs)
+    cases = []
+    known: dict[str, None] = {}
+    for done, pair in enumerate(waiting, start=1):
+        told: list[str] = []
+        try:
+            with memory_as_resource():
+                prediction, reference = read_pair(pair, told.append)
+                rows = evaluate(prediction, reference, metrics, labels=labels, tell=told.append)
+        except Exception as problem:
+            if len(waiting) > 1:
+                problem.add_note(f"case {pair.case}")
+            raise
+        known |= dict.fromkeys([label.name for each in (reference, prediction) for label in each.labels])
+        files = {
+            f"{what} {number}" if number > 1 else what: path
+            for what, paths in (("prediction", pair.prediction), ("reference", pair.reference))
+            for number, path in enumerate(paths, start=1)
+        }
+        cases.append(
+            Evaluated(
+                pair.case,
+                rows,
+                tuple(map(sha256_of, pair.prediction)),
+                tuple(map(sha256_of, pair.reference)),
+                notes=tuple(without_names(line, files) for line in told),
+                told=tuple(told),
+            )
+        )
+        watcher(pair.case, done, len(waiting))
+    if not known:
+        raise InputError("no mask has a label; there is nothing to evaluate")
+    seen = {row.label for case in cases for row in case.rows}
+    for name in labels or ():
+        if name not in seen:
+            raise UsageError(f"no case has a label {name!r}{did_you_mean(name, known)}")
+    return Evaluation(
+        _filled(cases), tuple(metrics), None if labels is None else tuple(dict.fromkeys(labels))
+    )
+
+
+def _filled(cases: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
+    """The cases with rows, without value, for labels that only others have."""
+    rows = [row for case in cases for row in case.rows if row.object is None]
+    labels = dict.fromkeys(row.label for row in rows)
+    quantities = {row.quantity: row.unit for row in reversed(rows)}
+    filled = []
+    for case in cases:
+        own = {row.label for row in case.rows}
+        more = [
+            Measured(label=label, quantity=quantity, value=None, unit=unit, flag=NOWHERE)
+            for quantity, unit in reversed(quantities.items())
+            for label in labels
+            if label not in own
+        ]
+        filled.append(replace(case, rows=(*case.rows, *more)))
+    return tuple(filled)

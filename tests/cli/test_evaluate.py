@@ -1,0 +1,169 @@
+"""`medseg evaluate`."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
+import pytest
+
+from medseg.io.nifti import write_labels
+from medseg.segmentation import Label, LabelTable
+from medseg.volume import Grid
+
+Medseg = Callable[..., Any]
+SHAPE = (16, 12, 10)
+AFFINE = np.diag([1.0, 1.5, 3.0, 1.0])
+
+
+def save(path: Path, starts: dict[int, int], names: dict[int, str] | None = None) -> Path:
+    """Cubes of 4 x 4 x 4 by value, from a place along i; named where names are given."""
+    array = np.zeros(SHAPE, np.uint8)
+    for value, start in starts.items():
+        array[start : start + 4, 2:6, 2:6] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if names is None:
+        nib.save(nib.Nifti1Image(array, AFFINE), path)
+    else:
+        table = LabelTable(tuple(Label(value, name) for value, name in names.items()))
+        write_labels(array, Grid(SHAPE, AFFINE), path, labels=table, source=None)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A liver moved by 2 mm, and a tumour that was missed."""
+    names = {1: "liver", 2: "tumour"}
+    return (
+        save(tmp_path / "pred.nii.gz", {1: 4}, names),
+        save(tmp_path / "ref.nii.gz", {1: 2, 2: 10}, names),
+    )
+
+
+def test_one_case_is_printed_and_nothing_is_written(
+    medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = medseg("evaluate", *pair)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "label              dice     hd95  note",
+        "liver             0.500  2.00 mm",
+        "tumour            0.000        -  absent from prediction",
+        "(mean of labels)  0.250  2.00 mm",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_tables_are_written_and_replaced_if_asked(
+    medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "eval"
+    done = medseg("evaluate", *pair, "-o", out)
+    assert done.code == 0
+    assert done.out.endswith(f"The tables are in {out}. Research use only.\n")
+    assert sorted(path.name for path in out.iterdir()) == ["cases.csv", "evaluation.json", "summary.csv"]
+    again = medseg("evaluate", *pair, "-o", out)
+    assert again.code == 64
+    assert again.err == f"medseg: {out} exists; choose another folder or give --overwrite\n"
+    assert medseg("evaluate", *pair, "-o", out, "--overwrite", "--metrics", "dice", "-q").out == ""
+    with (out / "cases.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["metric"] for row in csv.DictReader(file)} == {"dice"}
+
+
+def test_json_is_what_the_record_says(medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    done = medseg("evaluate", *pair, "--json", "--labels", "liver", "-o", tmp_path / "eval")
+    printed = json.loads(done.out)
+    assert printed["only"] == ["liver"]
+    assert [row["value"] for row in printed["cases"][0]["results"]] == [0.5, 2.0]
+    written = json.loads((tmp_path / "eval" / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(written.pop("outputs")) == {"cases.csv", "summary.csv"}
+    assert written == printed
+
+
+def test_folders_give_a_summary(medseg: Medseg, tmp_path: Path) -> None:
+    for case, start in (("a", 2), ("b", 4), ("c", 2)):
+        save(tmp_path / "pred" / f"{case}.nii.gz", {1: start})
+        save(tmp_path / "ref" / f"{case}.nii.gz", {1: 2, **({2: 10} if case == "c" else {})})
+    done = medseg("evaluate", tmp_path / "pred", tmp_path / "ref", "--metrics", "dice")
+    assert done.code == 0
+    assert done.err.splitlines() == ["1/3 a", "2/3 b", "3/3 c"]
+    assert done.out.splitlines() == [
+        "metric  label                  n   mean     sd  median    min    max",
+        "dice    label 1           3 of 3  0.833  0.289   1.000  0.500  1.000",
+        "dice    label 2           1 of 3  0.000      -   0.000  0.000  0.000",
+        "dice    (mean of labels)  2 of 2  0.417  0.589   0.417  0.000  0.833",
+        "c: note: the prediction has no label 'label 2': counted as absent from it",
+    ]
+
+
+def test_results_of_a_cohort_are_predictions(
+    medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    images, references = tmp_path / "images", tmp_path / "references"
+    for folder in (images, references):
+        folder.mkdir()
+    truth = nib.load(ball)
+    for case in ("one", "two"):
+        (images / f"{case}.nii.gz").write_bytes(ball.read_bytes())
+        found = (np.asarray(truth.dataobj) > 50).astype(np.uint8)
+        nib.save(nib.Nifti1Image(found, truth.affine), references / f"{case}.nii.gz")
+    assert medseg("cohort", images, "-o", tmp_path / "out", "--model", pipeline, "-q").code == 0
+    done = medseg("evaluate", tmp_path / "out", references, "--json", "-q")
+    assert done.code == 0
+    cases = json.loads(done.out)["cases"]
+    assert [case["case"] for case in cases] == ["one", "two"]
+    assert [(row["label"], row["value"]) for case in cases for row in case["results"]] == [
+        ("ball", 1.0),
+        ("ball", 0.0),
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (("--metrics", "dise"), 4, "metrics[0]: no metric is called 'dise'; did you mean 'dice'?"),
+        (("--metrics", "dice: {a: 1}"), 4, "metrics[0].dice"),
+        (("--labels", "lever"), 64, "no case has a label 'lever'; did you mean 'liver'?"),
+        (("--labels", "a,,b"), 64, "give names with a comma between them"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path, more: tuple[str, ...], code: int, said: str
+) -> None:
+    done = medseg("evaluate", *pair, "-o", tmp_path / "eval", *more)
+    assert done.code == code
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "eval").exists()
+
+
+def test_what_is_wrong_with_files_is_one_line(
+    medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lone = save(tmp_path / "p" / "a.nii.gz", {1: 2})
+    save(tmp_path / "r" / "b.nii.gz", {1: 2})
+    image = nib.load(pair[0])
+    away = np.array(image.affine)
+    away[:3, 3] += 400
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), away), tmp_path / "away.nii.gz")
+    for given, said in (
+        ((tmp_path / "none", pair[1]), "no such file or folder"),
+        ((tmp_path / "p", tmp_path / "r"), "1 without a reference: a; 1 without a prediction: b."),
+        ((tmp_path / "away.nii.gz", pair[1]), "none of its 64 labelled voxels lies in the image"),
+        ((lone, tmp_path / "r"), "1 without a reference: a"),
+    ):
+        done = medseg("evaluate", *given)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_help_has_no_model_in_it(medseg: Medseg) -> None:
+    done = medseg("evaluate", "--help")
+    assert done.code == 0
+    assert "--metrics" in done.out
+    assert "model" not in done.out

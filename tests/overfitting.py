@@ -11,7 +11,7 @@ def dice_after(module: nn.Module, patch: tuple[int, ...], *, steps: int) -> floa
     """Dice of a ball in noise after so many steps on it; coarse outputs are trained on a coarse ball."""
     image, mask = ball(patch)
     loss = DiceCe().build(Softmax(), spacing=(1.0,) * len(patch))
-    optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     module.train()
     for _ in range(steps):
         outputs = module(image)

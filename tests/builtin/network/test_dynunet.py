@@ -88,8 +88,7 @@ def test_inference_computes_no_coarser_output() -> None:
     assert not [name for name in used if "supervision" in str(name)]
 
 
-@pytest.mark.parametrize("deep", [0, 1])
-def test_it_learns_one_image(deep: int) -> None:
+def test_it_learns_one_image() -> None:
     torch.manual_seed(0)
-    net = DynUnet(channels=(8, 16, 16), strides=((2, 2, 1), 2), deep_supervision=deep)
-    assert dice_after(net.build(dims=3, inputs=1, outputs=2), (16, 16, 8), steps=80) > 0.95
+    net = DynUnet(channels=(8, 16, 16), strides=((2, 2, 1), 2), deep_supervision=1)
+    assert dice_after(net.build(dims=3, inputs=1, outputs=2), (16, 16, 8), steps=40) > 0.95

@@ -90,8 +90,7 @@ def test_it_can_be_made_a_graph_with_one_output() -> None:
         torch.testing.assert_close(program.module()(images), module(images))
 
 
-@pytest.mark.parametrize("deep", [0, 1])
-def test_it_learns_one_image(deep: int) -> None:
+def test_it_learns_one_image() -> None:
     torch.manual_seed(0)
-    net = ResidualUnet(channels=8, blocks=(1, 1, 1), spacing=(1.0, 1.0, 2.0), deep_supervision=deep)
-    assert dice_after(net.build(dims=3, inputs=1, outputs=2), (16, 16, 8), steps=30) > 0.95
+    net = ResidualUnet(channels=8, blocks=(1, 1, 1), spacing=(1.0, 1.0, 2.0), deep_supervision=1)
+    assert dice_after(net.build(dims=3, inputs=1, outputs=2), (16, 16, 8), steps=40) > 0.95

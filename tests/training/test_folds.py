@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.errors import InputError, UsageError
@@ -24,6 +24,7 @@ def many(draw: st.DrawFn) -> list[Case]:
     return [case(f"c{number}", f"s{owner}") for number, owner in enumerate(owners)]
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases=many(), k=st.integers(2, 5), seed=st.integers(0, 99), data=st.data())
 def test_folds_hold_every_case_once_and_no_subject_twice(
     cases: list[Case], k: int, seed: int, data: st.DataObject
@@ -40,6 +41,7 @@ def test_folds_hold_every_case_once_and_no_subject_twice(
     assert subjects_folds(data.draw(st.permutations(cases)), k, seed) == folds
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases=many(), share=st.floats(0.01, 0.99), seed=st.integers(0, 99), data=st.data())
 def test_a_split_has_no_subject_on_both_sides(
     cases: list[Case], share: float, seed: int, data: st.DataObject

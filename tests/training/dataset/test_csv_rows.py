@@ -2,7 +2,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.errors import InputError
@@ -34,6 +34,7 @@ def test_faults_are_one_line(tmp_path: Path, content: bytes, said: str) -> None:
         read_rows(tmp_path / "a.csv")
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.binary(max_size=60) | st.text('ab,;"\n\r\t\0', max_size=40).map(str.encode))
 def test_whatever_a_file_holds_is_read_or_refused(content: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.errors import InputError
@@ -69,6 +69,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(JSON)
 def test_whatever_is_told_is_a_table_or_refused(told: object) -> None:
     try:

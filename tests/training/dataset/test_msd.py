@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from datasets import AFFINE, SHAPE, decathlon, image, labels, nifti, nnunet, picture
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.errors import InputError
@@ -88,6 +88,7 @@ JSON = st.recursive(
 KEYS = ("name", "modality", "channel_names", "labels", "training", "test", "dataset", "file_ending")
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON), st.booleans())
 def test_any_json_is_opened_or_refused_in_one_line(content: dict[str, object], sound: bool) -> None:
     with TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ from medseg.report.charts import COLOURS, FoldLegend, chart_axes, chart_figure, 
 def test_folds_differ_in_colour_and_stroke_and_keep_their_look() -> None:
     styles = fold_styles(f"fold {n}" for n in range(12))
     assert len({(style.colour, str(style.stroke)) for style in styles.values()}) == 12
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 12
     assert fold_styles(["fold 0", "fold 1"])["fold 1"] == styles["fold 1"]
 
 

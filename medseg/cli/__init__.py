@@ -26,6 +26,7 @@ COMMANDS = {
     "segment": "Segment an image: masks, volumes, a picture.",
     "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
     "evaluate": "Compare masks with references: Dice, HD95, a table per case.",
+    "train": "Train a model on labelled images.",
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "dataset": "Check and describe a dataset for training.",

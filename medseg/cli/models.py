@@ -79,6 +79,7 @@ def show(name: str, as_json: bool) -> None:
         click.echo(f"  intended use  {model.card.intended_use}")
         for title, lines in (
             ("limitations", model.card.limitations),
+            ("trained on", model.card.training_data),
             ("evaluation", model.card.evaluation),
             ("references", model.card.references),
         ):

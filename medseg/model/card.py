@@ -94,6 +94,9 @@ class Card(BaseModel):
     limitations: Lines = ()
     """Where it is known to be wrong or untested."""
 
+    training_data: Lines = ()
+    """What it was trained on: data, numbers of cases and subjects, their licence, whom to name."""
+
     references: Lines = ()
     """Papers and data it rests on."""
 

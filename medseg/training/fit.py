@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,7 +112,8 @@ def fit(course: Course, *, resume: bool = False, listener: Listener = lambda row
 def _run(course: Course, module: TrainedModule, start: Path | None, listener: Listener) -> None:
     """Let Lightning train the module."""
     hardware = course.hardware
-    trainer = _trainer(course, _Watch(course, listener))
+    with _quietly():
+        trainer = _trainer(course, _Watch(course, listener))
     if course.recipe.spec.batch % trainer.world_size:
         raise UsageError(
             f"training.batch: {course.recipe.spec.batch} samples cannot be shared by {trainer.world_size} "
@@ -131,11 +135,28 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
         workers=hardware.sampling_threads,
     )
     resources = Resources(device=hardware.device, deterministic=hardware.deterministic)
-    with plain_words(resources):
+    with plain_words(resources), _quietly():
         try:
             trainer.fit(module, batches, ckpt_path=start, weights_only=True)
         except SystemExit:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what Lightning says of the machine and of its own products."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode.*")  # the average is
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _trainer(course: Course, watch: _Watch) -> lightning.Trainer:

@@ -1,0 +1,212 @@
+"""How good a trained fold is: its validation cases through the whole pipeline, against their masks.
+
+On the native grid, by the steps that a user's image takes; and with each post-processing that may be chosen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.assemble import assemble, stages
+from medseg.config import PipelineFile, StepCall
+from medseg.evaluation import evaluate
+from medseg.pipeline import Stage, blamed, walk
+from medseg.plugin.catalog import Catalog
+from medseg.prediction import Measured, Resources
+from medseg.segmentation import Segmentation
+from medseg.steps import Metric, Postprocessor
+from medseg.training.dataset import Case, Dataset, read_case
+from medseg.training.run_folder import write_json
+from medseg.volume import Volume
+
+__all__ = ["CANDIDATES", "Appraised", "appraise", "chosen_steps", "predicted"]
+
+PLAIN = "as predicted"
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    "keep-largest": ("medseg/keep-largest",),
+    "fill-holes": ("medseg/fill-holes",),
+    "keep-largest, fill-holes": ("medseg/keep-largest", "medseg/fill-holes"),
+}
+GAIN = 1e-4  # of the mean Dice; less is not worth a step
+Rows = tuple[Measured, ...]
+
+
+@dataclass(frozen=True)
+class Appraised:
+    """What the metrics say of one case: as predicted, and of each label by the candidates that changed it."""
+
+    case: str
+    fold: int
+    rows: Rows
+    changed: Mapping[str, Mapping[str, Rows]]
+    """Rows by candidate and label."""
+
+    def with_steps(self, chosen: Mapping[str, str]) -> Rows:
+        """The rows with the candidate that was chosen for each label."""
+        found: list[Measured] = []
+        for row in self.rows:
+            instead = self.changed.get(chosen.get(row.label, ""), {}).get(row.label)
+            if instead is None:
+                found.append(row)
+            else:
+                found += [each for each in instead if each.quantity == row.quantity]
+        return tuple(found)
+
+
+def appraise(
+    cases: Sequence[Case],
+    *,
+    dataset: Dataset,
+    file: PipelineFile,
+    folder: Path,
+    fold: int,
+    metrics: Sequence[Stage[Metric]],
+    catalog: Catalog,
+    resources: Resources,
+    kept: Path,
+) -> tuple[Appraised, ...]:
+    """Segment and score the cases of a fold; predictions go to the folder `kept`, scores into `kept.json`.
+
+    `file` is the pipeline with the fold's weights, which lie in `folder`. What is there already is kept.
+    """
+    record = kept.with_suffix(".json")
+    known = _load(record, fold)
+    if known is not None:
+        return known
+    pipeline = replace(assemble(file, catalog, folder=folder), measure=(), write=())
+    kept.mkdir(parents=True, exist_ok=True)
+    found: list[Appraised] = []
+    with blamed(pipeline.segment), pipeline.segment.step.open(resources) as predictor:
+        for number, case in enumerate(cases, start=1):
+            example = read_case(case, dataset)
+            assert example.segmentation is not None  # a case to train on is labelled
+            _, segmentation, _ = walk(pipeline, example.volume, predictor)
+            segmentation = _where_known(segmentation, example.segmentation, example.ignore)
+            np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
+            found.append(
+                _scored(case.id, fold, segmentation, example.segmentation, example.volume, metrics, catalog)
+            )
+            resources.progress("validate", number, len(cases))
+    write_json(record, [_as_json(each) for each in found])
+    return tuple(found)
+
+
+def _where_known(
+    found: Segmentation, reference: Segmentation, ignore: NDArray[np.bool_] | None
+) -> Segmentation:
+    """The prediction where the reference says something; elsewhere it cannot be wrong."""
+    if ignore is None:
+        return found
+    return found.replace(array=np.where(ignore[None], reference.array, found.array))
+
+
+def _scored(
+    case: str,
+    fold: int,
+    found: Segmentation,
+    reference: Segmentation,
+    volume: Volume,
+    metrics: Sequence[Stage[Metric]],
+    catalog: Catalog,
+) -> Appraised:
+    rows = evaluate(found, reference, metrics)
+    changed: dict[str, dict[str, Rows]] = {}
+    for name in CANDIDATES:
+        for label in reference.labels:
+            better = found
+            for stage in stages(Postprocessor, "postprocess", calls(name, label.name), catalog):
+                with blamed(stage):
+                    better = Postprocessor.check(stage.step(better, volume), onto=volume.grid)
+            if not np.array_equal(better.mask(label.name), found.mask(label.name)):
+                own = evaluate(better, reference, metrics, labels=[label.name])
+                changed.setdefault(name, {})[label.name] = own
+    return Appraised(case, fold, rows, changed)
+
+
+def calls(candidate: str, *labels: str) -> tuple[StepCall, ...]:
+    """The steps of a candidate for these labels."""
+    return tuple(StepCall(name=step, parameters={"labels": list(labels)}) for step in CANDIDATES[candidate])
+
+
+def chosen_steps(appraised: Sequence[Appraised], labels: Sequence[str]) -> dict[str, str]:
+    """For each label that gains by it, the candidate with the highest mean Dice over all cases.
+
+    None is chosen that raises the mean HD95.
+    """
+    chosen: dict[str, str] = {}
+    for label in labels:
+        best = _mean(appraised, label, "dice", {})
+        near = _mean(appraised, label, "hd95", {})
+        if best is None:
+            continue
+        for candidate in CANDIDATES:
+            dice = _mean(appraised, label, "dice", {label: candidate})
+            far = _mean(appraised, label, "hd95", {label: candidate})
+            if dice is not None and dice > best + GAIN and (near is None or far is None or far <= near):
+                best, chosen[label] = dice, candidate
+    return chosen
+
+
+def _mean(
+    appraised: Sequence[Appraised], label: str, quantity: str, chosen: Mapping[str, str]
+) -> float | None:
+    values = [
+        row.value
+        for each in appraised
+        for row in each.with_steps(chosen)
+        if row.label == label and row.quantity == quantity and isinstance(row.value, int | float)
+    ]
+    return float(np.mean(values)) if values else None
+
+
+def predicted(kept: Path, case: Case, dataset: Dataset) -> tuple[Volume, Segmentation, Segmentation]:
+    """Image, prediction and reference of a case that was appraised."""
+    example = read_case(case, dataset)
+    assert example.segmentation is not None  # it was appraised
+    with np.load(kept / f"{case.id}.npz", allow_pickle=False) as stored:
+        array = stored["labels"]
+    return example.volume, example.segmentation.replace(array=array), example.segmentation
+
+
+def _as_json(appraised: Appraised) -> dict[str, Any]:
+    changed = {
+        name: {label: [_row(row) for row in rows] for label, rows in labels.items()}
+        for name, labels in appraised.changed.items()
+    }
+    return {"case": appraised.case, "rows": [_row(row) for row in appraised.rows], "changed": changed}
+
+
+def _row(row: Measured) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "quantity": row.quantity,
+        "value": row.value,
+        "unit": row.unit,
+        "flag": row.flag,
+    }
+
+
+def _load(record: Path, fold: int) -> tuple[Appraised, ...] | None:
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tuple(
+        Appraised(
+            each["case"],
+            fold,
+            tuple(Measured(**row) for row in each["rows"]),
+            {
+                name: {label: tuple(Measured(**row) for row in rows) for label, rows in labels.items()}
+                for name, labels in each["changed"].items()
+            },
+        )
+        for each in content
+    )

@@ -1,0 +1,106 @@
+"""The model that a training ends in: pipeline, weights, card, ready for `--model`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from medseg.config import StepCall
+from medseg.errors import UsageError
+from medseg.evaluation.summary import Statistics
+from medseg.io.atomic import staged_folder
+from medseg.model import CARD, Card
+from medseg.training.dataset import Dataset
+from medseg.training.recipe import Recipe
+from medseg.training.run_folder import write_plan
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["card_of", "sha256_of", "weights_saved", "write_model"]
+
+
+def weights_saved(network: torch.nn.Module, path: Path) -> None:
+    """The network's tensors as safetensors, whole or not at all."""
+    from safetensors.torch import save_model
+
+    partial = path.with_name(f".{path.name}.part")
+    save_model(network, str(partial))
+    partial.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_model(
+    folder: Path, recipe: Recipe, weights: Mapping[str, Path], card: Card, postprocess: tuple[StepCall, ...]
+) -> None:
+    """The model's folder with these weights, by the name they get there; replaces one that was there."""
+    with staged_folder(folder, overwrite=True, require_ours=_require_model) as staged:
+        for name, path in weights.items():
+            shutil.copyfile(path, staged / name)
+        sums = {name: sha256_of(staged / name) for name in weights}
+        write_plan(staged / "pipeline.yaml", recipe.file_with(sums, postprocess))
+        content = card.model_dump(mode="json", exclude_defaults=True) | {"research_use_only": True}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        (staged / CARD).write_text(text, encoding="utf-8")
+
+
+def _require_model(folder: Path) -> None:
+    if not (folder / CARD).is_file():
+        raise UsageError(f"{folder} holds something else than a model; move it away")
+
+
+def card_of(
+    name: str,
+    *,
+    dataset: Dataset,
+    recipe: Recipe,
+    trained_on: Sequence[str],
+    measured: Iterable[Statistics],
+    how: str,
+) -> Card:
+    """What the model is, as far as its training knows; whoever shares it should say more."""
+    labels = ", ".join(label.name for label in recipe.labels)
+    modalities = " and ".join(spec.modality or spec.name for spec in dataset.inputs)
+    subjects = len({case.subject for case in dataset.cases if case.id in set(trained_on)})
+    said = dataset.statement
+    data = [f"{dataset.name}: {len(trained_on)} cases of {subjects} subjects."]
+    data += [line for line in (said.description, said.attribution) if line]
+    if said.licence:
+        data.append(f"Licence of the data: {said.licence}.")
+    return Card.model_validate(
+        {
+            "name": model_name(name),
+            "version": "0.1.0",
+            "summary": f"Segments {labels} in {modalities}; trained on {dataset.name}.",
+            "licence": said.licence or "not stated; ask whoever trained it",
+            "intended_use": f"Research on {modalities} images like those it was trained on; not for diagnosis.",
+            "limitations": ["Not measured on images from elsewhere than its training data."],
+            "training_data": data,
+            "evaluation": [_line(row, how) for row in measured],
+            "references": [said.reference] if said.reference else [],
+        }
+    )
+
+
+def model_name(text: str) -> str:
+    """The text as a model's name: lower-case words joined by dashes."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:60].strip("-") or "model"
+
+
+def _line(row: Statistics, how: str) -> str:
+    if row.mean is None:
+        return f"{row.metric} {row.label}: in no case ({how})."
+    unit = f" {row.unit}" if row.unit else ""
+    ends: Any = (row.min, "lowest") if row.metric == "dice" else (row.max, "highest")
+    return f"{row.metric} {row.label}: mean {row.mean:.3f}{unit}, {ends[1]} {ends[0]:.3f}, {row.n} cases ({how})."

@@ -1,0 +1,75 @@
+"""The processes of one training: started together by torchrun or SLURM, they share its batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from medseg.errors import UsageError
+
+__all__ = ["Processes", "joined"]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together: its rank, how many there are, how many on a machine."""
+
+    rank: int = 0
+    count: int = 1
+    on_machine: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    @property
+    def machines(self) -> int:
+        """Machines they are spread over."""
+        return self.count // self.on_machine
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.count > 1:
+            import torch
+
+            torch.distributed.barrier()
+
+
+@contextmanager
+def joined(*, gpu: bool) -> Iterator[Processes]:
+    """The processes that were started together, connected; alone where this one was.
+
+    Raises UsageError where they are not spread evenly over machines.
+    """
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if TorchElasticEnvironment.detect():
+        found = Processes(
+            int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        )
+    elif SLURMEnvironment.detect():
+        slurm = SLURMEnvironment(auto_requeue=False)
+        os.environ.setdefault("MASTER_ADDR", slurm.main_address)
+        os.environ.setdefault("MASTER_PORT", str(slurm.main_port))
+        count = slurm.world_size()
+        found = Processes(slurm.global_rank(), count, count // int(os.environ.get("SLURM_NNODES", "1")))
+    else:
+        found = Processes()
+    if found.count == 1:
+        yield found
+        return
+    if found.on_machine * found.machines != found.count:
+        raise UsageError(
+            f"{found.count} processes are not spread evenly over their machines; start as many on each"
+        )
+    import torch
+
+    torch.distributed.init_process_group("nccl" if gpu else "gloo", rank=found.rank, world_size=found.count)
+    try:
+        yield found
+    finally:
+        torch.distributed.destroy_process_group()

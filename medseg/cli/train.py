@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from medseg.evaluation.summary import Statistics
     from medseg.training.planning import Planned
-    from medseg.training.train import Trained
+    from medseg.training.wishes import Trained
 
 __all__ = ["command"]
 
@@ -126,9 +126,10 @@ def command(
         require_existing(path)
 
     from medseg.prediction import Resources
-    from medseg.training.train import Heard, Wishes, planned, train
+    from medseg.training.train import planned, train
+    from medseg.training.wishes import Heard, Wishes
 
-    if epochs is None and time_budget is None and not plan_only:
+    if epochs is None and time_budget is None and not (plan_only or resume):
         time_budget = DEFAULT_SECONDS
     wishes = Wishes(
         pipeline=Path(pipeline) if pipeline else None,
@@ -140,6 +141,8 @@ def command(
         seconds=time_budget,
         seed=seed,
         name=name,
+        resume=resume,
+        overwrite=overwrite,
     )
     resources = Resources(device=device, threads=threads, seed=seed or 0, deterministic=deterministic)
     with TrainingProgress(quiet=quiet, seconds=time_budget) as progress:
@@ -154,8 +157,6 @@ def command(
             Path(out or ""),
             wishes=wishes,
             resources=resources,
-            resume=resume,
-            overwrite=overwrite,
             heard=Heard(tell=progress.tell, epoch=progress.epoch),
         )
     if not quiet:
@@ -265,7 +266,8 @@ class TrainingProgress:
                 if name.startswith("dice ")
             )
             self._dice = f"  Dice {row['dice_mean']:.3f} ({labels})"
-        text = f"fold {fold}  epoch {row['epoch']}  loss {row['loss']:.3f}{self._dice}  {row['samples_per_s']:.1f}/s"
+        text = f"fold {fold}  epoch {row['epoch']}  loss {row['loss']:.3f}{self._dice}"
+        text += f"  {row['samples_per_s']:.1f}/s"
         spent = time.monotonic() - self._began
         if self._seconds is not None:
             text += f"  {max(0.0, self._seconds - spent) / 60:.0f} min left"

@@ -4,41 +4,75 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from medseg.report.training_page import CaseScores, FoldCurve, TrainingReport, WorstCase, write_training_page
+from medseg.segmentation import Segmentation
 from medseg.training.appraisal import Appraised
 from medseg.training.dataset import Dataset
 from medseg.training.recipe import Recipe
 from medseg.training.run_folder import Begun, RunFolder
+from medseg.volume import Volume
 
-__all__ = ["account"]
+__all__ = ["Account", "Shown"]
+
+Shown = tuple[Volume, Segmentation, Segmentation]
+"""Image, prediction and reference of a case."""
 
 
-def account(
-    run: RunFolder,
-    *,
-    recipe: Recipe,
-    dataset: Dataset,
-    begun: Begun,
-    appraised: Sequence[Appraised],
-    chosen: Mapping[str, str],
-    device: str,
-    worst: Iterable[tuple[Appraised, Any]],
-) -> None:
-    """Write RUN/report.html."""
-    curves = [FoldCurve(_name(number), _rows(run, number)) for number in range(len(begun.folds))]
-    report = TrainingReport(
-        name=run.path.resolve().name,
-        facts=_facts(recipe, dataset, begun, device, curves),
-        labels=recipe.labels,
-        curves=curves,
-        cases=[CaseScores(each.case, _name(each.fold), each.with_steps(chosen)) for each in appraised],
-        worst=(_worst(each, content, chosen) for each, content in worst),
-        chosen=_chosen(recipe, chosen, appraised),
-        notes=dataset.notes,
-    )
-    write_training_page(report, run.report)
+@dataclass(frozen=True)
+class Account:
+    """What is known of a training, for its report."""
+
+    run: RunFolder
+    recipe: Recipe
+    dataset: Dataset
+    begun: Begun
+    device: str
+
+    def write(
+        self,
+        appraised: Sequence[Appraised],
+        chosen: Mapping[str, str],
+        worst: Iterable[tuple[Appraised, Shown]],
+    ) -> None:
+        """Write RUN/report.html; `chosen` is the post-processing of labels, `worst` are cases to draw."""
+        curves = [FoldCurve(_name(n), _rows(self.run, n)) for n in range(len(self.begun.folds))]
+        report = TrainingReport(
+            name=self.run.path.resolve().name,
+            facts=self._facts(curves),
+            labels=self.recipe.labels,
+            curves=curves,
+            cases=[CaseScores(each.case, _name(each.fold), each.with_steps(chosen)) for each in appraised],
+            worst=(_worst(each, shown, chosen) for each, shown in worst),
+            chosen=_chosen(self.recipe, chosen, appraised),
+            notes=self.dataset.notes,
+        )
+        write_training_page(report, self.run.report)
+
+    def _facts(self, curves: Sequence[FoldCurve]) -> list[tuple[str, str]]:
+        recipe, cases = self.recipe, self.dataset.trainable
+        seconds = sum(float(row["seconds"] or 0) for curve in curves for row in curve.rows)
+        written: Mapping[str, Any] = next(iter(recipe.segment.written.values()))
+        architecture: Mapping[str, Any] = written.get("architecture", {})
+        name, parameters = next(iter(architecture.items()), ("", dict[str, Any]()))
+        features = parameters.get("channels", ())
+        held = sum(len(fold) for fold in self.begun.folds)
+        return [
+            ("dataset", self.dataset.name),
+            ("cases", f"{len(cases)} of {len({case.subject for case in cases})} subjects"),
+            ("validated with", f"{held} cases" if held else "none"),
+            ("folds", str(len(self.begun.folds))),
+            ("network", name.rpartition("/")[2]),
+            ("features", ", ".join(map(str, features)) if isinstance(features, list) else str(features)),
+            ("patch", " x ".join(str(side) for side in recipe.patch)),
+            ("batch", str(recipe.spec.batch)),
+            ("epochs", ", ".join(str(len(curve.rows)) for curve in curves)),
+            ("training time", f"{seconds / 60:.1f} min"),
+            ("device", self.device),
+            ("seed", str(self.begun.seed)),
+        ]
 
 
 def _name(fold: int) -> str:
@@ -57,31 +91,6 @@ def _rows(run: RunFolder, fold: int) -> list[dict[str, float | None]]:
         ]
 
 
-def _facts(
-    recipe: Recipe, dataset: Dataset, begun: Begun, device: str, curves: Sequence[FoldCurve]
-) -> list[tuple[str, str]]:
-    cases = dataset.trainable
-    seconds = sum(float(row["seconds"] or 0) for curve in curves for row in curve.rows)
-    written: Mapping[str, Any] = next(iter(recipe.segment.written.values()))
-    architecture: Mapping[str, Any] = written.get("architecture", {})
-    name, parameters = next(iter(architecture.items()), ("", dict[str, Any]()))
-    held = sum(len(fold) for fold in begun.folds)
-    return [
-        ("dataset", dataset.name),
-        ("cases", f"{len(cases)} of {len({case.subject for case in cases})} subjects"),
-        ("validated with", f"{held} cases" if held else "none"),
-        ("folds", str(len(begun.folds))),
-        ("network", name.rpartition("/")[2]),
-        ("features", ", ".join(str(each) for each in parameters.get("channels", ()))),
-        ("patch", " x ".join(str(side) for side in recipe.patch)),
-        ("batch", str(recipe.spec.batch)),
-        ("epochs", ", ".join(str(len(curve.rows)) for curve in curves)),
-        ("training time", f"{seconds / 60:.1f} min"),
-        ("device", device),
-        ("seed", str(begun.seed)),
-    ]
-
-
 def _chosen(recipe: Recipe, chosen: Mapping[str, str], appraised: Sequence[Appraised]) -> list[str]:
     if not appraised:
         return ["none: there were no cases to choose by"]
@@ -93,8 +102,8 @@ def _chosen(recipe: Recipe, chosen: Mapping[str, str], appraised: Sequence[Appra
     ]
 
 
-def _worst(each: Appraised, content: Any, chosen: Mapping[str, str]) -> WorstCase:
-    volume, prediction, reference = content
+def _worst(each: Appraised, shown: Shown, chosen: Mapping[str, str]) -> WorstCase:
+    volume, prediction, reference = shown
     dice = {
         row.label: row.value if isinstance(row.value, int | float) else None
         for row in each.with_steps(chosen)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medseg.assemble import assemble, stages
 from medseg.config import PipelineFile, StepCall
@@ -22,11 +21,11 @@ from medseg.plugin.catalog import Catalog
 from medseg.prediction import Measured, Resources
 from medseg.segmentation import Segmentation
 from medseg.steps import Metric, Postprocessor
-from medseg.training.dataset import Case, Dataset, read_case
+from medseg.training.dataset import Case, Dataset, Example, read_case
 from medseg.training.run_folder import write_json
 from medseg.volume import Volume
 
-__all__ = ["CANDIDATES", "Appraised", "appraise", "chosen_steps", "predicted"]
+__all__ = ["CANDIDATES", "Appraised", "Appraiser", "calls", "chosen_steps", "predicted"]
 
 PLAIN = "as predicted"
 CANDIDATES: dict[str, tuple[str, ...]] = {
@@ -60,74 +59,67 @@ class Appraised:
         return tuple(found)
 
 
-def appraise(
-    cases: Sequence[Case],
-    *,
-    dataset: Dataset,
-    file: PipelineFile,
-    folder: Path,
-    fold: int,
-    metrics: Sequence[Stage[Metric]],
-    catalog: Catalog,
-    resources: Resources,
-    kept: Path,
-) -> tuple[Appraised, ...]:
-    """Segment and score the cases of a fold; predictions go to the folder `kept`, scores into `kept.json`.
+@dataclass(frozen=True)
+class Appraiser:
+    """What all folds of a training are appraised with."""
 
-    `file` is the pipeline with the fold's weights, which lie in `folder`. What is there already is kept.
-    """
-    record = kept.with_suffix(".json")
-    known = _load(record, fold)
-    if known is not None:
-        return known
-    pipeline = replace(assemble(file, catalog, folder=folder), measure=(), write=())
-    kept.mkdir(parents=True, exist_ok=True)
-    found: list[Appraised] = []
-    with blamed(pipeline.segment), pipeline.segment.step.open(resources) as predictor:
-        for number, case in enumerate(cases, start=1):
-            example = read_case(case, dataset)
-            assert example.segmentation is not None  # a case to train on is labelled
-            _, segmentation, _ = walk(pipeline, example.volume, predictor)
-            segmentation = _where_known(segmentation, example.segmentation, example.ignore)
-            np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
-            found.append(
-                _scored(case.id, fold, segmentation, example.segmentation, example.volume, metrics, catalog)
-            )
-            resources.progress("validate", number, len(cases))
-    write_json(record, [_as_json(each) for each in found])
-    return tuple(found)
+    dataset: Dataset
+    metrics: Sequence[Stage[Metric]]
+    catalog: Catalog
+    resources: Resources
+
+    def appraise(
+        self, cases: Sequence[Case], file: PipelineFile, *, folder: Path, fold: int, kept: Path
+    ) -> tuple[Appraised, ...]:
+        """Segment and score the cases of a fold; predictions go to the folder `kept`, scores to `kept.json`.
+
+        `file` is the pipeline with the fold's weights, which lie in `folder`. What is there already is kept.
+        """
+        record = kept.with_suffix(".json")
+        known = _load(record, fold)
+        if known is not None:
+            return known
+        pipeline = replace(assemble(file, self.catalog, folder=folder), measure=(), write=())
+        kept.mkdir(parents=True, exist_ok=True)
+        found: list[Appraised] = []
+        with blamed(pipeline.segment), pipeline.segment.step.open(self.resources) as predictor:
+            for number, case in enumerate(cases, start=1):
+                example = read_case(case, self.dataset)
+                _, segmentation, _ = walk(pipeline, example.volume, predictor)
+                segmentation = _where_known(segmentation, example)
+                np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
+                found.append(self._scored(case.id, fold, segmentation, example))
+                self.resources.progress("validate", number, len(cases))
+        write_json(record, [_as_json(each) for each in found])
+        return tuple(found)
+
+    def _scored(self, case: str, fold: int, found: Segmentation, example: Example) -> Appraised:
+        """Rows as predicted, and of each label by the candidates that change it."""
+        reference = _reference(example)
+        changed: dict[str, dict[str, Rows]] = {}
+        for name in CANDIDATES:
+            for label in reference.labels:
+                better = found
+                for stage in stages(Postprocessor, "postprocess", calls(name, label.name), self.catalog):
+                    with blamed(stage):
+                        returned = stage.step(better, example.volume)
+                        better = Postprocessor.check(returned, onto=example.volume.grid)
+                if not np.array_equal(better.mask(label.name), found.mask(label.name)):
+                    own = evaluate(better, reference, self.metrics, labels=[label.name])
+                    changed.setdefault(name, {})[label.name] = own
+        return Appraised(case, fold, evaluate(found, reference, self.metrics), changed)
 
 
-def _where_known(
-    found: Segmentation, reference: Segmentation, ignore: NDArray[np.bool_] | None
-) -> Segmentation:
+def _reference(example: Example) -> Segmentation:
+    assert example.segmentation is not None  # a case to train on is labelled
+    return example.segmentation
+
+
+def _where_known(found: Segmentation, example: Example) -> Segmentation:
     """The prediction where the reference says something; elsewhere it cannot be wrong."""
-    if ignore is None:
+    if example.ignore is None:
         return found
-    return found.replace(array=np.where(ignore[None], reference.array, found.array))
-
-
-def _scored(
-    case: str,
-    fold: int,
-    found: Segmentation,
-    reference: Segmentation,
-    volume: Volume,
-    metrics: Sequence[Stage[Metric]],
-    catalog: Catalog,
-) -> Appraised:
-    rows = evaluate(found, reference, metrics)
-    changed: dict[str, dict[str, Rows]] = {}
-    for name in CANDIDATES:
-        for label in reference.labels:
-            better = found
-            for stage in stages(Postprocessor, "postprocess", calls(name, label.name), catalog):
-                with blamed(stage):
-                    better = Postprocessor.check(stage.step(better, volume), onto=volume.grid)
-            if not np.array_equal(better.mask(label.name), found.mask(label.name)):
-                own = evaluate(better, reference, metrics, labels=[label.name])
-                changed.setdefault(name, {})[label.name] = own
-    return Appraised(case, fold, rows, changed)
+    return found.replace(array=np.where(example.ignore[None], _reference(example).array, found.array))
 
 
 def calls(candidate: str, *labels: str) -> tuple[StepCall, ...]:
@@ -169,10 +161,10 @@ def _mean(
 def predicted(kept: Path, case: Case, dataset: Dataset) -> tuple[Volume, Segmentation, Segmentation]:
     """Image, prediction and reference of a case that was appraised."""
     example = read_case(case, dataset)
-    assert example.segmentation is not None  # it was appraised
     with np.load(kept / f"{case.id}.npz", allow_pickle=False) as stored:
         array = stored["labels"]
-    return example.volume, example.segmentation.replace(array=array), example.segmentation
+    reference = _reference(example)
+    return example.volume, reference.replace(array=array), reference
 
 
 def _as_json(appraised: Appraised) -> dict[str, Any]:

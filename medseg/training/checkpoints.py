@@ -41,7 +41,7 @@ def keep(folder: Path, epoch: int, save: Callable[[Path], object]) -> Path:
     except OSError as problem:
         partial.unlink(missing_ok=True)
         raise ResourceError(
-            f"{folder}: a checkpoint cannot be written: {problem.strerror or problem}; free space and --resume"
+            f"{folder}: a checkpoint cannot be written: {problem.strerror or problem}; free space, --resume"
         ) from problem
     for old in list(_all(folder))[KEPT:]:
         old.unlink(missing_ok=True)

@@ -259,7 +259,7 @@ class _Watch(lightning.Callback):
             recipe=course.recipe,
             metric=course.metric,
             device=module.device,
-            autocast=trainer.precision_plugin.forward_context(),
+            autocast=trainer.precision_plugin.forward_context,
         )
         standing.scores = _gathered(scored, trainer.world_size)
         row["dice_mean"] = mean(standing.scores)

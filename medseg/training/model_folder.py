@@ -84,7 +84,7 @@ def card_of(
             "version": "0.1.0",
             "summary": f"Segments {labels} in {modalities}; trained on {dataset.name}.",
             "licence": said.licence or "not stated; ask whoever trained it",
-            "intended_use": f"Research on {modalities} images like those it was trained on; not for diagnosis.",
+            "intended_use": f"Research on {modalities} images like its training data; not for diagnosis.",
             "limitations": ["Not measured on images from elsewhere than its training data."],
             "training_data": data,
             "evaluation": [_line(row, how) for row in measured],
@@ -102,5 +102,6 @@ def _line(row: Statistics, how: str) -> str:
     if row.mean is None:
         return f"{row.metric} {row.label}: in no case ({how})."
     unit = f" {row.unit}" if row.unit else ""
-    ends: Any = (row.min, "lowest") if row.metric == "dice" else (row.max, "highest")
-    return f"{row.metric} {row.label}: mean {row.mean:.3f}{unit}, {ends[1]} {ends[0]:.3f}, {row.n} cases ({how})."
+    worst: Any = ("lowest", row.min) if row.metric == "dice" else ("highest", row.max)
+    mean = f"mean {row.mean:.3f}{unit}, {worst[0]} {worst[1]:.3f}"
+    return f"{row.metric} {row.label}: {mean}, {row.n} cases ({how})."

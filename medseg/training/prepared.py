@@ -1,7 +1,8 @@
 """Prepared cases: each image as the network takes it, with its labels, on the disk and mapped into memory.
 
 A case is a folder: `image.npy`, `labels.npy`, maybe `valid.npy` and `map-NAME.npy`, `places.npy`, and
-`case.json`. It appears complete or not at all, and is made anew when its files, the preprocessing or the loss change.
+`case.json`. It appears complete or not at all, and is made anew when its files, the preprocessing or the loss
+change.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from medseg.segmentation import Segmentation
 from medseg.training.recipe import Recipe
 from medseg.volume import Grid, Unit, Volume
 
-__all__ = ["PreparedCase", "prepared_case"]
+__all__ = ["PreparedCase", "ReadCase", "prepared_case"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ def prepared_case(
 ) -> PreparedCase:
     """The case prepared in `folder/ID`: as it is there if it is the same, else made anew.
 
-    `sha256` are those of its files; `read` reads them. Raises InputError where it cannot be read or its labels
-    do not fit, ResourceError where the folder cannot be written.
+    `sha256` are those of its files; `read` reads them. Raises InputError where it cannot be read or its
+    labels do not fit, ResourceError where the folder cannot be written.
     """
     key = _digest({"files": list(sha256), **recipe.written()})
     place = folder / id

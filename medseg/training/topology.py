@@ -19,7 +19,7 @@ COARSE = 2.0  # an axis is halved where its spacing is below so many times the f
 
 @dataclass(frozen=True)
 class Topology:
-    """A patch in voxels, with the strides between levels and the kernel of each level, one number per axis."""
+    """A patch in voxels, strides between levels, and the kernel of each level, one number per axis."""
 
     patch: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]

@@ -1,82 +1,42 @@
-"""A training from end to end: open, fingerprint, plan, prepare, fit, appraise, write model and report."""
+"""A training from end to end: open, fingerprint, plan, prepare, fit each fold, finish."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from medseg.config import PipelineFile, StepCall
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.config import PipelineFile
 from medseg.errors import InputError, UsageError
 from medseg.evaluation import metrics_named
-from medseg.evaluation.summary import Statistics, summarise
 from medseg.io import digests
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
-from medseg.training.appraisal import Appraised, appraise, calls, chosen_steps, predicted
+from medseg.segmentation import Segmentation
 from medseg.training.dataset import Case, Dataset, open_dataset, read_case
 from medseg.training.fingerprint import Fingerprint, fingerprint, fingerprint_key
+from medseg.training.finish import Finish
 from medseg.training.folds import single_split, subjects_folds
-from medseg.training.model_folder import card_of, sha256_of, weights_saved, write_model
+from medseg.training.model_folder import weights_saved
 from medseg.training.overlay import overridden
 from medseg.training.planning import Machine, Planned, plan
-from medseg.training.prepared import PreparedCase, prepared_case
+from medseg.training.prepared import PreparedCase, ReadCase, prepared_case
 from medseg.training.processes import Processes, joined
 from medseg.training.recipe import Recipe, recipe
 from medseg.training.run_folder import Begun, RunFolder, begin
 from medseg.training.schedule import Budget
-from medseg.training.standing import Row
+from medseg.training.wishes import Heard, Trained, Wishes
+from medseg.volume import Volume
 
-__all__ = ["Heard", "Trained", "Wishes", "planned", "train"]
+__all__ = ["planned", "train"]
 
-METRICS = "dice, hd95"
 RESERVE = 0.06  # of a time budget, for what follows the last epoch
 LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
-WORST = 4  # cases that the report draws
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What a user asks of a training; what is None is planned or stays as it was when the training began.
-
-    `folds` of 1 is a single split with a share `validation` of cases (by subject) to validate with; more is
-    cross-validation, of which `fold` names the one to train, None all. `validation` of 0 trains on all cases.
-    `epochs` or `seconds` of the whole command is the budget.
-    """
-
-    pipeline: Path | None = None
-    subjects: Path | None = None
-    folds: int = 1
-    fold: int | None = None
-    validation: float = 0.2
-    epochs: int | None = None
-    seconds: float | None = None
-    seed: int | None = None
-    name: str | None = None
-
-
-def _silent(row: Row, fold: int) -> None:
-    """Hear of an epoch, and say nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heard:
-    """Who hears how it goes: `tell` a line for people, `epoch` each row of the log with its fold."""
-
-    tell: Callable[[str], object] = field(default=lambda line: None)
-    epoch: Callable[[Row, int], object] = _silent
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came of it: the model, if all folds are done, its report, and the metrics over validation cases."""
-
-    model: Path | None
-    report: Path | None
-    measured: tuple[Statistics, ...] = ()
-    missing: tuple[int, ...] = ()
 
 
 def planned(
@@ -97,11 +57,9 @@ def train(
     *,
     wishes: Wishes = Wishes(),
     resources: Resources | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
     heard: Heard = Heard(),
 ) -> Trained:
-    """Train a model on a dataset, in the folder `out`; with `resume`, go on with the training that is there.
+    """Train a model on a dataset, in the folder `out`.
 
     Raises InputError for what is wrong with the data, PipelineError with the plan or its components,
     UsageError with what is asked for, ResourceError where memory or disk run out. A training that was stopped
@@ -115,11 +73,11 @@ def train(
     with joined(gpu=device.type == "cuda") as processes:
         work = _Training(dataset, out, wishes, replace(resources, device=str(device)), processes, heard)
         if processes.first:
-            work.begin(started, resume=resume, overwrite=overwrite)
+            work.begin(started)
         processes.wait()
         work.load()
         for number in work.numbers:
-            work.fit(number, resume=resume or not processes.first)
+            work.fit(number)
         if not processes.first:
             return Trained(None, None)
         return work.finish()
@@ -175,11 +133,11 @@ class _Training:
         self._run = RunFolder(out)
         self._prepared: dict[str, PreparedCase] = {}
 
-    def begin(self, started: float, *, resume: bool, overwrite: bool) -> None:
+    def begin(self, started: float) -> None:
         """Plan and prepare, or find what was planned and prepared; the first process does, for all."""
         for note in self._dataset.notes:
             self._heard.tell(note)
-        self._run = begin(self._run.path, resume=resume, overwrite=overwrite)
+        begin(self._run.path, resume=self._wishes.resume, overwrite=self._wishes.overwrite)
         begun = self._run.begun()
         if begun is None:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
@@ -237,16 +195,12 @@ class _Training:
             self._resources.progress("prepare", number, len(cases))
 
     def _prepared_case(self, case: Case, made: Recipe) -> PreparedCase:
-        def read() -> tuple[object, ...]:
-            volume, segmentation, ignore = read_case(case, self._dataset)
-            return volume, segmentation, None if ignore is None else ~ignore
-
         try:
             return prepared_case(
                 case.id,
                 subject=case.subject,
                 sha256=[each for path in case.files.values() for each in digests(path)],
-                read=read,  # type: ignore[arg-type]  # a labelled case has a segmentation
+                read=_reading(case, self._dataset),
                 recipe=made,
                 folder=self._run.cases,
             )
@@ -287,11 +241,11 @@ class _Training:
             raise InputError("all cases are to be validated with, and none is left to train on")
         return training, [self._prepared[name] for name in held]
 
-    def fit(self, number: int, *, resume: bool) -> None:
+    def fit(self, number: int) -> None:
         """Train one fold, unless it is done, and keep its weights."""
         from medseg.training.fit import Course, Hardware, fit
 
-        if resume and self._run.weights(number).is_file():
+        if self._wishes.resume and self._run.weights(number).is_file():
             return
         training, validation = self._parts(number)
         begun, gpu = self._begun_with, self._resources.device.startswith("cuda")
@@ -312,97 +266,32 @@ class _Training:
             ),
         )
         course.folder.mkdir(parents=True, exist_ok=True)
-        fitted = fit(course, resume=resume, listener=lambda row, _: self._heard.epoch(row, number))
+        fitted = fit(
+            course, resume=self._wishes.resume, listener=lambda row, _: self._heard.epoch(row, number)
+        )
         if self._processes.first:
             weights_saved(fitted.network.cpu(), self._run.weights(number))
         self._processes.wait()
 
     def finish(self) -> Trained:
-        """Appraise every fold, choose the post-processing, write model and report."""
-        begun = self._begun_with
-        missing = tuple(n for n in range(len(begun.folds)) if not self._run.weights(n).is_file())
+        """Appraise the folds that were trained; once all are, write model and report."""
+        finish = Finish(
+            self._run, self._recipe, self._dataset, self._begun_with, self._catalog, self._resources
+        )
         for number in self.numbers:
-            self._appraise(number)
-        if missing:
-            return Trained(None, None, missing=missing)
-        appraised = [each for number in range(len(begun.folds)) for each in self._appraise(number)]
-        names = [label.name for label in self._recipe.labels]
-        chosen = chosen_steps(appraised, names)
-        measured = summarise(each.with_steps(chosen) for each in appraised)
-        self._write_model(chosen, measured)
-        self._write_report(appraised, chosen)
-        return Trained(self._run.model, self._run.report, measured)
+            finish.appraised(number)
+        return finish(self._wishes.name)
 
-    def _appraise(self, number: int) -> tuple[Appraised, ...]:
-        held = self._begun_with.folds[number]
-        if not held:
-            return ()
-        weights = self._run.weights(number).relative_to(self._run.path)
-        return appraise(
-            [self._dataset.case(name) for name in held],
-            dataset=self._dataset,
-            file=self._recipe.file_with({str(weights): sha256_of(self._run.weights(number))}),
-            folder=self._run.path,
-            fold=number,
-            metrics=metrics_named(METRICS, self._catalog),
-            catalog=self._catalog,
-            resources=self._resources,
-            kept=self._run.fold(number) / "validation",
-        )
 
-    def _write_model(self, chosen: dict[str, str], measured: Sequence[Statistics]) -> None:
-        begun = self._begun_with
-        count = len(begun.folds)
-        name = self._wishes.name or f"{self._dataset.name}-{self._run.path.resolve().name}"
-        how = f"{count}-fold cross-validation" if count > 1 else "held-out cases of the training data"
-        trained_on = [case for case in self._prepared if count > 1 or case not in begun.folds[0]]
-        steps: list[StepCall] = []
-        for candidate in dict.fromkeys(chosen.values()):
-            steps += calls(candidate, *(label for label, own in chosen.items() if own == candidate))
-        card = card_of(
-            name,
-            dataset=self._dataset,
-            recipe=self._recipe,
-            trained_on=trained_on,
-            measured=measured,
-            how=how,
-        )
-        files = {
-            "weights.safetensors" if count == 1 else f"fold{n}.safetensors": self._run.weights(n)
-            for n in range(count)
-        }
-        write_model(self._run.model, self._recipe, files, card, tuple(steps))
+def _reading(case: Case, dataset: Dataset) -> ReadCase:
+    """What reads a case: image, labels, and where labels are known (None: everywhere)."""
 
-    def _write_report(self, appraised: Sequence[Appraised], chosen: dict[str, str]) -> None:
-        from medseg.training.account import account
+    def read() -> tuple[Volume, Segmentation, NDArray[np.bool_] | None]:
+        volume, segmentation, ignore = read_case(case, dataset)
+        assert segmentation is not None  # a case to train on is labelled
+        return volume, segmentation, None if ignore is None else ~ignore
 
-        account(
-            self._run,
-            recipe=self._recipe,
-            dataset=self._dataset,
-            begun=self._begun_with,
-            appraised=appraised,
-            chosen=chosen,
-            device=self._resources.device,
-            worst=self._worst(appraised, chosen),
-        )
-
-    def _worst(
-        self, appraised: Sequence[Appraised], chosen: dict[str, str]
-    ) -> Iterator[tuple[Appraised, object]]:
-        """The cases with the lowest mean Dice, with what there is to draw."""
-
-        def dice(each: Appraised) -> float:
-            values = [
-                r.value
-                for r in each.with_steps(chosen)
-                if r.quantity == "dice" and isinstance(r.value, float | int)
-            ]
-            return sum(values) / len(values) if values else 1.0
-
-        for each in sorted(appraised, key=dice)[:WORST]:
-            kept = self._run.fold(each.fold) / "validation"
-            yield each, predicted(kept, self._dataset.case(each.case), self._dataset)
+    return read
 
 
 def _precision(wanted: str, *, gpu: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ def validated(
     recipe: Recipe,
     metric: Stage[Metric],
     device: torch.device,
-    autocast: AbstractContextManager[Any],
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Scored:
     """Segment each case by sliding window and hold it against its labels."""
     import torch
@@ -43,7 +43,7 @@ def validated(
     network.eval()
     try:
         for case in cases:
-            with torch.inference_mode(), autocast:
+            with torch.inference_mode(), autocast():
                 logits = _logits(network, case, recipe.patch, device)
             found = _decoded(logits, case, recipe)
             truth = Segmentation(np.asarray(case.labels), case.grid, recipe.labels)

@@ -37,6 +37,7 @@ __all__ = ["planned", "train"]
 RESERVE = 0.06  # of a time budget, for what follows the last epoch
 LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
+PLANNED, NOBODY = Wishes(), Heard()
 
 
 def planned(
@@ -55,9 +56,9 @@ def train(
     dataset: Path,
     out: Path,
     *,
-    wishes: Wishes = Wishes(),
+    wishes: Wishes = PLANNED,
     resources: Resources | None = None,
-    heard: Heard = Heard(),
+    heard: Heard = NOBODY,
 ) -> Trained:
     """Train a model on a dataset, in the folder `out`.
 
@@ -266,9 +267,8 @@ class _Training:
             ),
         )
         course.folder.mkdir(parents=True, exist_ok=True)
-        fitted = fit(
-            course, resume=self._wishes.resume, listener=lambda row, _: self._heard.epoch(row, number)
-        )
+        heard = self._heard.epoch
+        fitted = fit(course, resume=self._wishes.resume, listener=lambda row, _: heard(row, number))
         if self._processes.first:
             weights_saved(fitted.network.cpu(), self._run.weights(number))
         self._processes.wait()

@@ -39,6 +39,7 @@ ITERATIONS, VALIDATING = 25, 2  # of an epoch; by default 250 and 50, too long t
 class TimedTrainer(nnUNetTrainer):  # type: ignore[misc]
     """nnU-Net's trainer with short epochs, as many as fit into the time at the pace of the first."""
 
+    num_epochs: int
     trained_s = 0.0
 
     def run_training(self) -> None:
@@ -83,6 +84,7 @@ def main() -> None:
     keep_freed_memory()
     plans = planned()
     told = json.loads((WORK / "raw" / NAME / "dataset.json").read_text(encoding="utf-8"))
+    plans["continue_training"] = False  # as its own entry point says it
     trainer = TimedTrainer(plans, CONFIGURATION, 0, told, device=torch.device("cpu"))
     trainer.run_training()
     trainer.set_deep_supervision_enabled(False)

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["card_of", "sha256_of", "weights_saved", "write_model"]
 
+MOST_NAMED = 12  # labels that a summary lists
+MOST_LINES, MOST_CHARACTERS = 100, 2000  # of what a card takes
+
 
 def weights_saved(network: torch.nn.Module, path: Path) -> None:
-    """The network's tensors as safetensors, whole or not at all."""
-    from safetensors.torch import save_model
+    """The network's tensors as safetensors, whole or not at all; the same tensors are the same bytes."""
+    from safetensors.torch import load_file, save_file, save_model
 
     partial = path.with_name(f".{path.name}.part")
     save_model(network, str(partial))

@@ -15,7 +15,7 @@ from typing import Any
 import lightning  # noqa: TID253 - this module is imported where a training begins
 import torch  # noqa: TID253
 
-from medseg.errors import PipelineError, UsageError
+from medseg.errors import PipelineError
 from medseg.inference.processors import processor_count
 from medseg.inference.torch_runtime import plain_words
 from medseg.pipeline import Stage
@@ -45,13 +45,14 @@ PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "
 class Hardware:
     """What a training may use: devices of one kind, several of them, on several machines.
 
-    `workers` are the threads that make samples; None for as many as help.
+    `threads` are those of PyTorch, `workers` those that make samples; None for as many as help.
     """
 
     device: str = "cpu"
     devices: int = 1
     nodes: int = 1
     precision: str = "fp32"
+    threads: int | None = None
     workers: int | None = None
     deterministic: bool = False
 
@@ -114,11 +115,6 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
     hardware = course.hardware
     with _quietly():
         trainer = _trainer(course, _Watch(course, listener))
-    if course.recipe.spec.batch % trainer.world_size:
-        raise UsageError(
-            f"training.batch: {course.recipe.spec.batch} samples cannot be shared by {trainer.world_size} "
-            "devices; give a multiple"
-        )
     samples = Samples(
         course.cases,
         patch=course.recipe.patch,
@@ -135,11 +131,22 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
         workers=hardware.sampling_threads,
     )
     resources = Resources(device=hardware.device, deterministic=hardware.deterministic)
-    with plain_words(resources), _quietly():
+    with plain_words(resources), _quietly(), _on_threads(hardware.threads):
         try:
             trainer.fit(module, batches, ckpt_path=start, weights_only=True)
         except SystemExit:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _on_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch compute on so many threads; None for as many as it likes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from medseg.errors import UsageError
+from medseg.errors import MedsegError, UsageError
 
 __all__ = ["Processes", "joined"]
 
@@ -36,6 +36,30 @@ class Processes:
             import torch
 
             torch.distributed.barrier()
+
+    def after_first(self, work: Callable[[], object]) -> None:
+        """Go on when the first process has done the work; where that fails, only it says so.
+
+        The others then leave with its exit code.
+        """
+        if self.count == 1:
+            work()
+            return
+        import torch
+
+        code: list[int | None] = [None]
+        if self.first:
+            try:
+                work()
+            except BaseException as problem:
+                code[0] = problem.exit_code if isinstance(problem, MedsegError) else MedsegError.exit_code
+                raise
+            finally:
+                torch.distributed.broadcast_object_list(code, src=0)
+        else:
+            torch.distributed.broadcast_object_list(code, src=0)
+            if code[0] is not None:
+                raise SystemExit(code[0])
 
 
 @contextmanager
@@ -68,7 +92,9 @@ def joined(*, gpu: bool) -> Iterator[Processes]:
         )
     import torch
 
-    torch.distributed.init_process_group("nccl" if gpu else "gloo", rank=found.rank, world_size=found.count)
+    # gloo for what is not on a GPU: words between the processes, and the mean loss
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    torch.distributed.init_process_group(backend, rank=found.rank, world_size=found.count)
     try:
         yield found
     finally:

@@ -72,10 +72,11 @@ def train(
     resources = resources or Resources()
     device = torch_device(resources)
     with joined(gpu=device.type == "cuda") as processes:
-        work = _Training(dataset, out, wishes, replace(resources, device=str(device)), processes, heard)
-        if processes.first:
-            work.begin(started)
-        processes.wait()
+        resources = replace(resources, device=str(device))
+        if not processes.first:  # one of them tells how far it is
+            resources = replace(resources, progress=Resources().progress)
+        work = _Training(dataset, out, wishes, resources, processes, heard)
+        processes.after_first(lambda: work.begin(started))
         work.load()
         for number in work.numbers:
             work.fit(number)
@@ -140,6 +141,7 @@ class _Training:
             self._heard.tell(note)
         begin(self._run.path, resume=self._wishes.resume, overwrite=self._wishes.overwrite)
         begun = self._run.begun()
+        self._fold_numbers(self._wishes.folds if begun is None else len(begun.folds))
         if begun is None:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
             made, _ = _with_wishes(plan(self._dataset, facts, _machine(self._resources)), self._wishes)
@@ -190,6 +192,11 @@ class _Training:
                 )
 
     def _prepare(self, made: Recipe) -> None:
+        batch, processes = made.spec.batch, self._processes.count
+        if batch % processes:
+            raise UsageError(
+                f"training.batch: {batch} samples cannot be shared by {processes} processes; give a multiple"
+            )
         cases = self._dataset.trainable
         for number, case in enumerate(cases, start=1):
             self._prepared[case.id] = self._prepared_case(case, made)
@@ -227,11 +234,14 @@ class _Training:
     @property
     def numbers(self) -> Sequence[int]:
         """The folds that this command trains."""
-        count, fold = len(self._begun_with.folds), self._wishes.fold
+        return self._fold_numbers(len(self._begun_with.folds))
+
+    def _fold_numbers(self, count: int) -> Sequence[int]:
+        fold = self._wishes.fold
         if fold is None:
             return range(count)
         if not 0 <= fold < count:
-            raise UsageError(f"--fold {fold}: there are folds 0 to {count - 1}")
+            raise UsageError(f"--fold {fold}: there are folds 0 to {count - 1}; see --folds")
         return (fold,)
 
     def _parts(self, number: int) -> tuple[list[PreparedCase], list[PreparedCase]]:
@@ -263,6 +273,7 @@ class _Training:
                 devices=self._processes.on_machine,
                 nodes=self._processes.machines,
                 precision=_precision(self._recipe.spec.precision, gpu=gpu),
+                threads=self._resources.threads,
                 deterministic=self._resources.deterministic,
             ),
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medseg.cli import options, require_existing
+from medseg.cli import INTERRUPTED, options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,13 +152,18 @@ def command(
             progress.close()
             _print_plan(made, said)
             return
-        done = train(
-            Path(dataset),
-            Path(out or ""),
-            wishes=wishes,
-            resources=resources,
-            heard=Heard(tell=progress.tell, epoch=progress.epoch),
-        )
+        try:
+            done = train(
+                Path(dataset),
+                Path(out or ""),
+                wishes=wishes,
+                resources=resources,
+                heard=Heard(tell=progress.tell, epoch=progress.epoch),
+            )
+        except KeyboardInterrupt:
+            progress.close()
+            click.echo(f"medseg: interrupted; go on with --resume -o {out}", err=True)
+            raise SystemExit(INTERRUPTED) from None
     if not quiet:
         _print_done(done)
 

@@ -43,7 +43,9 @@ def keep(folder: Path, epoch: int, save: Callable[[Path], object]) -> Path:
         raise ResourceError(
             f"{folder}: a checkpoint cannot be written: {problem.strerror or problem}; free space, --resume"
         ) from problem
-    for old in list(_all(folder))[KEPT:]:
+    there = list(_all(folder))
+    damaged = [old for old in there if old != path and _epoch(old) >= epoch]  # or this would not be its turn
+    for old in [*damaged, *[each for each in there if each not in damaged][KEPT:]]:
         old.unlink(missing_ok=True)
     for left in folder.glob(".epoch*.part"):  # of a process that was killed
         left.unlink(missing_ok=True)
@@ -68,7 +70,11 @@ def newest(folder: Path, *, tell: Callable[[str], object] = logger.warning) -> P
 def _all(folder: Path) -> Iterator[Path]:
     """Every checkpoint, the newest first."""
     found = [path for path in folder.glob("*.ckpt") if NAME.fullmatch(path.name)]
-    yield from sorted(found, key=lambda path: int(path.name[5:].split("-")[0]), reverse=True)
+    yield from sorted(found, key=_epoch, reverse=True)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.name[5:].split("-")[0])
 
 
 def _sync(folder: Path) -> None:

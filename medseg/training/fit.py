@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import time
@@ -312,8 +313,9 @@ class _Watch(lightning.Callback):
 
 def _save(trainer: lightning.Trainer, path: Path) -> None:
     """Lightning's checkpoint of this process, which all others equal."""
-    content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-    torch.save(content, path)
+    content = io.BytesIO()  # PyTorch itself tells of a full disk by an error that could mean anything
+    torch.save(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), content)
+    path.write_bytes(content.getbuffer())
 
 
 def _gathered(scored: Scored, processes: int) -> Scored:

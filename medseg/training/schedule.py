@@ -52,7 +52,7 @@ class Budget:
         if self.seconds is None or epoch == 0:
             return 0.0, 0.0
         left = self.seconds - elapsed
-        more = round(left * epoch / max(elapsed, 1e-9))
+        more = math.ceil(left * epoch / max(elapsed, 1e-9) - 0.5)  # round() makes 2 of 1.5, 0 of 0.5
         if more < 1:
             return None
         start = elapsed / self.seconds

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -39,7 +39,9 @@ __all__ = [
     "component_schema",
     "holds_steps",
     "pipeline_schema",
+    "stage_at",
     "stages",
+    "stages_after",
 ]
 
 BASES: dict[str, type[Step]] = {
@@ -65,30 +67,48 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
     `folder` is where the files that parameters name are: the model's. Raises PipelineError with the place in
     the file; imports the named components only, and reads no volume.
     """
-    segment = _stage(Segmenter, "segment", file.segment, catalog)
+    segment = stage_at(Segmenter, "segment", file.segment, catalog)
     labels = _labels(file, segment)
     segment = _bound(segment, labels, folder)
-    pipeline = Pipeline(
+    later = stages_after(file, labels, catalog)
+    return Pipeline(
         inputs=tuple(Input(spec.name, spec.modality, spec.select) for spec in file.inputs),
         labels=labels,
         preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),
         segment=segment,
-        postprocess=stages(Postprocessor, "postprocess", file.postprocess, catalog),
-        measure=stages(Measurement, "measure", file.measure, catalog),
-        write=stages(Writer, "write", file.write, catalog),
+        postprocess=later.postprocess,
+        measure=later.measure,
+        write=later.write,
     )
-    for stage in (*pipeline.postprocess, *pipeline.measure, *pipeline.write):
-        _labels_exist(stage, pipeline.labels)
-    writers = [(stage.distribution, stage.name) for stage in pipeline.write]  # however they are spelt
-    for index, stage in enumerate(pipeline.write):
+
+
+class StagesAfter(NamedTuple):
+    """What comes after the segmenter."""
+
+    postprocess: tuple[Stage[Postprocessor], ...]
+    measure: tuple[Stage[Measurement], ...]
+    write: tuple[Stage[Writer], ...]
+
+
+def stages_after(file: PipelineFile, labels: LabelTable, catalog: Catalog) -> StagesAfter:
+    """What comes after the segmenter, which gives these labels; raises PipelineError with the place."""
+    found = StagesAfter(
+        stages(Postprocessor, "postprocess", file.postprocess, catalog),
+        stages(Measurement, "measure", file.measure, catalog),
+        stages(Writer, "write", file.write, catalog),
+    )
+    for stage in (*found.postprocess, *found.measure, *found.write):
+        _labels_exist(stage, labels)
+    writers = [(stage.distribution, stage.name) for stage in found.write]  # however they are spelt
+    for index, stage in enumerate(found.write):
         if writers.index((stage.distribution, stage.name)) < index:
             raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
-    return pipeline
+    return found
 
 
 def stages(base: type[S], key: str, calls: Sequence[StepCall], catalog: Catalog) -> tuple[Stage[S], ...]:
     """The steps of one kind that a list under `key` names; raises PipelineError with the place in it."""
-    return tuple(_stage(base, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
+    return tuple(stage_at(base, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
 
 
 def _bound(segment: Stage[Segmenter], labels: LabelTable, folder: Path | None) -> Stage[Segmenter]:
@@ -165,7 +185,8 @@ def component_class(entry: Entry) -> type[Step]:
     return found
 
 
-def _stage(base: type[S], place: str, call: StepCall, catalog: Catalog) -> Stage[S]:
+def stage_at(base: type[S], place: str, call: StepCall, catalog: Catalog) -> Stage[S]:
+    """The step that a call at `place` names; raises PipelineError with the place in it."""
     step, entry, written = _build(base, place, call, catalog)
     return Stage(place, entry.component.name, entry.distribution, entry.version, step, written)
 

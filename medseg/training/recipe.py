@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medseg.assemble import stages
+from medseg.assemble import stage_at, stages, stages_after
 from medseg.config import PipelineFile, StepCall, TrainingSpec
 from medseg.errors import PipelineError
 from medseg.pipeline import Input, Stage, blamed
@@ -56,10 +56,11 @@ class Recipe:
 
     def written(self) -> dict[str, Any]:
         """What decides the prepared cases: steps and loss in full."""
+        head = self.segment.step.head
         return {
             "preprocess": [dict(stage.written) for stage in self.preprocess],
             "loss": dict(self.loss.written),
-            "head": self.segment.step.head.model_dump(mode="json"),
+            "head": {f"{type(head).__module__}:{type(head).__qualname__}": head.model_dump(mode="json")},
             "labels": [[label.value, label.name, label.layer] for label in self.labels],
         }
 
@@ -82,7 +83,7 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
         raise PipelineError("labels: is missing; say what the values in the masks mean")
     if spec is None:
         raise PipelineError("training: is missing")
-    (segment,) = stages(Segmenter, "segment", (file.segment,), catalog)
+    segment = stage_at(Segmenter, "segment", file.segment, catalog)
     if not isinstance(segment.step, TrainableSegmenter):
         raise PipelineError(f"segment: {segment.name!r} has nothing to train; take `network`")
     try:
@@ -100,7 +101,8 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
     for stage in augment:
         if not isinstance(stage.step, SpatialAugmentation | IntensityAugmentation):
             raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
-    (loss,) = stages(Loss, "training.loss", (spec.loss,), catalog)
+    stages_after(file, labels, catalog)  # not needed before the end, when it is late to learn of a fault
+    loss = stage_at(Loss, "training.loss", spec.loss, catalog)
     return Recipe(
         file=file,
         inputs=tuple(Input(each.name, each.modality, each.select) for each in file.inputs),

@@ -31,7 +31,7 @@ COMMANDS = {
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "dataset": "Check and describe a dataset for training.",
     "doctor": "Look at the installation: what is missing and how to get it.",
-    "models": "List, show, check and install models.",
+    "models": "List, show, check, install and build models.",
     "pipelines": "Check pipeline files; print their JSON Schema.",
     "plugins": "List, show and check installed plugins.",
 }

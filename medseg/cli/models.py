@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 @click.group("models")
 def command() -> None:
-    """List, show, check and install models; verify a lower precision."""
+    """List, show, check, install and build models; verify a lower precision."""
 
 
 @command.command("list")
@@ -138,6 +139,36 @@ def check(name: str) -> None:
     card = checked.model.card
     assert card is not None  # check_model has seen to it
     click.echo(f"{card.name} {card.version}: ok ({_counted(checked)})")
+
+
+@command.command("build")
+@click.argument("source", metavar="RUN|FOLDER|ZIP")
+@click.option("-o", "--out", required=True, metavar="DIST", help="Folder for the distribution.")
+@click.option("--name", metavar="NAME", help="Name of the model; by default the one on its card.")
+@click.option("--version", metavar="V", help="Version of model and package; by default that on the card.")
+@click.option("--half", is_flag=True, help="Store the weights in half precision: half of the bytes.")
+@click.option("--overwrite", is_flag=True, help="Replace a distribution that was built before.")
+@options.verbose
+def build(source: str, out: str, name: str | None, version: str | None, half: bool, overwrite: bool) -> None:
+    """Write a package of a model, with which pip installs it: the model of a training RUN, a FOLDER or ZIP.
+
+    The package holds data and a record, no code: card, pipeline, weights; of a training the plan and command
+    too. The model is checked first. Finish its card before: it is what others know of the model.
+    """
+    from medseg.plugin.catalog import discover
+    from medseg.run.build import Packing, build_model
+    from medseg.training.again import model_and_training
+
+    require_existing(source)
+    catalog = discover()
+    model, training = model_and_training(Path(source), catalog)
+    packing = Packing(name=name, version=version, half=half, training=training)
+    built = build_model(model, Path(out), packing, overwrite=overwrite, catalog=catalog)
+    distribution = built.distribution
+    click.echo(f"{distribution.name} {distribution.version} is in {built.folder} ({_counted(built.model)})")
+    click.echo(f"  licence       {distribution.licence}")
+    click.echo(f"  install it    pip install {shlex.quote(str(Path.cwd() / out))}")
+    click.echo("  research use only, not for diagnosis")
 
 
 @command.command("verify")

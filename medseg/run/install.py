@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,16 +18,20 @@ from medseg.pipeline import Pipeline, blamed
 from medseg.plugin.catalog import Catalog, discover
 from medseg.plugin.component import NAME
 
-__all__ = ["Checked", "check_model", "install_model"]
+__all__ = ["Checked", "check_model", "install_model", "weights_of"]
 
 MAX_SHOWN = 500  # characters of a path in a message
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A model that passed: what it is, and how many files and bytes it has, of weights among them."""
+    """A model that passed: what it is, and how many files and bytes it has, of weights among them.
+
+    `pipeline` is to be looked at, not run: an archive is checked in a folder that is gone by now.
+    """
 
     model: Model
+    pipeline: Pipeline
     files: int
     size_bytes: int
     weights: int
@@ -72,7 +76,7 @@ def install_model(source: Path, *, overwrite: bool = False, catalog: Catalog | N
         with staged as new, _named_as(new, source):
             parcel.copy_all(new)
             checked = _check_folder(model_in(new, name), installed)
-    return Checked(find_model(f"user/{name}", installed), checked.files, checked.size_bytes, checked.weights)
+    return replace(checked, model=find_model(f"user/{name}", installed))
 
 
 def _is_archive(name: str | Path) -> bool:
@@ -95,7 +99,7 @@ def _check_folder(model: Model, catalog: Catalog) -> Checked:
         pipeline = assemble(model.file, catalog, folder=model.folder)
     except PipelineError as problem:
         raise type(problem)(f"{model.path}: {problem}") from problem
-    named = _files(pipeline)
+    named = weights_of(pipeline)
     there = {part.name for part in parts}
     for name, sha256 in named.items():
         path = weights_file(model.folder, name)
@@ -105,10 +109,10 @@ def _check_folder(model: Model, catalog: Catalog) -> Checked:
     for name in sorted(there - set(named)):
         if name.endswith(".safetensors"):
             raise ModelError(f"{name!r} is named nowhere in its pipeline.yaml; leave it out")
-    return Checked(model, len(parts), sum(part.size for part in parts), len(named))
+    return Checked(model, pipeline, len(parts), sum(part.size for part in parts), len(named))
 
 
-def _files(pipeline: Pipeline) -> Mapping[str, str]:
+def weights_of(pipeline: Pipeline) -> Mapping[str, str]:
     """The files that the segmenter says it loads; a failure to say so names its plugin."""
     with blamed(pipeline.segment):
         files: object = pipeline.segment.step.files()

@@ -25,7 +25,7 @@ import yaml
 from medseg.config import PipelineFile, read_pipeline
 from medseg.errors import InputError, ResourceError, UsageError
 
-__all__ = ["Begun", "RunFolder", "begin", "write_json"]
+__all__ = ["Begun", "RunFolder", "begin", "plan_text", "write_json", "write_plan"]
 
 OURS = ("plan.yaml", "training.json", "fingerprint.json", "cases", "model", "report.html", "evaluation")
 
@@ -152,12 +152,15 @@ def _clear(path: Path, there: Sequence[str]) -> None:
 
 
 def write_plan(path: Path, file: PipelineFile) -> None:
+    """Write a pipeline file that is whole or absent."""
+    _write(path, plan_text(file))
+
+
+def plan_text(file: PipelineFile) -> str:
     """A pipeline file as YAML: what differs from the defaults."""
     content = file.model_dump(mode="json", exclude_defaults=True)
     content["labels"] = {int(value): label for value, label in content.get("labels", {}).items()}
-    _write(
-        path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-    )
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 
 def write_json(path: Path, content: Any) -> None:

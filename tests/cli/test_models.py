@@ -113,6 +113,44 @@ def test_an_archive_is_no_model_to_run(medseg: Medseg, mine: Path, ball: Path) -
     assert f"install it first: medseg models install {mine}" in done.err
 
 
+def test_build_says_what_it_built_and_where(medseg: Medseg, mine: Path) -> None:
+    out = mine.parent / "a dist"
+    done = medseg("models", "build", mine, "-o", out, "--version", "1.6")
+    assert (done.code, done.err) == (0, "")
+    assert f"medseg-mine 1.6 is in {out} (4 files, 1 of weights, " in done.out
+    for line in ("licence       MIT", f"pip install '{out}'", "research use only"):
+        assert line in done.out
+    assert medseg("models", "check", out / "medseg_mine/models/mine").out.startswith("mine 1.6: ok")
+    again = medseg("models", "build", mine, "-o", out)
+    assert (again.code, again.out) == (64, "")
+    assert "give --overwrite" in again.err
+    assert medseg("models", "build", mine, "-o", out, "--overwrite").code == 0
+
+
+def test_build_of_a_training_has_its_plan_and_command(medseg: Medseg, mine: Path) -> None:
+    run = mine.parent / "run"
+    write_folder(run / "model", good())
+    (run / "plan.yaml").write_text("training: {batch: 3}\n", encoding="utf-8")
+    begun = {"dataset": "d", "key": "k", "folds": [[]], "epochs": 7, "seconds": None, "seed": 0}
+    (run / "training.json").write_text(json.dumps(begun), encoding="utf-8")
+    out = mine.parent / "dist"
+    assert medseg("models", "build", run, "-o", out).code == 0
+    told = (out / "recipe" / "README.md").read_text(encoding="utf-8")
+    assert "\nmedseg train DATASET -o RUN --pipeline recipe/plan.yaml --validation 0 --epochs 7\n" in told
+    assert (out / "recipe" / "plan.yaml").read_text(encoding="utf-8") == "training: {batch: 3}\n"
+
+
+@pytest.mark.parametrize("options", [("--name", "../x"), ("--name", "A\x1b[31m"), ("--version", "latest")])
+def test_build_refuses_hostile_names_in_one_line(
+    medseg: Medseg, mine: Path, options: tuple[str, str]
+) -> None:
+    done = medseg("models", "build", mine, "-o", mine.parent / "dist", *options)
+    assert (done.code, done.out) == (64 if "--name" in options else 4, "")
+    assert done.err.count("\n") == 1
+    assert "\x1b" not in done.err
+    assert not (mine.parent / "dist").exists()
+
+
 def test_check_of_a_lone_pipeline_file_points_elsewhere(medseg: Medseg, pipeline: Path) -> None:
     done = medseg("models", "check", pipeline)
     assert done.code == 4

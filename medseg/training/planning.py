@@ -216,14 +216,17 @@ def _network(
     sides = dataset.labels.sides()
     if sides is not None:
         reasons[f"{here}.mirror"] = f"none: {sides[0]!r} would become {sides[1]!r}"
-    elif not fingerprint.pictures and all(
-        side >= n for side, n in zip(found.patch, space.shape, strict=False)
-    ):
+    elif _left_is_seen(space) and all(side >= n for side, n in zip(found.patch, space.shape, strict=False)):
         network["mirror"] = ["left-right"]
         reasons[f"{here}.mirror"] = (
             "no label has a side, and one window holds a case: the second pass is cheap"
         )
     return network
+
+
+def _left_is_seen(space: _Space) -> bool:
+    """Whether one of the network's axes is known to run from left to right."""
+    return not space.pictures and "R" in space.codes[: space.dims]
 
 
 def _training(
@@ -244,13 +247,13 @@ def _training(
     if space.pictures:
         places = ["flip"]
         reasons["training.augment"] += "; pictures are turned over along every axis that labels allow"
-    elif dataset.labels.sides() is None and "R" in space.codes[: space.dims]:
+    elif dataset.labels.sides() is None and _left_is_seen(space):
         places = [{"flip": {"axes": ["left-right"]}}]
         reasons["training.augment"] += "; mirrored left to right only, as the network always sees the head up"
     edge = min(n * step for n, step in zip(found.patch, space.spacing, strict=False))
     waves = {
-        "wavelength_mm": [round(edge / 2, 1), round(2 * edge, 1)],
-        "displacement_mm": round(edge / 20, 2),
+        "wavelength_mm": [_three_digits(edge / 2), _three_digits(2 * edge)],
+        "displacement_mm": _three_digits(edge / 20),
     }
     places += [
         {"rotate": turn},
@@ -263,3 +266,7 @@ def _training(
         "batch": batch,
         "steps_per_epoch": 250 if machine.gpu else 50,
     }
+
+
+def _three_digits(length: float) -> float:
+    return float(f"{length:.3g}")

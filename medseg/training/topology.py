@@ -13,7 +13,8 @@ from dataclasses import dataclass
 __all__ = ["Topology", "topology"]
 
 LEAST = 4  # voxels along an axis at the coarsest level
-MOST_LEVELS = 7
+LEAST_LEVELS, MOST_LEVELS = 3, 7
+MOST_SIDE = 1024  # voxels of a window along an axis
 COARSE = 2.0  # an axis is halved where its spacing is below so many times the finest
 
 
@@ -40,8 +41,14 @@ def topology(shape: Sequence[float], spacing: Sequence[float], *, most_voxels: i
 
     Axes are those of the network: two or three.
     """
+    shape = [min(n, MOST_SIDE) for n in shape]
     patch = _patch(shape, spacing, most_voxels)
     strides, kernels = _levels(patch, spacing)
+    if len(kernels) < LEAST_LEVELS:  # images of a few voxels: the patch holds more than them
+        enough = LEAST * 2 ** (LEAST_LEVELS - 1)
+        fine = [step < COARSE * min(spacing) for step in spacing]
+        patch = [max(n, enough) if is_fine else n for n, is_fine in zip(patch, fine, strict=True)]
+        strides, kernels = _levels(patch, spacing)
     multiple = [math.prod(stride[axis] for stride in strides) for axis in range(len(patch))]
     fitted = [
         max(m, (math.ceil if n >= whole else round)(n / m) * m)

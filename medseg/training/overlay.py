@@ -25,8 +25,9 @@ def overridden(planned: PipelineFile, path: Path) -> tuple[PipelineFile, tuple[s
     if not isinstance(said, dict):
         raise PipelineError(f"{path}: is not a pipeline file; write for example `training: {{batch: 4}}`")
     paths: list[str] = []
-    content = laid_over(planned.model_dump(mode="json", exclude_defaults=True), said, paths)
+    content = planned.model_dump(mode="json", exclude_defaults=True)
     content["labels"] = {int(value): label for value, label in content.get("labels", {}).items()}
+    content = laid_over(content, said, paths)
     try:
         return PipelineFile.model_validate(content), tuple(paths)
     except ValidationError as problem:
@@ -41,6 +42,8 @@ def laid_over(
     for key, value in said.items():
         here = f"{place}.{key}" if place else str(key)
         below = planned.get(key)
+        if value is None and isinstance(below, dict):
+            continue  # a key with nothing under it says nothing
         if isinstance(below, str) and isinstance(value, dict) and list(value) == [below]:
             below = {below: {}}  # a component that was planned without parameters
         if isinstance(below, dict) and isinstance(value, dict) and not _other_component(below, value):
@@ -55,7 +58,7 @@ def _other_component(planned: Mapping[Any, Any], said: Mapping[Any, Any]) -> boo
     """Whether both are one component with parameters, and not the same one."""
     names = [next(iter(each), None) for each in (planned, said)]
     calls = all(
-        len(each) == 1 and isinstance(each[name], dict | None.__class__)
+        len(each) == 1 and isinstance(name, str) and isinstance(each[name], dict | None.__class__)
         for each, name in zip((planned, said), names, strict=True)
     )
     return calls and names[0] != names[1]

@@ -22,6 +22,7 @@ from medseg.training.fingerprint import Fingerprint, fingerprint, fingerprint_ke
 from medseg.training.finish import Finish
 from medseg.training.folds import single_split, subjects_folds
 from medseg.training.model_folder import weights_saved
+from medseg.training.outlook import appraisal_s, watched
 from medseg.training.overlay import overridden
 from medseg.training.planning import Machine, Planned, plan
 from medseg.training.prepared import PreparedCase, ReadCase, prepared_case
@@ -160,10 +161,27 @@ class _Training:
         if seconds is None and spec.epochs is None:
             raise UsageError("give a budget: --time-budget or --epochs")
         if seconds is not None:
-            reserve = min(MOST_RESERVE * seconds, max(LEAST_RESERVE_S, RESERVE * seconds))
+            reserve = self._reserve(seconds, file, folds)
             seconds = max(1.0, (seconds - (time.monotonic() - started) - reserve))
             seconds /= len(folds) if wishes.fold is None else 1
         return Begun(self._dataset.name, facts.key, folds, spec.epochs, seconds, spec.seed)
+
+    def _reserve(self, seconds: float, file: PipelineFile, folds: tuple[tuple[str, ...], ...]) -> float:
+        """Seconds of the budget that are kept for what follows the last epoch."""
+        fold = self._wishes.fold
+        held = [name for n, names in enumerate(folds) if fold in (None, n) for name in names]
+        cases = [self._prepared[name] for name in held]
+        needed = max(
+            LEAST_RESERVE_S,
+            RESERVE * seconds,
+            appraisal_s(cases, recipe(file, self._catalog), self._resources.device),
+        )
+        if needed > MOST_RESERVE * seconds:
+            beyond = (needed - MOST_RESERVE * seconds) / 60
+            self._heard.tell(
+                f"segmenting the held-out cases will take about {beyond:.0f} min beyond the budget"
+            )
+        return min(MOST_RESERVE * seconds, needed)
 
     def _folds(self, seed: int) -> tuple[tuple[str, ...], ...]:
         """The cases that each fold is validated with."""
@@ -263,7 +281,7 @@ class _Training:
         course = Course(
             recipe=self._recipe,
             cases=training,
-            validation=validation,
+            validation=watched(validation, self._recipe),
             metric=metrics_named("dice", self._catalog)[0],
             budget=Budget(begun.epochs, begun.seconds),
             folder=self._run.fold(number),

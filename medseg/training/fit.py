@@ -105,7 +105,8 @@ def fit(course: Course, *, resume: bool = False, listener: Listener = lambda row
         module.load_state_dict(content["state_dict"])
         module.standing = Standing.from_plain(content["standing"])
     if not module.standing.over:
-        _run(course, module, start, listener)
+        with _settings(course.hardware.threads):
+            _run(course, module, start, listener)
     if recipe.spec.patience is not None:
         _load_best(course.folder, module)
     return Fitted(module.kept, module.standing.scores, module.standing.rows)
@@ -140,10 +141,11 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
 
 
 @contextmanager
-def _on_threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch compute on so many threads; None for as many as it likes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+def _settings(threads: int | None) -> Iterator[None]:
+    """PyTorch on so many threads, None for as many as it likes; its settings are put back afterwards."""
+    count, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    strict, benchmark = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark
+    torch.set_num_threads(threads or count)
     try:
         yield
     finally:

@@ -1,0 +1,186 @@
+"""The loop: killed and resumed at any moment, it ends where one that was left alone ends."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch  # noqa: TID253 - a test module
+import trainings
+
+from medseg.errors import PipelineError
+from medseg.training.checkpoints import newest
+from medseg.training.fit import Course, fit
+from medseg.training.schedule import Budget, rate
+from medseg.training.validation import mean, validated
+
+EPOCHS = 9
+KILLS = 3
+
+
+class StoppedError(Exception):
+    """As if the process had died here."""
+
+
+def end(course: Course) -> dict[str, Any]:
+    """All that the last checkpoint holds but times."""
+    last = newest(course.folder / "checkpoints")
+    assert last is not None
+    return trainings.content(last)
+
+
+def stopping_after(epoch: int) -> Any:
+    def listen(row: Any, course: Course) -> None:
+        if row["epoch"] == epoch:
+            raise StoppedError
+
+    return listen
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path: Path, figures: list[str]) -> None:
+    """kill -9 in steps, validations and checkpoints: weights, average, optimiser, generators, log, all."""
+    data = trainings.dataset(tmp_path / "data", cases=4)
+    overlay = trainings.overlay(tmp_path / "tiny.yaml", patience=100)
+    arguments = (data, "--pipeline", overlay, "--epochs", EPOCHS)
+    undisturbed = trainings.start(*arguments, "-o", tmp_path / "whole")
+    fallen = trainings.killed_again_and_again(arguments, tmp_path / "run", kills=KILLS, seed=5)
+    last = trainings.start(*arguments, "-o", tmp_path / "run", "--resume")
+    for process in (last, undisturbed):
+        assert (process.communicate(timeout=300)[1].count("Traceback"), process.returncode) == (0, 0)
+    assert len(fallen) == KILLS
+    figures.append(f"training killed after epochs {fallen}, resumed to {EPOCHS}: the same bits")
+    trainings.require_same(tmp_path / "run", tmp_path / "whole", epochs=EPOCHS)
+
+
+def test_resumed_in_the_middle_of_a_step_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole = trainings.made(tmp_path / "whole", epochs=4)
+    fitted = fit(whole)
+    course = trainings.made(tmp_path / "run", epochs=4)
+    with pytest.raises(StoppedError):
+        fit(course, listener=stopping_after(2))
+    torch.rand(7)  # whatever the process did with its generators in between
+    again = fit(course, resume=True)
+    assert end(course) == end(whole)
+    weights = fitted.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in again.network.state_dict().items())
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    course = trainings.made(tmp_path, epochs=4)
+    fit(course)
+    before, log = end(course), trainings.steady(trainings.rows(tmp_path))
+    last = newest(course.folder / "checkpoints")
+    assert last is not None
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    fit(course, resume=True)
+    assert end(course) == before
+    assert trainings.steady(trainings.rows(tmp_path)) == log
+    assert f"{last.name}: is damaged; the one before it is taken" in caplog.messages
+
+
+def test_resumed_when_it_is_over_nothing_is_trained(tmp_path: Path) -> None:
+    course = trainings.made(tmp_path)
+    fitted = fit(course)
+    before = {path: path.read_bytes() for path in course.folder.rglob("*") if path.is_file()}
+    heard: list[Any] = []
+    again = fit(course, resume=True, listener=lambda row, _: heard.append(row))
+    assert heard == []
+    assert (again.rows, again.scores) == (fitted.rows, fitted.scores)
+    assert before == {path: path.read_bytes() for path in course.folder.rglob("*") if path.is_file()}
+
+
+def test_another_seed_is_another_training(tmp_path: Path) -> None:
+    first, same, other = (
+        fit(trainings.made(tmp_path / str(n), epochs=1, seed=seed)).rows[0]["loss"]
+        for n, seed in enumerate((0, 0, 1))
+    )
+    assert first == same
+    assert first != other
+
+
+def test_a_row_an_epoch_with_the_rate_of_its_last_step(tmp_path: Path) -> None:
+    course = trainings.made(tmp_path, epochs=3)
+    rows = fit(course).rows
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 4), (2, 8), (3, 12)]
+    for row in rows:
+        step = int(row["step"] or 0) - 1
+        expected = rate(course.recipe.spec, step=step, progress=step / 12)
+        assert row["rate"] == pytest.approx(expected, rel=1e-12)
+        assert row["dice_mean"] == pytest.approx(
+            mean({"": {k: v for k, v in row.items() if k[:5] == "dice "}})
+        )
+    assert [row["epoch"] for row in trainings.rows(tmp_path)] == ["1", "2", "3"]
+
+
+def test_a_time_budget_is_kept_and_the_rate_falls_to_nothing(tmp_path: Path) -> None:
+    course = replace(trainings.made(tmp_path), budget=Budget(None, 3.0))
+    rows = fit(course).rows
+    spent = sum(float(row["seconds"] or 0) for row in rows)
+    assert spent < 3.0 + float(rows[-1]["seconds"] or 0)
+    assert len(rows) > 1
+    assert float(rows[-1]["rate"] or 0) < 0.5 * course.recipe.spec.rate
+
+
+def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
+    text = "training: {patience: 2, averaging: 0, rate: 0.03, validate_every: 1}"
+    course = trainings.made(tmp_path, text, epochs=40)
+    fitted = fit(course)
+    scores = [float(row["dice_mean"] or 0) for row in fitted.rows]
+    best = scores.index(max(scores))
+    assert len(scores) < 40
+    assert len(scores) == best + 1 + 2
+    kept = validated(
+        fitted.network,
+        course.validation,
+        recipe=course.recipe,
+        metric=course.metric,
+        device=torch.device("cpu"),
+        autocast=torch.no_grad,
+    )
+    assert mean(kept) == scores[best]
+    assert scores[best] != scores[-1]
+
+
+def test_validation_takes_turns_where_it_is_asked_to(tmp_path: Path) -> None:
+    rows = fit(trainings.made(tmp_path, "training: {validate_every: 2}", epochs=6)).rows
+    assert [row["epoch"] for row in rows if "dice_mean" in row] == [1, 3, 5, 6]
+
+
+def test_without_cases_to_validate_with(tmp_path: Path) -> None:
+    fitted = fit(trainings.made(tmp_path, held=0))
+    assert fitted.scores == {}
+    assert not any(name.startswith("dice") for row in fitted.rows for name in row)
+
+
+def test_a_loss_that_is_no_number_ends_it_in_a_line(tmp_path: Path) -> None:
+    """Decay of 10 at a rate of 10 multiplies weights by -99 each step."""
+    text = "training: {rate: 10, weight_decay: 10, steps_per_epoch: 24, batch: 1}"
+    with pytest.raises(PipelineError, match=r"no number any more in epoch 1; lower training\.rate \(10\)"):
+        fit(trainings.made(tmp_path, text))
+    assert trainings.checkpoints(tmp_path) == []
+
+
+def test_what_was_set_for_it_is_put_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    course = trainings.made(tmp_path, epochs=1)
+    fit(replace(course, hardware=replace(course.hardware, threads=1, deterministic=True)))
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+def test_threads_that_make_samples_change_nothing(tmp_path: Path) -> None:
+    courses = [trainings.made(tmp_path / str(workers)) for workers in (0, 3)]
+    for workers, course in zip((0, 3), courses, strict=True):
+        fit(replace(course, hardware=replace(course.hardware, workers=workers)))
+    assert end(courses[0]) == end(courses[1])
+
+
+def test_half_precision_on_a_cpu_learns_too(tmp_path: Path) -> None:
+    course = trainings.made(tmp_path, epochs=2)
+    rows = fit(replace(course, hardware=replace(course.hardware, precision="bf16"))).rows
+    assert all(math.isfinite(float(row["loss"] or 0)) for row in rows)
+    assert float(rows[1]["loss"] or 0) < float(rows[0]["loss"] or 0)

@@ -133,7 +133,7 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
         workers=hardware.sampling_threads,
     )
     resources = Resources(device=hardware.device, deterministic=hardware.deterministic)
-    with plain_words(resources), _quietly(), _on_threads(hardware.threads):
+    with plain_words(resources), _quietly():
         try:
             trainer.fit(module, batches, ckpt_path=start, weights_only=True)
         except SystemExit:  # what Lightning makes of an interrupt
@@ -149,7 +149,10 @@ def _settings(threads: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(count)
+        cudnn.benchmark = benchmark
+        if torch.are_deterministic_algorithms_enabled() != strict:
+            torch.use_deterministic_algorithms(strict)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import yaml
 
 from medseg.config import StepCall
 from medseg.errors import UsageError
-from medseg.evaluation.summary import Statistics
+from medseg.evaluation.summary import ALL_LABELS, Statistics
 from medseg.io.atomic import staged_folder
 from medseg.model import CARD, Card
 from medseg.training.dataset import Dataset
@@ -35,6 +35,7 @@ def weights_saved(network: torch.nn.Module, path: Path) -> None:
 
     partial = path.with_name(f".{path.name}.part")
     save_model(network, str(partial))
+    save_file(load_file(partial), partial)  # without a list of shared tensors, which comes in any order
     partial.replace(path)
 
 
@@ -73,25 +74,28 @@ def card_of(
     how: str,
 ) -> Card:
     """What the model is, as far as its training knows; whoever shares it should say more."""
-    labels = ", ".join(label.name for label in recipe.labels)
+    names = [label.name for label in recipe.labels]
+    labels = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} structures"
     modalities = " and ".join(spec.modality or spec.name for spec in dataset.inputs)
     subjects = len({case.subject for case in dataset.cases if case.id in set(trained_on)})
     said = dataset.statement
     data = [f"{dataset.name}: {len(trained_on)} cases of {subjects} subjects."]
-    data += [line for line in (said.description, said.attribution) if line]
+    data += [said.description, said.attribution]
     if said.licence:
         data.append(f"Licence of the data: {said.licence}.")
     return Card.model_validate(
         {
             "name": model_name(name),
             "version": "0.1.0",
-            "summary": f"Segments {labels} in {modalities}; trained on {dataset.name}.",
-            "licence": said.licence or "not stated; ask whoever trained it",
-            "intended_use": f"Research on {modalities} images like its training data; not for diagnosis.",
+            "summary": _plain(f"Segments {labels} in {modalities}; trained on {dataset.name}."),
+            "licence": _plain(said.licence) or "not stated; ask whoever trained it",
+            "intended_use": _plain(
+                f"Research on {modalities} images like its training data; not for diagnosis."
+            ),
             "limitations": ["Not measured on images from elsewhere than its training data."],
-            "training_data": data,
-            "evaluation": [_line(row, how) for row in measured],
-            "references": [said.reference] if said.reference else [],
+            "training_data": [line for line in map(_plain, data) if line],
+            "evaluation": _evaluation(list(measured), how),
+            "references": [line for line in [_plain(said.reference)] if line],
         }
     )
 
@@ -99,6 +103,22 @@ def card_of(
 def model_name(text: str) -> str:
     """The text as a model's name: lower-case words joined by dashes."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:60].strip("-") or "model"
+
+
+def _plain(text: str) -> str:
+    """What a dataset says of itself as a card takes it: one line without control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1]}…"
+
+
+def _evaluation(measured: Sequence[Statistics], how: str) -> list[str]:
+    """A line for each metric and label; of very many, the means over labels and the first ones."""
+    if len(measured) <= MOST_LINES:
+        return [_line(row, how) for row in measured]
+    means = [row for row in measured if row.label == ALL_LABELS]
+    rest = [row for row in measured if row.label != ALL_LABELS]
+    shown = [*means, *rest][: MOST_LINES - 1]
+    return [*(_line(row, how) for row in shown), f"{len(measured) - len(shown)} more are in the report."]
 
 
 def _line(row: Statistics, how: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +28,9 @@ from medseg.errors import InputError, ResourceError, UsageError
 
 __all__ = ["Begun", "RunFolder", "begin", "plan_text", "write_json", "write_plan"]
 
-OURS = ("plan.yaml", "training.json", "fingerprint.json", "cases", "model", "report.html", "evaluation")
+OURS = r"(plan\.yaml|training\.json|fingerprint\.json|cases|model|report\.html|evaluation)"
+# what a killed process was writing, too
+NAME = re.compile(rf"{OURS}|fold\d+|\.{OURS}\.(\d+\.part|partial-[0-9a-f]{{8}})")
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,15 @@ def begin(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
 def _clear(path: Path, there: Sequence[str]) -> None:
     """Remove a training; raises UsageError where something in the folder is of none."""
     if "training.json" not in there:
-        raise UsageError(f"{path} holds no training of medseg; choose another folder")
-    foreign = [
-        name for name in there if name not in OURS and not (name.startswith("fold") and name[4:].isdigit())
-    ]
+        raise UsageError(
+            f"{path} holds no training that has begun; choose another folder, or --resume one that was "
+            "being prepared"
+        )
+    foreign = [name for name in there if not NAME.fullmatch(name)]
     if foreign:
         raise UsageError(f"{path / foreign[0]} is not of a training; move it away, or choose another folder")
     for name in there:
-        if (path / name).is_dir():
+        if (path / name).is_dir() and not (path / name).is_symlink():
             shutil.rmtree(path / name)
         else:
             (path / name).unlink()

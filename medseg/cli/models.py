@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ def check(name: str) -> None:
 
 
 @command.command("build")
-@click.argument("source", metavar="RUN|FOLDER|ZIP")
+@click.argument("source", metavar="RUN|FOLDER|ZIP|NAME")
 @click.option("-o", "--out", required=True, metavar="DIST", help="Folder for the distribution.")
 @click.option("--name", metavar="NAME", help="Name of the model; by default the one on its card.")
 @click.option("--version", metavar="V", help="Version of model and package; by default that on the card.")
@@ -150,24 +151,27 @@ def check(name: str) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a distribution that was built before.")
 @options.verbose
 def build(source: str, out: str, name: str | None, version: str | None, half: bool, overwrite: bool) -> None:
-    """Write a package of a model, with which pip installs it: the model of a training RUN, a FOLDER or ZIP.
+    """Write a package of a model for pip to install: that of a training RUN, a FOLDER, a ZIP, or NAME.
 
     The package holds data and a record, no code: card, pipeline, weights; of a training the plan and command
-    too. The model is checked first. Finish its card before: it is what others know of the model.
+    too. The model is checked first. Finish its card before: it is what others know of the model. What is a
+    file or folder here is not looked for among the installed models.
     """
+    from medseg.model import find_model
     from medseg.plugin.catalog import discover
     from medseg.run.build import Packing, build_model
     from medseg.training.again import model_and_training
 
-    require_existing(source)
     catalog = discover()
-    model, training = model_and_training(Path(source), catalog)
+    path = Path(source) if os.path.lexists(source) else find_model(source, catalog).folder
+    model, training = model_and_training(path, catalog)
     packing = Packing(name=name, version=version, half=half, training=training)
     built = build_model(model, Path(out), packing, overwrite=overwrite, catalog=catalog)
     distribution = built.distribution
     click.echo(f"{distribution.name} {distribution.version} is in {built.folder} ({_counted(built.model)})")
     click.echo(f"  licence       {distribution.licence}")
-    click.echo(f"  install it    pip install {shlex.quote(str(Path.cwd() / out))}")
+    place = out if Path(out).is_absolute() else f"./{out}"  # a bare word would be a package of an index
+    click.echo(f"  install it    pip install {shlex.quote(place)}")
     click.echo("  research use only, not for diagnosis")
 
 

@@ -28,6 +28,7 @@ __all__ = ["PLAN", "Distribution", "HowTrained", "paths_of"]
 TEMPLATE = Path(__file__).parent / "template"
 PLAN = "recipe/plan.yaml"
 MOST_DESCRIPTION = 400  # characters; package indices take 512
+MOST_SUMMARY = 88
 LICENCE_FILE = re.compile(r"(LICEN[CS]E|NOTICE)[^/]*")
 
 
@@ -108,6 +109,11 @@ class Distribution:
     def description(self) -> str:
         """One line for lists of packages."""
         return shorten(f"{self.card.summary} Research use only.", MOST_DESCRIPTION, placeholder=" …")
+
+    @property
+    def summary(self) -> str:
+        """One line for lists of models, as short as a line of code."""
+        return shorten(self.card.summary, MOST_SUMMARY, placeholder=" …")
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -127,6 +127,15 @@ def test_build_says_what_it_built_and_where(medseg: Medseg, mine: Path) -> None:
     assert medseg("models", "build", mine, "-o", out, "--overwrite").code == 0
 
 
+def test_build_takes_an_installed_name_too(medseg: Medseg, mine: Path) -> None:
+    out = mine.parent / "dist"
+    assert medseg("models", "build", "ct-tissue", "-o", out, "--name", "tissue").code == 0
+    assert medseg("models", "check", out / "medseg_tissue/models/tissue").out.startswith("tissue ")
+    done = medseg("models", "build", "ct-tisue", "-o", mine.parent / "other")
+    assert done.code == 4
+    assert "did you mean 'ct-tissue'" in done.err
+
+
 def test_build_of_a_training_has_its_plan_and_command(medseg: Medseg, mine: Path) -> None:
     run = mine.parent / "run"
     write_folder(run / "model", good())
@@ -155,3 +164,15 @@ def test_check_of_a_lone_pipeline_file_points_elsewhere(medseg: Medseg, pipeline
     done = medseg("models", "check", pipeline)
     assert done.code == 4
     assert "see `medseg pipelines check`" in done.err
+
+
+def test_show_has_what_a_model_was_trained_on(medseg: Medseg, mine: Path) -> None:
+    files = good()
+    files["card.yaml"] += b"training_data: ['Boxes: 3 cases of 2 subjects.', 'Licence of the data: CC0.']\n"
+    medseg("models", "install", write_folder(mine.parent / "trained", files))
+    shown = medseg("models", "show", "user/mine").out
+    assert (
+        "  trained on    Boxes: 3 cases of 2 subjects.\n                Licence of the data: CC0.\n" in shown
+    )
+    told = json.loads(medseg("models", "show", "user/mine", "--json").out)
+    assert told["card"]["training_data"] == ["Boxes: 3 cases of 2 subjects.", "Licence of the data: CC0."]

@@ -37,8 +37,13 @@ PAGES = (
     "docs/how-to/limit-memory.md",
     "docs/how-to/use-from-python.md",
     "docs/how-to/write-a-plugin.md",
+    "docs/how-to/share-a-model.md",
 )
-CARD_PAGES = ("docs/explanation/ct-tissue.md", "docs/explanation/phantom-abdomen.md")
+CARD_PAGES = (
+    "docs/explanation/ct-tissue.md",
+    "docs/explanation/hippocampus.md",
+    "docs/explanation/phantom-abdomen.md",
+)
 PREVIEW_OF = PAGES[0]  # its demo/preview.png is the picture of the pages
 BODY = r"((?:(?!```).*\n)*)"
 EXAMPLE = re.compile(rf"^```(\w*)\n{BODY}```\n(?:\n```text\n{BODY}```\n)?", re.MULTILINE)

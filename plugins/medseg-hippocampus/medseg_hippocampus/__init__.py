@@ -1,0 +1,1 @@
+"""The model hippocampus: a medseg plugin of data only."""

@@ -208,6 +208,11 @@ class _Training:
                 raise UsageError(
                     f"{path}: was begun with {option} {then}; leave {option} out, or --overwrite"
                 )
+        file = self._run.file()
+        if _with_wishes(Planned(file, {}), wishes)[0].file != file:
+            raise UsageError(f"{path}: was begun with another --pipeline; leave it out, or --overwrite")
+        if wishes.seconds is not None:
+            self._heard.tell("the time is that which the training began with; --time-budget changes nothing")
 
     def _prepare(self, made: Recipe) -> None:
         batch, processes = made.spec.batch, self._processes.count

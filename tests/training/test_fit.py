@@ -1,6 +1,7 @@
 """The loop: killed and resumed at any moment, it ends where one that was left alone ends."""
 
 import math
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch  # noqa: TID253 - a test module
 import trainings
 
-from medseg.errors import PipelineError
+from medseg.errors import PipelineError, ResourceError
 from medseg.training.checkpoints import newest
 from medseg.training.fit import Course, fit
 from medseg.training.schedule import Budget, rate
@@ -81,6 +82,26 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(
     assert end(course) == before
     assert trainings.steady(trainings.rows(tmp_path)) == log
     assert f"{last.name}: is damaged; the one before it is taken" in caplog.messages
+
+
+def test_a_full_disk_ends_it_and_it_can_be_gone_on_with(tmp_path: Path) -> None:
+    """No file may be longer than 20 kB from the second epoch on, which is what a full disk says too."""
+    whole, course = (trainings.made(tmp_path / name, epochs=4) for name in ("whole", "run"))
+    fit(whole)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(row: Any, _: Course) -> None:
+        if row["epoch"] == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    try:
+        with pytest.raises(ResourceError, match=r"a checkpoint cannot be written: .*; free space, --resume"):
+            fit(course, listener=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(trainings.rows(tmp_path / "run")) == 2
+    fit(course, resume=True)
+    assert end(course) == end(whole)
 
 
 def test_resumed_when_it_is_over_nothing_is_trained(tmp_path: Path) -> None:

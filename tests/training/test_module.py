@@ -59,7 +59,7 @@ def test_labels_that_are_not_known_change_no_gradient(course: Course) -> None:
         labels = torch.where(unknown, torch.tensor(garbage, dtype=torch.int32), given["labels"])
         trained.zero_grad()
         loss = trained.training_step({**given, "labels": labels}, 0)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # of PyTorch
         gradients = [p.grad.clone() for p in trained.network.parameters() if p.grad is not None]
         found.append((loss.detach(), *gradients))
     assert len(found[0]) > 10

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import medseg
 from medseg.segmentation import Segmentation
@@ -33,10 +34,10 @@ def found(folder: Path, case: int) -> Segmentation:
     return segment(image(folder, case))
 
 
-def outlined(folder: Path, case: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def outlined(folder: Path, case: int) -> NDArray[np.float32]:
     """The manual labels of a case, [i, j, k]: 1 anterior, 2 posterior."""
     path = folder / "mr_hippocampus_msd" / "labels" / f"hippocampus_{case:03}.nii.gz"
-    return np.rint(medseg.read(path).array[0]).astype(np.int64)
+    return np.asarray(medseg.read(path).array[0], np.float32)
 
 
 def test_the_weights_fit_the_network() -> None:

@@ -222,7 +222,7 @@ class TrainingSpec(Strict):
     warm_up: int = Field(default=100, ge=0, le=100_000)
     """Steps in which the rate rises from 0."""
 
-    clip: float = Field(default=12.0, gt=0)
+    clip: float = Field(default=12.0, gt=0, le=1_000_000)
     """Gradients longer than this (the norm over all weights) are shortened to it."""
 
     averaging: float = Field(default=0.999, ge=0, lt=1)

@@ -345,3 +345,59 @@ def test_a_rule_for_a_series_is_read(tmp_path: Path) -> None:
     rule = read_pipeline(path).inputs[0].select
     assert rule is not None
     assert (rule.max_thickness_mm, rule.image_type, rule.orientation) == (3, ("ORIGINAL",), "axial")
+
+
+# ---- training
+
+
+def test_what_is_left_out_of_a_training_is_a_good_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "segment: network\ntraining: {augment: [flip, {rotate: {degrees: 10}}], precision: bf16}\n"
+    )
+    spec = read_pipeline(path).training
+    assert spec is not None
+    assert [(call.name, call.parameters) for call in spec.augment] == [
+        ("flip", {}),
+        ("rotate", {"degrees": 10}),
+    ]
+    assert (spec.loss.name, spec.batch, spec.precision) == ("medseg/dice-ce", 2, "bf16")
+    assert (spec.epochs, spec.patience, spec.seed) == (None, None, 0)
+    path.write_text("segment: network\n")
+    assert read_pipeline(path).training is None
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ("{bach: 2}", "training.bach: there is no 'bach' here; did you mean 'batch'?"),
+        ("{steps: 2}", "training.steps: there is no 'steps' here"),
+        ("{optimizer: sgd}", "training.optimizer: there is no 'optimizer' here; did you mean 'optimiser'?"),
+        ("{batch: 0}", "training.batch: input should be greater than or equal to 1, not 0"),
+        ("{batch: 2.5}", "training.batch: input should be a valid integer"),
+        ("{foreground: 1.01}", "training.foreground: input should be less than or equal to 1, not 1.01"),
+        ("{foreground: -0.1}", "training.foreground: input should be greater than or equal to 0"),
+        ("{rate: 0}", "training.rate: input should be greater than 0"),
+        ("{rate: .nan}", "training.rate: "),
+        ("{rate: high}", "training.rate: input should be a valid number"),
+        ("{clip: 0}", "training.clip: input should be greater than 0"),
+        ("{clip: .nan}", "training.clip: "),
+        ("{clip: .inf}", "training.clip: input should be less than or equal to 1000000"),
+        ("{averaging: 1}", "training.averaging: input should be less than 1"),
+        ("{warm_up: -1}", "training.warm_up: input should be greater than or equal to 0"),
+        ("{optimiser: adam}", "training.optimiser: input should be 'adamw' or 'sgd', not 'adam'"),
+        ("{schedule: step}", "training.schedule: input should be 'poly' or 'cosine', not 'step'"),
+        ("{precision: int8}", "training.precision: input should be 'auto', 'fp32', 'bf16' or 'fp16'"),
+        ("{epochs: 0}", "training.epochs: input should be greater than or equal to 1"),
+        ("{patience: 0}", "training.patience: input should be greater than or equal to 1"),
+        ("{validate_every: 0}", "training.validate_every: input should be greater than or equal to 1"),
+        ("{steps_per_epoch: 0}", "training.steps_per_epoch: input should be greater than or equal to 1"),
+        ("{seed: 4294967296}", "training.seed: input should be less than 4294967296"),
+        ("{loss: [dice, focal]}", "training.loss: a step is a name, or one name with its parameters"),
+        ("{augment: flip}", "training.augment: is not a list"),
+        ("{augment: [flip, 3]}", "training.augment[1]: a step is a name"),
+        ("3", "training: "),
+    ],
+)
+def test_a_wrong_training_is_told_by_its_place(faulty: Faulty, training: str, said: str) -> None:
+    assert faulty(f"segment: network\ntraining: {training}\n").startswith(said)

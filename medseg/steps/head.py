@@ -56,7 +56,7 @@ class Head(Step, ABC):
         import torch
 
         ideal = []
-        for patch in labels.cpu().numpy():
+        for patch in labels.cpu().numpy().astype(np.uint32):  # PyTorch's are signed, a segmentation's are not
             shape = (*patch.shape[1:], 1)[:3]
             grid = Grid((shape[0], shape[1], shape[2]), np.eye(4))
             found = self.target(Segmentation(patch.reshape(len(patch), *grid.shape), grid, table))

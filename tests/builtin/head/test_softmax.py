@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch  # noqa: TID253
 
 from medseg import Grid, Label, LabelTable, PipelineError, Scores, Segmentation
 from medseg.builtin.head.softmax import Softmax
+from medseg.steps import Head
 
 GRID = Grid((4, 3, 2), np.eye(4))
 TABLE = LabelTable((Label(2, "liver"), Label(5, "spleen")))
@@ -31,3 +33,24 @@ def test_mirrored_logits_are_turned_back() -> None:
 def test_labels_that_may_overlap_are_refused() -> None:
     with pytest.raises(PipelineError, match="'core' is in layer 1; use the head sigmoid"):
         Softmax().channels(LabelTable((Label(1, "whole"), Label(2, "core", layer=1))))
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2), (5, 4)])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int64])
+def test_targets_of_a_batch_are_those_of_each_patch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = ([0, 2, 5],)
+    random = np.random.default_rng(0)
+    patches = np.stack([random.choice(each, (3, *shape)) for each in values], axis=1)
+    labels = torch.from_numpy(patches).to(dtype)
+    found = Softmax().targets(labels, TABLE)
+    assert (found.dtype, found.shape) == (torch.float32, (3, 3, *shape))
+    assert torch.equal(found, Head.targets(Softmax(), labels, TABLE))  # by `target`, one after the other
+    grid = Grid((*shape, 1)[:3], np.eye(4))  # type: ignore[arg-type]  # three numbers
+    for patch, target in zip(patches, found, strict=True):
+        reference = Segmentation(patch.reshape(1, *grid.shape).astype(np.uint8), grid, TABLE)
+        assert np.array_equal(Softmax().target(reference).reshape(target.shape), target)
+
+
+def test_labels_that_are_in_no_table_have_no_channel() -> None:
+    target = Softmax().targets(torch.full((1, 1, 2, 2), 7), TABLE)
+    assert not target.any()

@@ -455,3 +455,31 @@ def test_parameters_out_of_range_are_refused() -> None:
         segmenter([{"path": "a.safetensors", "sha256": "XYZ"}])
     with pytest.raises(ValidationError):
         segmenter([{"path": "a.safetensors", "sha256": "0" * 64}], window={"patch": [8, 8], "overlap": 0.95})
+
+
+def test_without_weights_it_is_to_be_trained_and_not_run(tmp_path: Path) -> None:
+    network = segmenter([])
+    network.check(LABELS)
+    assert network.files() == {}
+    assert network.patch_voxels == (8, 8, 8)
+    assert segmenter([], window={"patch": [8, 8]}).patch_voxels == (8, 8)
+    with pytest.raises(PipelineError, match=r"^weights: there are none; train them with `medseg train`, or"):
+        network.bound(labels=LABELS, folder=tmp_path)
+
+
+def test_what_is_trained_becomes_its_weights(tmp_path: Path) -> None:
+    files = [saved(tmp_path, f"fold{n}.safetensors", seed=n) for n in range(2)]
+    trained = segmenter([]).trained({file["path"]: file["sha256"] for file in files})
+    assert trained == {"weights": files}
+    network = segmenter(trained["weights"])
+    assert network.files() == {file["path"]: file["sha256"] for file in files}
+    assert network.bound(labels=LABELS, folder=tmp_path).window == segmenter([]).window
+
+
+def test_parameters_that_do_not_fit_are_refused_before_there_are_weights() -> None:
+    for wrong, said in (
+        ({"window": {"patch": [8, 8, 7]}}, "window.patch: .* does not fit the network"),
+        ({"mirror": ["left-right", "left-right"]}, "mirror: left-right is named twice"),
+    ):
+        with pytest.raises(PipelineError, match=said):
+            segmenter([], **wrong).check(LABELS)

@@ -27,7 +27,6 @@ __all__ = ["command"]
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)([smhd]))+")
-DEFAULT_SECONDS = 3600.0
 PAUSE = 10.0  # seconds between two lines on a training, where there is no terminal
 
 
@@ -88,7 +87,11 @@ def _duration(ctx: click.Context, parameter: click.Parameter, value: str | None)
 @options.overwrite
 @options.device
 @options.threads
-@click.option("--seed", type=click.IntRange(min=0), help="All that is random follows from it; by default 0.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**32 - 1),
+    help="All that is random follows from it; by default 0.",
+)
 @options.deterministic
 @options.quiet
 @options.verbose
@@ -129,8 +132,6 @@ def command(
     from medseg.training.train import planned, train
     from medseg.training.wishes import Heard, Wishes
 
-    if epochs is None and time_budget is None and not (plan_only or resume):
-        time_budget = DEFAULT_SECONDS
     wishes = Wishes(
         pipeline=Path(pipeline) if pipeline else None,
         subjects=Path(subjects) if subjects else None,

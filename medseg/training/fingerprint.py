@@ -161,9 +161,7 @@ class Fingerprint:
 
 def fingerprint_key(dataset: Dataset, cases: Iterable[Case]) -> str:
     """SHA-256 of the labels' meaning and of every file's bytes; no pixel is decoded."""
-    told: list[Any] = [VERSION, dataset.pixel_size, dataset.threshold, dataset.ignore, dataset.overlap]
-    told += [[spec.name, spec.modality] for spec in dataset.inputs]
-    told += [[label.value, label.layer, label.name, dataset.values[label.name]] for label in dataset.labels]
+    told: list[Any] = [VERSION, dataset.meaning]
     for case in sorted(cases, key=lambda case: case.id):
         files = {what: digests(path) for what, path in sorted(case.files.items())}
         told.append([case.id, files])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,8 +99,9 @@ def prepared_case(
 ) -> PreparedCase:
     """The case prepared in `folder/ID`: as it is there if it is the same, else made anew.
 
-    `sha256` are those of its files; `read` reads them. Raises InputError where it cannot be read or its
-    labels do not fit, ResourceError where the folder cannot be written.
+    `sha256` are of its files and of whatever else decides how they are read; `read` reads them. Raises
+    InputError where it cannot be read or its labels do not fit, ResourceError where the folder cannot be
+    written.
     """
     key = _digest({"files": list(sha256), **recipe.written()})
     place = folder / id
@@ -168,7 +170,7 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         "maps": sorted(maps),
         "partly_valid": valid is not None,
     }
-    making = place.with_name(f".{place.name}.part")
+    making = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     np.save(making / "image.npy", array)
@@ -181,7 +183,10 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         np.save(making / f"map-{name}.npy", values)
     (making / "case.json").write_text(json.dumps(stated), encoding="utf-8")
     shutil.rmtree(place, ignore_errors=True)
-    making.replace(place)
+    try:
+        making.replace(place)
+    except OSError:  # another process has made it meanwhile
+        shutil.rmtree(making)
 
 
 def _require_channels(image: Volume, recipe: Recipe) -> None:

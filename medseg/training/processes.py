@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from medseg.errors import MedsegError, UsageError
 
 __all__ = ["Processes", "joined"]
+
+PATIENCE = timedelta(days=2)  # while the first one reads and prepares a large dataset
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def joined(*, gpu: bool) -> Iterator[Processes]:
 
     # gloo for what is not on a GPU: words between the processes, and the mean loss
     backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
-    torch.distributed.init_process_group(backend, rank=found.rank, world_size=found.count)
+    torch.distributed.init_process_group(backend, rank=found.rank, world_size=found.count, timeout=PATIENCE)
     try:
         yield found
     finally:

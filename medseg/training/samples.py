@@ -102,7 +102,7 @@ class Samples:
         drawn = [stage for stage in self._spatial if rng.random() < stage.step.probability]
         if not drawn:
             return None
-        points = _lattice(self._patch, case.grid.spacing[: self._dims])
+        points = _lattice(self._patch, case.grid.spacing[: self._dims]).clone()
         for stage in drawn:
             assert isinstance(stage.step, SpatialAugmentation)
             with blamed(stage):

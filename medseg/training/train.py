@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.config import PipelineFile
-from medseg.errors import InputError, UsageError
+from medseg.errors import InputError, PipelineError, UsageError
 from medseg.evaluation import metrics_named
 from medseg.io import digests
 from medseg.plugin.catalog import Catalog, discover
@@ -38,6 +38,8 @@ __all__ = ["planned", "train"]
 RESERVE = 0.06  # of a time budget, for what follows the last epoch
 LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
+DEFAULT_SECONDS = 3600.0
+FOLD_SEED = 1_000_003  # apart, so that no fold has the seed of another training's
 PLANNED, NOBODY = Wishes(), Heard()
 
 
@@ -92,11 +94,26 @@ def _with_wishes(made: Planned, wishes: Wishes) -> tuple[Planned, tuple[str, ...
     paths: tuple[str, ...] = ()
     if wishes.pipeline is not None:
         file, paths = overridden(file, wishes.pipeline)
+        _require_labels(file, made.file, wishes.pipeline)
     said = {"epochs": wishes.epochs, "seed": wishes.seed}
     spec = file.training
     assert spec is not None  # a plan has it
     spec = spec.model_copy(update={name: value for name, value in said.items() if value is not None})
     return replace(made, file=file.model_copy(update={"training": spec})), paths
+
+
+def _require_labels(file: PipelineFile, planned: PipelineFile, path: Path) -> None:
+    """Refuse a pipeline file by which a value of the masks would mean another structure than there."""
+    told, meant = (
+        {value: (spec.name, spec.layer) for value, spec in each.labels.items()} for each in (file, planned)
+    )
+    if told != meant:
+        value = next(value for value in {**told, **meant} if told.get(value) != meant.get(value))
+        said, there = (each[value][0] if value in each else "nothing" for each in (told, meant))
+        raise PipelineError(
+            f"{path}: labels: {value} is {said!r} here, and {there!r} in the dataset; "
+            "colours and codes may differ, names and values may not"
+        )
 
 
 def _machine(resources: Resources) -> Machine:
@@ -159,10 +176,16 @@ class _Training:
         folds = self._folds(spec.seed)
         seconds = wishes.seconds
         if seconds is None and spec.epochs is None:
-            raise UsageError("give a budget: --time-budget or --epochs")
+            seconds = DEFAULT_SECONDS
+            self._heard.tell(f"no budget is given: it is {DEFAULT_SECONDS / 3600:g} hour")
         if seconds is not None:
-            reserve = self._reserve(seconds, file, folds)
-            seconds = max(1.0, (seconds - (time.monotonic() - started) - reserve))
+            given, spent = seconds, time.monotonic() - started
+            seconds = given - spent - self._reserve(given, file, folds)
+            if seconds <= 0:
+                raise UsageError(
+                    f"preparing took {spent / 60:.1f} min of the {given / 60:.1f} there are, and no time is "
+                    "left to train; what was prepared is kept: give more time, and --resume"
+                )
             seconds /= len(folds) if wishes.fold is None else 1
         return Begun(self._dataset.name, facts.key, folds, spec.epochs, seconds, spec.seed)
 
@@ -230,7 +253,10 @@ class _Training:
             return prepared_case(
                 case.id,
                 subject=case.subject,
-                sha256=[each for path in case.files.values() for each in digests(path)],
+                sha256=[
+                    self._dataset.meaning,
+                    *(sum_ for path in case.files.values() for sum_ in digests(path)),
+                ],
                 read=_reading(case, self._dataset),
                 recipe=made,
                 folder=self._run.cases,
@@ -290,7 +316,7 @@ class _Training:
             metric=metrics_named("dice", self._catalog)[0],
             budget=Budget(begun.epochs, begun.seconds),
             folder=self._run.fold(number),
-            seed=begun.seed + number,
+            seed=(begun.seed + FOLD_SEED * number) % 2**32,
             hardware=Hardware(
                 device=self._resources.device,
                 devices=self._processes.on_machine,

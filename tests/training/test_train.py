@@ -12,8 +12,9 @@ import trainings
 import yaml
 from datasets import nifti, nnunet, table
 
-from medseg.errors import InputError, UsageError
+from medseg.errors import InputError, PipelineError, UsageError
 from medseg.prediction import Resources
+from medseg.training.run_folder import RunFolder
 from medseg.training.train import planned, train
 from medseg.training.wishes import Heard, Trained, Wishes
 
@@ -215,3 +216,47 @@ def test_half_precision_needs_a_gpu(data: Path, tmp_path: Path) -> None:
     half = trainings.overlay(tmp_path / "half.yaml", precision="fp16")
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         trained(data, tmp_path / "run", half)
+
+
+def test_a_pipeline_file_cannot_exchange_the_labels_of_the_masks(
+    data: Path, tiny: Path, tmp_path: Path
+) -> None:
+    swapped = tmp_path / "swapped.yaml"
+    swapped.write_text(tiny.read_text() + "labels: {1: {name: small}, 2: {name: large}}\n", encoding="utf-8")
+    with pytest.raises(PipelineError, match="labels: 1 is 'small' here, and 'large' in the dataset"):
+        trained(data, tmp_path / "run", swapped, epochs=1)
+    assert not (tmp_path / "run" / "cases").exists()
+    coloured = tmp_path / "coloured.yaml"
+    coloured.write_text(tiny.read_text() + "labels: {1: {colour: '#112233'}}\n", encoding="utf-8")
+    made, _, paths = planned(data, Wishes(pipeline=coloured, epochs=1), Resources(device="cpu"))
+    assert made.file.labels[1].colour == "#112233"
+    assert "labels.1.colour" in paths
+
+
+def test_cases_are_prepared_anew_when_their_masks_mean_something_else(
+    data: Path, tiny: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match="no time is left"):
+        trained(data, run, tiny, seconds=0.001, epochs=None)
+    assert not (run / "training.json").exists()
+    before = np.load(run / "cases" / "case0" / "labels.npy")
+    table = data / "dataset.yaml"
+    table.write_text("name: spheres\nlabels: {large: [1, 2], small: 3}\n", encoding="utf-8")
+    done = trained(data, run, tiny, epochs=1, resume=True)
+    after = np.load(run / "cases" / "case0" / "labels.npy")
+    assert done.model is not None
+    assert (before == 2).any()
+    assert not (after == 2).any()
+    assert ((before > 0) == (after == 1)).all()
+
+
+def test_the_pipeline_files_epochs_are_a_budget(data: Path, tiny: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    file = tmp_path / "epochs.yaml"
+    file.write_text(tiny.read_text() + "  epochs: 2\n", encoding="utf-8")
+    trained(data, tmp_path / "run", file, Heard(tell=told.append), epochs=None)
+    begun = RunFolder(tmp_path / "run").begun()
+    assert begun is not None
+    assert (begun.epochs, begun.seconds) == (2, None)
+    assert not any("budget" in line for line in told)

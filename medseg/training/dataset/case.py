@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,6 +91,16 @@ class Dataset:
     def trainable(self) -> tuple[Case, ...]:
         """Cases that may be trained on and validated with: labelled, and not kept for a test."""
         return tuple(case for case in self.cases if case.labelled and case.split != "test")
+
+    @property
+    def meaning(self) -> str:
+        """SHA-256 of all that decides which images and labels its files are read as."""
+        labels = [
+            [label.value, label.layer, label.name, list(self.values[label.name])] for label in self.labels
+        ]
+        inputs = [[spec.name, spec.modality] for spec in self.inputs]
+        told = [self.pixel_size, self.threshold, self.ignore, self.overlap, inputs, labels]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def case(self, case_id: str) -> Case:
         """The case of this id; raises UsageError with the closest one."""

@@ -236,6 +236,9 @@ def _of_names(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Refer
         for label in dataset.labels
         if label.name.casefold() in by_name
     }
+    if not masks:
+        names = ", ".join(repr(label.name) for label in found.labels) or "none"
+        raise InputError(f"its mask names no label of the dataset; it has {names}; name them as `labels:`")
     _settle_overlaps(masks, dataset, tell)
     wanted = {label.name.casefold() for label in dataset.labels}
     for word, name in by_name.items():

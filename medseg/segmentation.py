@@ -19,6 +19,7 @@ __all__ = ["Label", "LabelTable", "LayerKind", "Object", "Segmentation"]
 
 SIDE = re.compile(r"(?<![a-z])(left|right|links?e?[rs]?|rechte?[rs]?|l|r|lt|rt|sin|dex)(?![a-z])")
 """Words that tell the sides of the body apart, as in "kidney_left", "left lung", "Niere links"."""
+ONE_SIDE = re.compile(rf"(?<!\d){SIDE.pattern}(?!\d)")
 
 LayerKind = Literal["labels", "objects"]
 
@@ -92,6 +93,17 @@ class LabelTable:
                 return seen[structure], label.name
             seen[structure] = label.name
         return None
+
+    def one_sided(self) -> str | None:
+        """The first label that lies on one side of the body, by `pair` or by its name; None without.
+
+        Whether its other half is in the table or not: in a mirrored image a left kidney is a right one. The
+        letter before or behind a number is none: L5 is a vertebra.
+        """
+        sides = self.sides()
+        if sides is not None:
+            return sides[0]
+        return next((label.name for label in self.labels if ONE_SIDE.search(label.name.lower())), None)
 
     def only(self, names: Collection[str]) -> LabelTable:
         """These labels alone, with the values and layers that they have; a pair whose half is gone is none.

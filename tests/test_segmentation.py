@@ -274,6 +274,24 @@ def test_the_sides_of_the_body_are_known_by_name_too(names: list[str], sides: tu
 def test_a_pair_that_is_stated_counts_whatever_the_names_are() -> None:
     table = LabelTable((Label(1, "a", pair="b"), Label(2, "b", pair="a")))
     assert table.sides() == ("a", "b")
+    assert table.one_sided() == "a"
+
+
+@pytest.mark.parametrize(
+    ("names", "sided"),
+    [
+        (["left kidney"], "left kidney"),
+        (["liver", "kidney_r"], "kidney_r"),
+        (["heart left atrium", "heart right ventricle"], "heart left atrium"),
+        (["Lunge links"], "Lunge links"),
+        (["rib R5", "rib L5"], "rib R5"),
+        (["vertebra L5", "vertebra T12", "5r"], None),
+        (["alright", "femoral", "lr"], None),
+        (["liver"], None),
+    ],
+)
+def test_a_side_is_known_without_its_other_half(names: list[str], sided: str | None) -> None:
+    assert LabelTable(tuple(Label(n + 1, name) for n, name in enumerate(names))).one_sided() == sided
 
 
 def test_some_labels_only_leaves_the_others_background() -> None:

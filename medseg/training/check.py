@@ -133,6 +133,9 @@ def _labels(dataset: Dataset) -> Iterator[Finding]:
     if sides is not None:
         what = f"{sides[0]!r} and {sides[1]!r} are left and right of one structure"
         yield Finding("info", "sides", None, what, "images are not flipped from left to right")
+    elif (sided := dataset.labels.one_sided()) is not None:
+        what = f"{sided!r} lies on one side of the body"
+        yield Finding("info", "sides", None, what, "images are not flipped from left to right")
 
 
 # ---- each case

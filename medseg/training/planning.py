@@ -213,9 +213,11 @@ def _network(
         "window": {"patch": list(found.patch), "overlap": 0.5, "blend": "gaussian"},
         "channels": len(fingerprint.channels),
     }
-    sides = dataset.labels.sides()
+    sides, sided = dataset.labels.sides(), dataset.labels.one_sided()
     if sides is not None:
         reasons[f"{here}.mirror"] = f"none: {sides[0]!r} would become {sides[1]!r}"
+    elif sided is not None:
+        reasons[f"{here}.mirror"] = f"none: {sided!r} would look like that of the other side"
     elif _left_is_seen(space) and all(side >= n for side, n in zip(found.patch, space.shape, strict=False)):
         network["mirror"] = ["left-right"]
         reasons[f"{here}.mirror"] = (
@@ -247,7 +249,7 @@ def _training(
     if space.pictures:
         places = ["flip"]
         reasons["training.augment"] += "; pictures are turned over along every axis that labels allow"
-    elif dataset.labels.sides() is None and _left_is_seen(space):
+    elif dataset.labels.one_sided() is None and _left_is_seen(space):
         places = [{"flip": {"axes": ["left-right"]}}]
         reasons["training.augment"] += "; mirrored left to right only, as the network always sees the head up"
     edge = min(n * step for n, step in zip(found.patch, space.spacing, strict=False))

@@ -117,6 +117,13 @@ def test_small_mr_of_cubic_voxels() -> None:
     assert found.reasons["preprocess.resample"] == "all cases have it"
 
 
+def test_one_labelled_side_is_not_mirrored_to_the_other() -> None:
+    found = planned(case((35, 50, 36), (1, 1, 1)), labels=LabelTable((Label(1, "left kidney"),)))
+    assert "mirror" not in network(found)
+    assert "flip" not in augment(found)
+    assert found.reasons["segment.network.mirror"].startswith("none: 'left kidney'")
+
+
 def test_medians_of_different_spacings() -> None:
     found = planned(*(case((100, 100, 60), (1, 1, z)) for z in (1.0, 2.0, 2.5)))
     assert steps(found)["resample"]["spacing"] == [1, 1, 2]

@@ -23,8 +23,8 @@ ENDS: dict[AxisName, str] = {"left-right": "LR", "anterior-posterior": "AP", "su
 class Flip(SpatialAugmentation):
     """Mirror the patch, along each axis with a chance of one half.
 
-    Left and right are not exchanged where labels name a pair, such as left kidney and right kidney: in a
-    mirrored image the one looks like the other, and the network would learn to guess.
+    Left and right are not exchanged where a label names a side, such as left kidney: in a mirrored image it
+    looks like the right one, and the network would learn to guess.
     """
 
     probability: float = Field(default=1.0, ge=0, le=1)
@@ -37,27 +37,32 @@ class Flip(SpatialAugmentation):
     _axes: tuple[int, ...] | None = PrivateAttr(None)
 
     def bound(self, *, labels: LabelTable, axes: str) -> Self:
-        """Find the axes of the patch that may be mirrored; refuse left-right if the labels name a pair."""
-        sides = labels.sides()
+        """Find the axes of the patch that may be mirrored; refuse left-right if a label names a side."""
         if self.axes is None:
-            names = [name for name in ENDS if name != "left-right" or sides is None]
+            names = [name for name in ENDS if name != "left-right" or labels.one_sided() is None]
         else:
             names = list(self.axes)
-            self._check(names, axes, sides)
+            self._check(names, axes, labels)
         bound = self.model_copy()
         bound._axes = tuple(axis for axis, end in enumerate(axes) if any(end in ENDS[name] for name in names))
         return bound
 
-    def _check(self, names: list[AxisName], axes: str, sides: tuple[str, str] | None) -> None:
+    def _check(self, names: list[AxisName], axes: str, labels: LabelTable) -> None:
         for name in names:
             if names.count(name) > 1:
                 raise PipelineError(f"axes: {name} is named twice")
             if not set(ENDS[name]) & set(axes):
                 raise PipelineError(f"axes: the patch, whose axes run to {axes}, has none called {name}")
+        sides, sided = labels.sides(), labels.one_sided()
         if "left-right" in names and sides is not None:
             raise PipelineError(
                 f"axes: left-right cannot be mirrored with the pair {sides[0]!r} and {sides[1]!r}: "
                 "in a mirrored image the one looks like the other; leave left-right out"
+            )
+        if "left-right" in names and sided is not None:
+            raise PipelineError(
+                f"axes: left-right cannot be mirrored with {sided!r}: in a mirrored image it looks like that "
+                "of the other side; leave left-right out"
             )
 
     def __call__(self, points: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

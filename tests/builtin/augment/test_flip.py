@@ -75,6 +75,17 @@ def test_left_right_is_left_out_by_itself_where_labels_name_a_pair(
     assert {axis for seed in SEEDS for axis in axes_flipped(flip, given, seed)} == expected
 
 
+def test_one_side_alone_is_as_a_pair(points: Points) -> None:
+    left = LabelTable((Label(1, "left kidney"),))
+    with pytest.raises(PipelineError, match=r"^axes: left-right .*'left kidney'.*leave left-right out$"):
+        Flip(axes=("left-right",)).bound(labels=left, axes="RAS")
+    flip = Flip().bound(labels=left, axes="RAS")
+    assert {axis for seed in SEEDS for axis in axes_flipped(flip, points((4, 5, 6), (1, 1, 1)), seed)} == {
+        1,
+        2,
+    }
+
+
 def test_other_axes_may_be_named_beside_a_pair(points: Points, kidneys: LabelTable) -> None:
     flip = Flip(axes=("anterior-posterior",)).bound(labels=kidneys, axes="RAS")
     given = points((4, 5, 6), (1, 1, 1))

@@ -210,14 +210,17 @@ class TrainingSpec(Strict):
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum of 0.99."""
 
-    rate: float = Field(default=2e-3, gt=0, le=10)
-    """Learning rate at its highest."""
+    rate: float | None = Field(default=None, gt=0, le=10)
+    """Learning rate at its highest; left out, 2e-3 with AdamW and 1e-2 with SGD."""
 
-    weight_decay: float = Field(default=1e-2, ge=0, le=10)
-    """Decay of weights."""
+    weight_decay: float | None = Field(default=None, ge=0, le=10)
+    """Decay of weights; left out, 1e-2 with AdamW and 3e-5 with SGD."""
 
-    schedule: Literal["poly", "cosine"] = "cosine"
-    """How the rate falls to 0 at the end of the training: (1 - t)^0.9, or half a cosine."""
+    schedule: Literal["poly", "cosine"] | None = None
+    """How the rate falls to 0 at the end of the training: (1 - t)^0.9, or half a cosine.
+
+    Left out, cosine with AdamW and poly with SGD.
+    """
 
     warm_up: int = Field(default=100, ge=0, le=100_000)
     """Steps in which the rate rises from 0."""

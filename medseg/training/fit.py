@@ -28,7 +28,7 @@ from medseg.training.module import TrainedModule
 from medseg.training.prepared import PreparedCase
 from medseg.training.recipe import Recipe
 from medseg.training.samples import Samples
-from medseg.training.schedule import Budget
+from medseg.training.schedule import Budget, pace
 from medseg.training.standing import Row, Standing, write_log
 from medseg.training.validation import Scored, mean, validated
 
@@ -229,7 +229,7 @@ class _Watch(lightning.Callback):
         if not math.isfinite(loss):
             raise PipelineError(
                 f"the loss is no number any more in epoch {standing.epoch + 1}; lower training.rate "
-                f"({spec.rate:g}) or look at the images (`medseg dataset check`)"
+                f"({pace(spec).rate:g}) or look at the images (`medseg dataset check`)"
             )
         standing.epoch += 1
         row: Row = {

@@ -14,7 +14,7 @@ from medseg.errors import PluginError
 from medseg.pipeline import blamed
 from medseg.training.recipe import Recipe
 from medseg.training.samples import Sample
-from medseg.training.schedule import rate
+from medseg.training.schedule import pace, rate
 from medseg.training.standing import Standing
 
 __all__ = ["TrainedModule"]
@@ -98,13 +98,13 @@ class TrainedModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the `training:` block."""
-        spec, weights = self.spec, [p for p in self.network.parameters() if p.requires_grad]
+        found, weights = pace(self.spec), [p for p in self.network.parameters() if p.requires_grad]
         weights += [p for p in self.loss.parameters() if p.requires_grad]
-        if spec.optimiser == "sgd":
+        if self.spec.optimiser == "sgd":
             return torch.optim.SGD(
-                weights, lr=spec.rate, momentum=MOMENTUM, nesterov=True, weight_decay=spec.weight_decay
+                weights, lr=found.rate, momentum=MOMENTUM, nesterov=True, weight_decay=found.weight_decay
             )
-        return torch.optim.AdamW(weights, lr=spec.rate, weight_decay=spec.weight_decay)
+        return torch.optim.AdamW(weights, lr=found.rate, weight_decay=found.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where the training stands, and the generators' states."""

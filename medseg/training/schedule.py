@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from medseg.config import TrainingSpec
 
-__all__ = ["Budget", "Span", "rate"]
+__all__ = ["Budget", "Pace", "Span", "pace", "rate"]
 
 Span = tuple[float, float]
 """Progress, from 0 to 1, at the start and at the end of an epoch."""
@@ -15,12 +16,33 @@ Span = tuple[float, float]
 POLY = 0.9  # nnU-Net's exponent (Nature Methods 18, 2021, 203-211)
 
 
+class Pace(NamedTuple):
+    """How fast weights move: the highest rate, how they decay, and how the rate falls."""
+
+    rate: float
+    weight_decay: float
+    schedule: Literal["poly", "cosine"]
+
+
+USUAL = {"adamw": Pace(2e-3, 1e-2, "cosine"), "sgd": Pace(1e-2, 3e-5, "poly")}  # SGD's are nnU-Net's
+
+
+def pace(spec: TrainingSpec) -> Pace:
+    """What the `training:` block says, and what is usual with its optimiser where it says nothing."""
+    usual = USUAL[spec.optimiser]
+    return Pace(
+        usual.rate if spec.rate is None else spec.rate,
+        usual.weight_decay if spec.weight_decay is None else spec.weight_decay,
+        spec.schedule or usual.schedule,
+    )
+
+
 def rate(spec: TrainingSpec, *, step: int, progress: float) -> float:
     """The learning rate of a step: it rises for `warm_up` steps, and falls to 0 as progress comes to 1."""
-    left = max(0.0, 1.0 - progress)
-    fallen = left**POLY if spec.schedule == "poly" else 0.5 * (1.0 - math.cos(math.pi * left))
+    found, left = pace(spec), max(0.0, 1.0 - progress)
+    fallen = left**POLY if found.schedule == "poly" else 0.5 * (1.0 - math.cos(math.pi * left))
     risen = min(1.0, (step + 1) / spec.warm_up) if spec.warm_up else 1.0
-    return spec.rate * fallen * risen
+    return found.rate * fallen * risen
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import trainings
 from medseg.errors import PipelineError, ResourceError
 from medseg.training.checkpoints import newest
 from medseg.training.fit import Course, fit
-from medseg.training.schedule import Budget, rate
+from medseg.training.schedule import Budget, pace, rate
 from medseg.training.validation import mean, validated
 
 EPOCHS = 9
@@ -144,7 +144,7 @@ def test_a_time_budget_is_kept_and_the_rate_falls_to_nothing(tmp_path: Path) -> 
     spent = sum(float(row["seconds"] or 0) for row in rows)
     assert spent < 3.0 + float(rows[-1]["seconds"] or 0)
     assert len(rows) > 1
-    assert float(rows[-1]["rate"] or 0) < 0.5 * course.recipe.spec.rate
+    assert float(rows[-1]["rate"] or 0) < 0.5 * pace(course.recipe.spec).rate
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def test_without_averaging_the_network_itself_is_kept(tmp_path: Path) -> None:
     ("text", "kind", "expected"),
     [
         ("{optimiser: adamw, rate: 0.01}", torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.01}),
+        ("{optimiser: adamw}", torch.optim.AdamW, {"lr": 0.002, "weight_decay": 0.01}),
+        ("{optimiser: sgd}", torch.optim.SGD, {"lr": 0.01, "weight_decay": 3e-5, "momentum": 0.99}),
         (
             "{optimiser: sgd, rate: 0.1, weight_decay: 3.0e-5}",
             torch.optim.SGD,

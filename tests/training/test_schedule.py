@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from medseg.config import TrainingSpec
-from medseg.training.schedule import Budget, rate
+from medseg.training.schedule import Budget, Pace, pace, rate
 
 
 def at(progress: float, *, step: int = 10**6, **spec: Any) -> float:
@@ -28,6 +28,17 @@ def test_the_rate_rises_step_by_step() -> None:
     assert found == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
     assert at(0, step=0, warm_up=0) == 0.5
     assert at(0.5, step=0, warm_up=4, schedule="poly") == pytest.approx(0.125 * 0.5**0.9)
+
+
+def test_what_is_left_out_is_what_is_usual_with_the_optimiser() -> None:
+    """SGD's are those of nnU-Net, with which it was made; AdamW's would not move it."""
+    assert pace(TrainingSpec()) == Pace(2e-3, 1e-2, "cosine")
+    assert pace(TrainingSpec(optimiser="sgd")) == Pace(1e-2, 3e-5, "poly")
+    said = TrainingSpec(optimiser="sgd", rate=0.1, weight_decay=0, schedule="cosine")
+    assert pace(said) == Pace(0.1, 0, "cosine")
+    assert rate(TrainingSpec(optimiser="sgd", warm_up=0), step=0, progress=0.5) == pytest.approx(
+        1e-2 * 0.5**0.9
+    )
 
 
 def test_epochs_share_the_progress_evenly_whatever_they_take() -> None:

@@ -90,11 +90,14 @@ def _case(  # noqa: PLR0913, PLR0917 - all that is known of one case
 
 
 def _left_aside(folder: Path) -> str:
-    """Other folders of images beside those that are known, in words."""
+    """Images in other folders, counted: a folder may have a patient's name, and notes go into files."""
     known = {name for pair in PAIRS for name in pair[:2]}
-    found = [
-        (path.name, len(by_stem(path)))
-        for path in sorted(folder.iterdir())
+    counts = [
+        len(by_stem(path))
+        for path in folder.iterdir()
         if is_folder(path) and path.name not in known and not path.name.startswith(".")
     ]
-    return ", ".join(f"{name}/ ({count} image{'s' * (count != 1)})" for name, count in found if count)
+    images, folders = sum(counts), sum(count > 0 for count in counts)
+    return (
+        f"{images} image{'s' * (images > 1)} in {folders} other folder{'s' * (folders > 1)}" if images else ""
+    )

@@ -25,8 +25,19 @@ def test_images_and_labels_are_matched_by_name(tmp_path: Path) -> None:
     assert [label.name for label in dataset.labels] == ["label 1", "label 2"]
     assert dataset.notes[:2] == (
         "1 file in labels/ without an image left aside",
-        "unlabelled/ (1 image) left aside",
+        "1 image in 1 other folder left aside",
     )
+
+
+def test_other_folders_are_counted_and_not_named(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, [labels(1)])
+    for name, count in (("Doe_John_1950", 2), ("other", 1), ("empty", 0)):
+        (folder / name).mkdir()
+        for number in range(count):
+            nifti(folder / name / f"{number}.nii.gz", image(8))
+    notes = open_dataset(folder).notes
+    assert notes[0] == "3 images in 2 other folders left aside"
+    assert "Doe" not in " ".join(notes)
 
 
 def test_a_description_beside_the_data(tmp_path: Path) -> None:
@@ -155,7 +166,7 @@ def test_hippocampi_are_split_by_subject(tmp_path: Path, real_data: Path) -> Non
     )
     dataset = open_dataset(file)
     assert len(dataset.cases) == 194
-    assert dataset.notes == ("unlabelled/ (1 image) left aside",)
+    assert dataset.notes == ("1 image in 1 other folder left aside",)
     assert dataset.case("hippocampus_003").subject == dataset.case("hippocampus_004").subject == "2"
     folds = subjects_folds(dataset.cases, 5)
     assert sorted(map(len, folds)) == [38, 39, 39, 39, 39]

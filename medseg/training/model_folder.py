@@ -18,7 +18,7 @@ from medseg.io.atomic import staged_folder
 from medseg.model import CARD, Card
 from medseg.training.dataset import Dataset
 from medseg.training.recipe import Recipe
-from medseg.training.run_folder import write_plan
+from medseg.training.run_folder import plan_text, write_plan
 
 if TYPE_CHECKING:
     import torch
@@ -48,15 +48,32 @@ def sha256_of(path: Path) -> str:
 def write_model(
     folder: Path, recipe: Recipe, weights: Mapping[str, Path], card: Card, postprocess: tuple[StepCall, ...]
 ) -> None:
-    """The model's folder with these weights, by the name they get there; replaces one that was there."""
+    """The model's folder with these weights, by the name they get there; replaces one that was there.
+
+    One of the same weights and pipeline is left as it is: its card may have been written further by hand.
+    """
+    sums = {name: sha256_of(path) for name, path in weights.items()}
+    file = recipe.file_with(sums, postprocess)
+    if _is_there(folder, sums, plan_text(file)):
+        return
     with staged_folder(folder, overwrite=True, require_ours=_require_model) as staged:
         for name, path in weights.items():
             shutil.copyfile(path, staged / name)
-        sums = {name: sha256_of(staged / name) for name in weights}
-        write_plan(staged / "pipeline.yaml", recipe.file_with(sums, postprocess))
+        write_plan(staged / "pipeline.yaml", file)
         content = card.model_dump(mode="json", exclude_defaults=True) | {"research_use_only": True}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
         (staged / CARD).write_text(text, encoding="utf-8")
+
+
+def _is_there(folder: Path, sums: Mapping[str, str], pipeline: str) -> bool:
+    """Whether the folder holds a model of this pipeline and these weights, with a card."""
+    file = folder / "pipeline.yaml"
+    return (
+        (folder / CARD).is_file()
+        and file.is_file()
+        and file.read_bytes() == pipeline.encode()
+        and all((folder / name).is_file() and sha256_of(folder / name) == sums[name] for name in sums)
+    )
 
 
 def _require_model(folder: Path) -> None:
@@ -77,9 +94,10 @@ def card_of(
     names = [label.name for label in recipe.labels]
     labels = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} structures"
     modalities = " and ".join(spec.modality or spec.name for spec in dataset.inputs)
-    subjects = len({case.subject for case in dataset.cases if case.id in set(trained_on)})
+    subjects = {case.subject for case in dataset.cases if case.id in set(trained_on)}
+    whose = f"of {len(subjects)} subjects" if dataset.subjects_stated else "(subjects are not stated)"
     said = dataset.statement
-    data = [f"{dataset.name}: {len(trained_on)} cases of {subjects} subjects."]
+    data = [f"{dataset.name}: {len(trained_on)} cases {whose}."]
     data += [said.description, said.attribution]
     if said.licence:
         data.append(f"Licence of the data: {said.licence}.")

@@ -44,7 +44,7 @@ def made(catalog: Catalog, labels: Sequence[str] = ("liver", "tumour")) -> Recip
     )
 
 
-def dataset(statement: Statement | None = None, name: str = "Boxes") -> Dataset:
+def dataset(statement: Statement | None = None, name: str = "Boxes", *, stated: bool = True) -> Dataset:
     cases = tuple(Case(f"c{n}", {"image": Path("x")}, Path("y"), f"s{n // 2}") for n in range(6))
     return Dataset(
         name=name,
@@ -53,6 +53,7 @@ def dataset(statement: Statement | None = None, name: str = "Boxes") -> Dataset:
         cases=cases,
         values={"liver": (1,), "tumour": (2,)},
         statement=statement or Statement(),
+        subjects_stated=stated,
     )
 
 
@@ -103,6 +104,11 @@ def test_what_is_not_known_is_said_too(catalog: Catalog) -> None:
     assert found.licence == "not stated; ask whoever trained it"
     assert found.training_data == ("Boxes: 3 cases of 2 subjects.",)
     assert found.references == ()
+
+
+def test_no_subjects_are_claimed_where_none_are_stated(catalog: Catalog) -> None:
+    found = card(catalog, dataset=dataset(stated=False))
+    assert found.training_data == ("Boxes: 3 cases (subjects are not stated).",)
 
 
 def test_very_many_labels_fit_onto_a_card(catalog: Catalog) -> None:
@@ -210,6 +216,27 @@ def test_a_model_is_replaced_and_nothing_else_is(catalog: Catalog, tmp_path: Pat
     with pytest.raises(UsageError, match="holds something else than a model"):
         write_model(other, made(catalog), {"w.safetensors": first}, card(catalog), ())
     assert [each.name for each in other.iterdir()] == ["thesis.odt"]
+
+
+def test_the_same_model_keeps_a_card_that_was_edited(catalog: Catalog, tmp_path: Path) -> None:
+    model, path, other = tmp_path / "model", saved(tmp_path, 0), saved(tmp_path, 1)
+
+    def written(weights: Path, *steps: StepCall) -> str:
+        write_model(model, made(catalog), {"w.safetensors": weights}, card(catalog), steps)
+        return (model / "card.yaml").read_text()
+
+    first = written(path)
+    edited = first.replace("0.1.0", "0.2.0")
+    (model / "card.yaml").write_text(edited)
+    assert written(path) == edited
+    (model / "w.safetensors").write_bytes(b"damaged")
+    assert written(path) == first
+    assert sha256_of(model / "w.safetensors") == sha256_of(path)
+    (model / "card.yaml").write_text(edited)
+    assert written(other) == first
+    (model / "card.yaml").write_text(edited)
+    step = StepCall(name="medseg/keep-largest", parameters={"labels": ["liver"]})
+    assert written(other, step) == first
 
 
 def test_a_file_that_is_missing_leaves_no_model(catalog: Catalog, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ FEW_SLICES = 8
 NONZERO_SHARE = 0.75  # an image whose content fills less of it was cut out of air, as a brain is of its skull
 CPU_VOXELS = {2: 256 * 256, 3: 64**3}
 GPU_VOXELS = {2: 1024 * 1024, 3: 128**3}
-GPU_BYTES = 10 << 30  # what training on GPU_VOXELS, two at a time, takes with 32 features
+GPU_BYTES = 10 << 30  # what training on GPU_VOXELS, two at a time, takes with 32 features in bf16
+OUTPUT_BYTES = 8 * 4  # a voxel of one channel: logit, probability, logarithm, target, and as much backwards
+FIXED_BYTES = 1 << 30  # weights with their moments and average, and PyTorch itself
 MOST_PER_STEP = {"cpu": 4, "gpu": 12}
 FEATURES = {("cpu", 2): (24, 192), ("cpu", 3): (16, 256), ("gpu", 2): (32, 512), ("gpu", 3): (32, 320)}
 
@@ -63,7 +65,7 @@ def plan(dataset: Dataset, fingerprint: Fingerprint, machine: Machine) -> Planne
     """What to train for this dataset on this machine."""
     reasons: dict[str, str] = {}
     space = _space(fingerprint, reasons)
-    found = _topology(space, machine, reasons)
+    found = _topology(space, machine, _voxel_bytes(space, machine, len(dataset.labels)), reasons)
     content: dict[str, Any] = {
         "inputs": [
             {"name": spec.name, **({"modality": modality} if modality else {})}
@@ -123,10 +125,20 @@ def _space(fingerprint: Fingerprint, reasons: dict[str, str]) -> _Space:
     return _Space(3, "RAS", unit, tuple(spacing), tuple(shape), same, False)
 
 
-def _topology(space: _Space, machine: Machine, reasons: dict[str, str]) -> Topology:
+def _voxel_bytes(space: _Space, machine: Machine, labels: int) -> float:
+    """About what training takes for each voxel of a batch: features, in proportion to the first, and outputs.
+
+    On a CPU features are in fp32, twice as large.
+    """
+    features = GPU_BYTES / (2 * GPU_VOXELS[space.dims]) * FEATURES[machine.kind, space.dims][0] / 32
+    return features * (1 if machine.gpu else 2) + OUTPUT_BYTES * (1 + labels)
+
+
+def _topology(space: _Space, machine: Machine, voxel_bytes: float, reasons: dict[str, str]) -> Topology:
     most = CPU_VOXELS[space.dims]
-    if machine.gpu:
-        most = int(GPU_VOXELS[space.dims] * min(2.0, max(0.25, machine.gpu_bytes / GPU_BYTES)))
+    if machine.gpu:  # two samples must fit
+        share = machine.gpu_bytes / (2 * voxel_bytes * GPU_VOXELS[space.dims])
+        most = int(GPU_VOXELS[space.dims] * min(2.0, max(1 / 16, share)))
     found = topology(space.shape[: space.dims], space.spacing[: space.dims], most_voxels=most)
     typical = " x ".join(f"{n:.0f}" for n in space.shape[: space.dims])
     whole = all(side >= n for side, n in zip(found.patch, space.shape, strict=False))
@@ -235,9 +247,15 @@ def _training(
     dataset: Dataset, space: _Space, found: Topology, machine: Machine, reasons: dict[str, str]
 ) -> dict[str, Any]:
     voxels = int(np.prod(found.patch))
-    room = (GPU_VOXELS if machine.gpu else CPU_VOXELS)[space.dims] * (2 if machine.gpu else 1)
+    voxel_bytes = _voxel_bytes(space, machine, len(dataset.labels))
+    room = machine.gpu_bytes / voxel_bytes if machine.gpu else CPU_VOXELS[space.dims]
     batch = int(np.clip(room // voxels, 2, MOST_PER_STEP[machine.kind]))
-    reasons["training.batch"] = f"samples of {voxels} voxels, as many as one step has room for, at least 2"
+    taken = (batch * voxels * voxel_bytes + FIXED_BYTES) / 1e9
+    device = f"the GPU's {machine.gpu_bytes / 1e9:.0f} GB" if machine.gpu else "memory"
+    reasons["training.batch"] = (
+        f"samples of {voxels} voxels, as many as one step has room for, at least 2; training takes about "
+        f"{taken:.1f} GB of {device}"
+    )
     reasons["training.augment"] = (
         "what a scanner and a patient may vary: pose, size, shape, contrast, sharpness"
     )

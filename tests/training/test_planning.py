@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -245,6 +246,27 @@ def test_a_gpu_has_room_for_more() -> None:
     small = planned(case((35, 50, 36), (1, 1, 1)), machine=GPU)
     assert training(small).batch == 12
     assert network(small)["window"]["patch"] == [40, 56, 40]
+
+
+def test_many_classes_and_little_memory_make_samples_smaller() -> None:
+    """By the formula that is stated: bytes of features and of outputs for each voxel of the batch."""
+    large = case((512, 512, 300), (0.8, 0.8, 1.5))
+    many = LabelTable(tuple(Label(n, f"organ {n}") for n in range(1, 118)))
+    for gib in (4, 10, 40, 80):
+        machine = Machine(gpu=True, gpu_bytes=gib << 30)
+        for labels in (LIVER, many):
+            found = planned(large, labels=labels, machine=machine)
+            voxels = math.prod(network(found)["window"]["patch"]) * training(found).batch
+            bytes_ = voxels * (2560 + 32 * (1 + len(labels)))
+            assert bytes_ < 1.3 * machine.gpu_bytes  # patches are in multiples
+            assert f"about {(bytes_ + 2**30) / 1e9:.1f} GB of the GPU's" in found.reasons["training.batch"]
+    few = planned(large, machine=GPU)
+    assert math.prod(network(planned(large, labels=many, machine=GPU))["window"]["patch"]) < 0.7 * math.prod(
+        network(few)["window"]["patch"]
+    )
+    roomy = Machine(gpu=True, gpu_bytes=80 << 30)
+    assert training(planned(large, machine=roomy)).batch > training(few).batch
+    assert "GB of memory" in planned(large).reasons["training.batch"]
 
 
 @pytest.mark.parametrize("labels", [LIVER, KIDNEYS, REGIONS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar, Literal
 
 from medseg.prediction import Measured
 from medseg.segmentation import Segmentation
@@ -14,7 +15,12 @@ __all__ = ["Metric"]
 
 
 class Metric(Step, ABC):
-    """Compares a prediction with a reference of the same labels on the same grid."""
+    """Compares a prediction with a reference of the same labels on the same grid.
+
+    `better` says which of two values is the better one: "high" for an agreement, "low" for an error.
+    """
+
+    better: ClassVar[Literal["high", "low"]] = "high"
 
     @abstractmethod
     def __call__(self, prediction: Segmentation, reference: Segmentation) -> Iterable[Measured]:

@@ -1,6 +1,7 @@
 """The Hausdorff distance without its outliers: the 95th percentile of distances between surfaces."""
 
 from collections.abc import Iterable
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Hd95(Metric):
     infinite or none, and a flag that says from which. A mean over cases is thus of the cases in which it was
     found: read it beside Dice, where one that was missed counts as 0.
     """
+
+    better: ClassVar[Literal["high", "low"]] = "low"
 
     def __call__(self, prediction: Segmentation, reference: Segmentation) -> Iterable[Measured]:
         """Yield one row for each label of the reference's table."""

@@ -50,7 +50,7 @@ def batch(head: str, dims: int, *, samples: int = 2, dtype: torch.dtype = torch.
 
 def value(loss: Loss, head: str, given: Batch, maps: Mapping[str, Tensor] | None = None) -> Tensor:
     """What the loss says of a batch."""
-    module = loss.build(HEADS[head], spacing=(1.0,) * (given.logits.ndim - 2))
+    module = loss.build(HEADS[head], spacing=(1.0,) * (given.logits.ndim - 2), channels=given.logits.shape[1])
     found: Tensor = module(*given, maps or {})
     return found
 
@@ -89,4 +89,4 @@ def refuses_other_channels(loss: Loss) -> None:
     """A head whose channels are no probabilities is refused by name, when the loss is built."""
     head: Head = Vectors()
     with pytest.raises(PipelineError, match="the channels of Vectors are none"):
-        loss.build(head, spacing=(1.0, 1.0))
+        loss.build(head, spacing=(1.0, 1.0), channels=3)

@@ -36,6 +36,7 @@ def prepared(
         "labels": labels[None].astype(np.uint8),
         "places": np.concatenate(places),
         **({} if valid is None else {"valid": valid[None].astype(np.uint8)}),
+        **({} if valid is None else {"known-places": np.flatnonzero(valid)}),
         **{f"map-{name}": each.astype(np.float32) for name, each in (maps or {}).items()},
     }
     for name, array in arrays.items():

@@ -46,11 +46,16 @@ class Head(Step, ABC):
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """The network's ideal output `[C, i, j, k]` for a reference segmentation, as probabilities."""
 
-    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
         """The ideal outputs `[N, C, *patch]`, float32, for patches of labels `[N, L, *patch]`, in training.
 
         What `target` says, for a batch and on its device; by default by `target` itself, one patch after the
-        other, on a grid of voxels of 1 mm. A patch has 2 or 3 axes.
+        other. A patch has 2 or 3 axes; `spacing` is that of its voxels, one number per axis, in mm, or in px
+        for pictures without a scale.
+
+        `labels` are integers and hold what the masks of the dataset hold: today the labels' values, whatever
+        the table says of objects. A head that needs the ids of objects cannot be trained yet; once it can, it
+        gets them as the values of its layer.
         """
         import numpy as np
         import torch
@@ -58,10 +63,21 @@ class Head(Step, ABC):
         ideal = []
         for patch in labels.cpu().numpy().astype(np.uint32):  # PyTorch's are signed, a segmentation's are not
             shape = (*patch.shape[1:], 1)[:3]
-            grid = Grid((shape[0], shape[1], shape[2]), np.eye(4))
+            steps = (*spacing, 1.0)[:3]
+            grid = Grid((shape[0], shape[1], shape[2]), np.diag([*steps, 1.0]))
             found = self.target(Segmentation(patch.reshape(len(patch), *grid.shape), grid, table))
             ideal.append(torch.from_numpy(found).reshape(len(found), *patch.shape[1:]))
         return torch.stack(ideal).to(labels.device)
+
+    def at_scale(self, target: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        """The ideal outputs `[N, C, *size]` of a coarser output, of those in full, `target[N, C, *patch]`.
+
+        By default that of the nearest voxel. Channels in voxels, as flows, rays and distances, become smaller
+        with the patch: override this where yours are.
+        """
+        from torch.nn.functional import interpolate
+
+        return interpolate(target, list(size), mode="nearest-exact")
 
     def unmirror(self, logits: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
         """Turn logits `[C, i, j, k]` of an image that was mirrored along `axes` (0 to 2) back.

@@ -33,18 +33,26 @@ class Loss(Step, ABC):
     devices a batch is spread.
     """
 
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         """Maps `[K, i, j, k]` of a whole case, on the grid of `segmentation`, by names of this loss's own.
 
         Made once for each case, kept beside it, and read with each patch, linearly where it is turned or
-        scaled. For what a patch cannot tell, as the distance in mm to a border outside it.
+        scaled. For what a patch cannot tell, as the distance in mm to a border outside it. `valid[i, j, k]`
+        is where the reference is known, None where it is everywhere: what `segmentation` says elsewhere, it
+        does not say.
         """
         return {}
 
     @abstractmethod
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> torch.nn.Module:
-        """Give the module; `spacing` is that of the patch's voxels in mm, one number per axis.
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> torch.nn.Module:
+        """Give the module, for a network of so many `channels`, those that the head asks for.
 
-        Raises PipelineError where the loss does not suit the head, as one for channels that exclude each
-        other does not suit `sigmoid`.
+        `spacing` is that of the patch's voxels in mm, one number per axis, at the full resolution; coarser
+        outputs of a network, if it has any, get the same module.
+
+        It is built once before anything is read, with voxels of 1 mm, to learn whether it can be. Raises
+        PipelineError where the loss does not suit the head, as one for channels that exclude each other does
+        not suit `sigmoid`, or the number of channels.
         """

@@ -67,7 +67,7 @@ class _LossTrial:
 
         _, segmentation = known_image()
         spacing = segmentation.grid.spacing[:dims]
-        module: object = loss.build(head, spacing=spacing)
+        module: object = loss.build(head, spacing=spacing, channels=head.channels(segmentation.labels))
         if not isinstance(module, torch.nn.Module):
             raise PluginError(f"build() gave {type(module).__name__}, not a torch.nn.Module")
 
@@ -75,7 +75,7 @@ class _LossTrial:
             one = torch.from_numpy(whole if dims == 3 else whole[..., whole.shape[-1] // 2].copy())
             return torch.stack([one, one.roll(3, 1)])
 
-        maps: Any = loss.prepare(segmentation, head)
+        maps: Any = loss.prepare(segmentation, head, None)
         for name, values in maps.items():
             if not name.replace("-", "").replace("_", "").isalnum():  # it becomes a file's
                 raise PluginError(f"prepare() named a map {name!r}; use letters, digits, - and _")
@@ -83,6 +83,7 @@ class _LossTrial:
                 raise PluginError(f"prepare() gave {name!r} as {values.dtype} {values.shape}")
             if not np.isfinite(values).all():
                 raise PluginError(f"prepare() gave {name!r} with values that are not finite")
+        _require_heedless_of_unknown(loss, head)
         return cls(
             module, batch(head.target(segmentation)), {name: batch(values) for name, values in maps.items()}
         )
@@ -125,6 +126,18 @@ class _LossTrial:
         if not isinstance(found, torch.Tensor) or found.shape != () or not torch.isfinite(found):
             raise PluginError("its module gave no finite scalar")
         return found
+
+
+def _require_heedless_of_unknown(loss: Loss, head: Head) -> None:
+    """What the reference says where it is not known must not count in the maps."""
+    _, segmentation = known_image()
+    valid = np.ones(segmentation.grid.shape, np.bool_)
+    valid[: valid.shape[0] // 2] = False
+    emptied = segmentation.replace(array=segmentation.array * valid)
+    first, second = (loss.prepare(each, head, valid) for each in (segmentation, emptied))
+    for name, values in first.items():
+        if not np.array_equal(values[:, valid], second[name][:, valid]):
+            raise PluginError(f"prepare() counts voxels in {name!r} whose reference is unknown")
 
 
 def run_augmentation(step: Step) -> str:

@@ -33,7 +33,7 @@ class TrainedModule(lightning.LightningModule):
         self._recipe = recipe
         self.spec = recipe.spec
         segmenter = recipe.segment.step
-        self._head = segmenter.head
+        self._head, self._spacing = segmenter.head, spacing
         dims: Literal[2, 3] = 2 if len(recipe.patch) == 2 else 3
         with blamed(recipe.segment):
             outputs = self._head.channels(recipe.labels)
@@ -42,7 +42,7 @@ class TrainedModule(lightning.LightningModule):
         if self.average is not None:
             self.average.requires_grad_(False).eval()
         with blamed(recipe.loss):
-            self.loss = recipe.loss.step.build(self._head, spacing=spacing)
+            self.loss = recipe.loss.step.build(self._head, spacing=spacing, channels=outputs)
         self.standing = Standing()
         self._sum: torch.Tensor | float = 0.0
 
@@ -53,20 +53,35 @@ class TrainedModule(lightning.LightningModule):
 
     def training_step(self, batch: Sample, index: int) -> torch.Tensor:
         """The loss of a batch, over all scales that the network gives: half the weight at half the size."""
-        with torch.no_grad():
-            target = self._head.targets(batch["labels"], self._recipe.labels)
         with blamed(self._recipe.segment):
+            with torch.no_grad():
+                target = self._head.targets(batch["labels"], self._recipe.labels, spacing=self._spacing)
             outputs = _scales(self.network(batch["image"]))
         weights = [0.5**level for level in range(len(outputs))]
         total: torch.Tensor | float = 0.0
-        with blamed(self._recipe.loss):
-            for weight, logits in zip(weights, outputs, strict=True):
-                parts = _at_scale(logits.shape[2:], target, batch["valid"], batch["maps"])
+        for weight, logits in zip(weights, outputs, strict=True):
+            parts = self._at_scale(tuple(logits.shape[2:]), target, batch)
+            with blamed(self._recipe.loss):
                 total = total + weight / sum(weights) * self.loss(logits, *parts)
         if not isinstance(total, torch.Tensor) or total.shape != ():
             raise PluginError(f"{self._recipe.loss}: gave no scalar")
         self._sum = self._sum + total.detach()
         return total
+
+    def _at_scale(
+        self, size: tuple[int, ...], target: torch.Tensor, batch: Sample
+    ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
+        """What the loss takes beside an output of this size: target, where it is known, maps."""
+        valid, maps = batch["valid"], batch["maps"]
+        if target.shape[2:] == size:
+            return target, valid, maps
+        with blamed(self._recipe.segment):
+            coarse = self._head.at_scale(target, size)
+        return (
+            coarse,
+            interpolate(valid, list(size), mode="nearest-exact"),
+            {name: interpolate(values, list(size), mode="area") for name, values in maps.items()},
+        )
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's mean loss."""
@@ -128,17 +143,3 @@ def _scales(outputs: object) -> Sequence[torch.Tensor]:
     if not isinstance(found, list | tuple) or not all(isinstance(each, torch.Tensor) for each in found):
         raise PluginError(f"gave {type(outputs).__name__}, not logits or a list of them")
     return found
-
-
-def _at_scale(
-    shape: torch.Size, target: torch.Tensor, valid: torch.Tensor, maps: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
-    """What the loss takes, at the resolution of an output: the nearest voxel's target, as in nnU-Net."""
-    if target.shape[2:] == shape:
-        return target, valid, maps
-    size = list(shape)
-    return (
-        interpolate(target, size, mode="nearest-exact"),
-        interpolate(valid, size, mode="nearest-exact"),
-        {name: interpolate(values, size, mode="area") for name, values in maps.items()},
-    )

@@ -1,8 +1,8 @@
 """Prepared cases: each image as the network takes it, with its labels, on the disk and mapped into memory.
 
-A case is a folder: `image.npy`, `labels.npy`, maybe `valid.npy` and `map-NAME.npy`, `places.npy`, and
-`case.json`. It appears complete or not at all, and is made anew when its files, the preprocessing or the loss
-change.
+A case is a folder: `image.npy`, `labels.npy`, maybe `valid.npy` and `known-places.npy`, `map-NAME.npy`,
+`places.npy`, and `case.json`. It appears complete or not at all, and is made anew when its files, the
+preprocessing or the loss change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import InputError, PluginError, ResourceError
 from medseg.pipeline import blamed, preprocess
-from medseg.segmentation import Segmentation
+from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.training.recipe import Recipe
 from medseg.volume import Grid, Unit, Volume
 
@@ -78,6 +78,11 @@ class PreparedCase:
         flat = self._mapped("places")
         ends = np.cumsum(self.counts)
         return tuple(flat[end - count : end] for end, count in zip(ends, self.counts, strict=True))
+
+    @cached_property
+    def known_places(self) -> Array | None:
+        """Flat indices of voxels whose reference is known; None where it is known everywhere."""
+        return self._mapped("known-places") if self.partly_valid else None
 
     def map(self, name: str) -> Array:
         """`[K, i, j, k]`, what the loss prepared under this name."""
@@ -152,13 +157,15 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     _require_channels(image, recipe)
     labels = reference.onto(image.grid)
     head = recipe.segment.step.head
+    known = None if valid is None else _known(valid, reference, image.grid)
     with blamed(recipe.loss):
         maps = {
             key_: _checked_map(key_, values, image.grid)
-            for key_, values in recipe.loss.step.prepare(labels, head).items()
+            for key_, values in recipe.loss.step.prepare(labels, head, known).items()
         }
     array = np.asarray(image.array, np.float32)
     places = [_places(labels.mask(label.name), number) for number, label in enumerate(recipe.labels)]
+    known_places = None if known is None else _places(known, len(places))
     stated = {
         "key": key,
         "shape": list(image.grid.shape),
@@ -176,9 +183,9 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     np.save(making / "image.npy", array)
     np.save(making / "labels.npy", labels.array)
     np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
-    if valid is not None:
-        known = Segmentation(valid[None].astype(np.uint8), reference.grid, recipe.labels.only([]))
-        np.save(making / "valid.npy", known.onto(image.grid).array)
+    if known is not None:
+        np.save(making / "valid.npy", known[None].astype(np.uint8))
+        np.save(making / "known-places.npy", known_places)
     for name, values in maps.items():
         np.save(making / f"map-{name}.npy", values)
     (making / "case.json").write_text(json.dumps(stated), encoding="utf-8")
@@ -187,6 +194,12 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         making.replace(place)
     except OSError:  # another process has made it meanwhile
         shutil.rmtree(making)
+
+
+def _known(valid: NDArray[np.bool_], reference: Segmentation, grid: Grid) -> NDArray[np.bool_]:
+    """Where the reference is known, on the model's grid; nowhere beyond the reference's own."""
+    table = LabelTable((Label(1, "known"),))
+    return Segmentation(valid[None].astype(np.uint8), reference.grid, table).onto(grid).mask("known")
 
 
 def _require_channels(image: Volume, recipe: Recipe) -> None:

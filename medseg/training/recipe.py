@@ -103,6 +103,7 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
             raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
     stages_after(file, labels, catalog)  # not needed before the end, when it is late to learn of a fault
     loss = stage_at(Loss, "training.loss", spec.loss, catalog)
+    _require_loss(loss, segment.step, labels)
     return Recipe(
         file=file,
         inputs=tuple(Input(each.name, each.modality, each.select) for each in file.inputs),
@@ -115,3 +116,13 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
         augment=augment,
         spec=spec,
     )
+
+
+def _require_loss(loss: Stage[Loss], segmenter: TrainableSegmenter, labels: LabelTable) -> None:
+    """Refuse a loss that does not suit head and labels, before anything is read."""
+    spacing = (1.0,) * len(segmenter.patch_voxels)
+    try:
+        with blamed(loss):
+            loss.step.build(segmenter.head, spacing=spacing, channels=segmenter.head.channels(labels))
+    except PipelineError as problem:
+        raise type(problem)(f"{loss.place}: {problem}") from problem

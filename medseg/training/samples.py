@@ -35,8 +35,8 @@ class Samples:
 
     All cases come up equally often: every pass over them is a new order. Of the samples a share `foreground`
     is centred on a voxel of a label, each label that a case has as likely as another; the others lie anywhere
-    in it. A patch larger than the case holds all of it, at a random place; around it is the smallest value of
-    each channel, and background.
+    in it, or, where not all of its reference is known, about a voxel that is. A patch larger than the case
+    holds all of it, at a random place; around it is the smallest value of each channel, and background.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Samples:
         start = rng.integers(low, high + 1)
         due = math.floor((number + 1) * self._foreground) > math.floor(number * self._foreground)
         there = [places for places in case.places if len(places)]
-        if due and there:
-            places = there[int(rng.integers(len(there)))]
+        places = there[int(rng.integers(len(there)))] if due and there else case.known_places
+        if places is not None and len(places):
             voxel = np.array(np.unravel_index(int(places[int(rng.integers(len(places)))]), case.grid.shape))
             about = np.clip(voxel - patch // 2, low, high)
             start = np.where(spare > 0, about, start)

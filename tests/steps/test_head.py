@@ -24,7 +24,7 @@ class Everything(Head):
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """What it was given, as it was given."""
         assert segmentation.labels == TABLE
-        assert segmentation.grid.spacing == (1.0, 1.0, 1.0)
+        assert segmentation.grid.spacing in {(2.0, 0.5, 3.0), (2.0, 0.5, 1.0)}
         size = np.full(segmentation.grid.shape, np.prod(segmentation.grid.shape))
         return np.stack([*segmentation.array, size]).astype(np.float32)
 
@@ -41,7 +41,8 @@ def batch(*shape: int) -> NDArray[Any]:
 def test_targets_are_what_target_says_of_each_patch() -> None:
     for shape in [(4, 3, 2), (5, 4), (1, 1, 1)]:
         labels = batch(*shape)
-        found = Everything().targets(torch.from_numpy(labels.astype(np.int32)), TABLE)
+        spacing = (2.0, 0.5, 3.0)[: len(shape)]
+        found = Everything().targets(torch.from_numpy(labels.astype(np.int32)), TABLE, spacing=spacing)
         assert (found.dtype, found.shape) == (torch.float32, (2, 3, *shape))
         assert np.array_equal(found[:, :2], labels)
         assert set(found[:, 2].flatten().tolist()) == {np.prod(shape)}

@@ -37,7 +37,7 @@ class Squared(Loss):
 
     suits: ClassVar[tuple[str, ...]] = ("softmax", "sigmoid")
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         if head.activation not in self.suits:
             raise PipelineError(f"not made for {head.activation}")
         return Module(self.value)
@@ -56,7 +56,7 @@ class Neither(Squared):
 
 
 class NoModule(Squared):
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         return self.value  # type: ignore[return-value]
 
 
@@ -105,24 +105,39 @@ class Heedless(Squared):
 
 
 class WrongMap(Squared):
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         return {"thin": np.zeros(segmentation.grid.shape, np.float32)}
 
 
 class WrongName(Squared):
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         return {"../up": np.zeros((1, *segmentation.grid.shape), np.float32)}
 
 
 class InfiniteMap(Squared):
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         return {"far": np.full((1, *segmentation.grid.shape), np.inf, np.float32)}
+
+
+class HeedlessMap(Squared):
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return {"size": np.full((1, *segmentation.grid.shape), segmentation.array.sum(), np.float32)}
 
 
 class WithMap(Squared):
     """Needs its map, moved as the patch is."""
 
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         return {"same": head.target(segmentation)}
 
     @staticmethod
@@ -150,6 +165,7 @@ def test_losses_in_good_order_pass() -> None:
         (Heedless, "counts voxels whose reference is unknown"),
         (WrongMap, r"gave 'thin' as float32 \(40, 36, 20\)"),
         (WrongName, "named a map '../up'; use letters"),
+        (HeedlessMap, r"prepare\(\) counts voxels in 'size' whose reference is unknown"),
         (InfiniteMap, "gave 'far' with values that are not finite"),
     ],
 )

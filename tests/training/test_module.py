@@ -8,6 +8,7 @@ import pytest
 import torch  # noqa: TID253
 import trainings
 
+from medseg.builtin.head.softmax import Softmax
 from medseg.errors import PluginError
 from medseg.training.batches import Batches
 from medseg.training.fit import Course
@@ -46,6 +47,27 @@ def test_half_the_weight_at_half_the_size(course: Course) -> None:
     assert trained.mean_loss == pytest.approx(expected.item() / course.recipe.spec.steps_per_epoch)
     trained.on_train_epoch_start()
     assert trained.mean_loss == 0
+
+
+class Faint(Softmax):
+    """A head whose ideal outputs are smaller at coarser scales."""
+
+    def at_scale(self, target: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        return super().at_scale(target, size) / 2
+
+
+def test_the_head_says_what_a_coarser_output_should_be(course: Course) -> None:
+    trained, given = module(course), batch(course)
+    trained._head = Faint()
+    full, half = trained.network(given["image"])
+    target = torch.nn.functional.one_hot(given["labels"][:, 0].long(), 3).movedim(-1, 1).float()
+    coarse = target[..., 1::2, 1::2, 1::2] / 2
+    known = torch.ones_like(target[:, :1])
+    expected = (
+        trained.loss(full, target, known, {})
+        + trained.loss(half, coarse, known[..., 1::2, 1::2, 1::2], {}) / 2
+    ) / 1.5
+    assert trained.training_step(given, 0).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_labels_that_are_not_known_change_no_gradient(course: Course) -> None:

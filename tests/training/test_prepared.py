@@ -85,6 +85,8 @@ def test_image_labels_and_what_is_known_lie_on_the_models_grid(tmp_path: Path, c
     assert np.array_equal(found.labels, doubled[None])
     assert found.valid is not None
     assert np.array_equal(found.valid[0], np.indices(found.grid.shape)[0] < 8)
+    assert found.known_places is not None
+    assert np.array_equal(found.known_places, np.flatnonzero(found.valid[0]))
     assert found.fill == (float(found.image.min()),)
     assert (found.subject, found.channels) == ("s", ("c0",))
 
@@ -195,11 +197,13 @@ class Maps(Loss):
     shape: tuple[int, ...] = (1, 8, 6, 5)
     value: float = 0.0
 
-    def prepare(self, segmentation: Segmentation, head: Head) -> dict[str, Any]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> dict[str, Any]:
         """Give a map of one number."""
         return {self.name: np.full(self.shape, np.nan if self.value < 0 else self.value)}
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> Any:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> Any:
         """Build nothing."""
         raise NotImplementedError
 

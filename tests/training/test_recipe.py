@@ -71,6 +71,14 @@ def test_names_become_steps_with_their_places(catalog: Catalog) -> None:
             {"training": {"augment": ["noise", "gamma", "flip"]}},
             "training.augment[2]: 'flip' moves places; put it before those that change values",
         ),
+        (
+            {"training": {"loss": {"cross-entropy": {"weights": [1, 2]}}}},
+            "training.loss: cross-entropy.weights: 2 numbers for 3 channels",
+        ),
+        (
+            {"training": {"loss": {"sum": {"losses": ["dice", {"focal": {"alpha": [0.5]}}]}}}},
+            "training.loss: focal.alpha: 1 numbers for 3 channels",
+        ),
         ({"training": {"augment": ["z-score"]}}, "training.augment[0]: no augmentation is called 'z-score'"),
         ({"segment": {"threshold": {"above": 1}}}, "segment: 'threshold' has nothing to train; take `netw"),
         (

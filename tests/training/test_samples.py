@@ -121,6 +121,17 @@ def test_a_case_without_labels_gives_samples_from_anywhere(tmp_path: Path) -> No
     assert len({float(samples[n]["image"][0, 0, 0, 0]) for n in range(40)}) > 20
 
 
+def test_samples_lie_about_voxels_that_are_known(tmp_path: Path) -> None:
+    """Of a case of which a slab of 2 voxels in 40 is known; without it, most would see nothing known."""
+    valid = np.zeros((40, 10, 10))
+    valid[30:32] = 1
+    case = prepared(tmp_path / "c", np.zeros((1, 40, 10, 10)), np.zeros((40, 10, 10)), valid=valid)
+    samples = Samples([case], patch=(5, 4, 4))
+    assert all(samples[n]["valid"][0].sum() >= 4 * 4 for n in range(60))
+    none = prepared(tmp_path / "n", np.zeros((1, 8, 8, 8)), np.zeros((8, 8, 8)), valid=np.zeros((8, 8, 8)))
+    assert Samples([none], patch=(4, 4, 4))[0]["valid"].sum() == 0
+
+
 # ---- what a patch holds
 
 

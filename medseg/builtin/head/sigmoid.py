@@ -40,7 +40,7 @@ class Sigmoid(Head):
             target[channel] = segmentation.mask(label.name)
         return target
 
-    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
         """As `target`, in one comparison."""
         import torch
 

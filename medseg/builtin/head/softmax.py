@@ -47,7 +47,7 @@ class Softmax(Head):
         target[0] = 1 - target[1:].sum(0)
         return target
 
-    def targets(self, labels: torch.Tensor, table: LabelTable) -> torch.Tensor:
+    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
         """As `target`, in one comparison."""
         import torch
 

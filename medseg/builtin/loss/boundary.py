@@ -38,22 +38,27 @@ class Boundary(Loss):
     Distances are those between voxel centres of either side, so they change sign halfway between voxels,
     where the authors' code counts one voxel less inside. A label that is absent, or fills the image, has no
     border and costs nothing.
+
+    Voxels whose reference is not known belong to neither side: elsewhere distances are those to the nearest
+    known voxel of the other side, and they themselves have 0.
     """
 
     include_background: bool = False
     """Whether the background has a border too; with sigmoid there is none."""
 
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         """Signed distances in mm of each channel that counts; GeometryError without mm or right angles."""
         _require_square_mm(segmentation.grid)
         first = first_channel(activation_of(head, "boundary"), include_background=self.include_background)
         masks = head.target(segmentation)[first:] > 0.5
         distances = np.zeros(masks.shape, np.float32)
         for channel, mask in enumerate(masks):
-            distances[channel] = signed_distance(mask, segmentation.grid.spacing)
+            distances[channel] = signed_distance(mask, segmentation.grid.spacing, valid)
         return {MAP: distances}
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits and the prepared distances."""
         from medseg.builtin.loss.masked import LossModule
 
@@ -71,19 +76,24 @@ def _boundary(
     return mean_over_known((found * maps[MAP]).mean(1), valid)
 
 
-def signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float32]:
+def signed_distance(
+    mask: NDArray[np.bool_], spacing: tuple[float, ...], valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Distance in mm to the nearest voxel of the other side, between centres: minus it inside.
 
-    0 everywhere where there is no other side. Beyond the image nothing is known, so its edge is no border.
+    0 everywhere where there is no other side, and where `valid` is not: such voxels are on neither side.
+    Beyond the image nothing is known, so its edge is no border.
     """
     import edt
 
-    if mask.all() or not mask.any():
+    inside, outside = (mask, ~mask) if valid is None else (mask & valid, ~mask & valid)
+    if not inside.any() or not outside.any():
         return np.zeros(mask.shape, np.float32)
-    outside, inside = (
-        edt.edt(np.ascontiguousarray(side), anisotropy=spacing, black_border=False) for side in (~mask, mask)
+    to_inside, to_outside = (
+        edt.edt(np.ascontiguousarray(~side), anisotropy=spacing, black_border=False)
+        for side in (inside, outside)
     )
-    return np.asarray(outside - inside, np.float32)
+    return np.asarray(np.where(inside, -to_outside, to_inside * outside), np.float32)
 
 
 def _require_square_mm(grid: Grid) -> None:

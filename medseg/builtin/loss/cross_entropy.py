@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from medseg.builtin.loss.masked import Maps
 
-__all__ = ["CrossEntropy", "Weights", "per_channel"]
+__all__ = ["CrossEntropy", "Weights", "per_channel", "require_one_each"]
 
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
 
@@ -32,11 +32,12 @@ class CrossEntropy(Loss):
     weights: Weights | None = None
     """Weight of each channel, with softmax the background first, not divided by their sum; null: 1 each."""
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits; it raises PipelineError where there are not as many weights as channels."""
         from medseg.builtin.loss.masked import LossModule
 
         activation = activation_of(head, "cross-entropy")
+        require_one_each(self.weights, channels, "cross-entropy.weights")
         return LossModule(partial(_cross_entropy, activation=activation, weights=self.weights))
 
 
@@ -60,16 +61,20 @@ def _cross_entropy(
             logits, target.to(logits.dtype), reduction="none"
         )
     if weights is not None:
-        surprise = surprise * per_channel(weights, logits, "cross-entropy.weights")
+        surprise = surprise * per_channel(weights, logits)
     voxels = surprise.sum(1) if activation == "softmax" else surprise.mean(1)
     return mean_over_known(voxels, valid)
 
 
-def per_channel(numbers: tuple[float, ...], logits: Tensor, what: str) -> Tensor:
-    """The numbers as `[C, 1, …]`, to be multiplied with `logits[N, C, *patch]`; PipelineError if not C."""
-    if len(numbers) != logits.shape[1]:
+def require_one_each(numbers: tuple[float, ...] | None, channels: int, what: str) -> None:
+    """PipelineError where there are numbers, and not as many as channels."""
+    if numbers is not None and len(numbers) != channels:
         raise PipelineError(
-            f"{what}: {len(numbers)} numbers for {logits.shape[1]} channels; "
+            f"{what}: {len(numbers)} numbers for {channels} channels; "
             "give one for each, with softmax the background first"
         )
+
+
+def per_channel(numbers: tuple[float, ...], logits: Tensor) -> Tensor:
+    """The numbers as `[C, 1, …]`, to be multiplied with `logits[N, C, *patch]`."""
     return logits.new_tensor(numbers).reshape(-1, *(1,) * (logits.ndim - 2))

@@ -32,7 +32,7 @@ class Dice(Loss):
     smooth: float = Field(default=1e-5, gt=0)
     """Voxels added to numerator and denominator; more than a few punish what is found of absent labels."""
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits, the same in 2-D and 3-D."""
         from medseg.builtin.loss.masked import LossModule
         from medseg.builtin.loss.overlap import Costs, overlap

@@ -44,13 +44,13 @@ class DiceCe(Loss):
             raise ValueError("dice_weight and ce_weight are both 0: nothing is left to train on")
         return self
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits, the same in 2-D and 3-D."""
         from medseg.builtin.loss.added import Added
 
         dice = Dice(include_background=self.include_background, smooth=self.smooth)
         entropy = CrossEntropy(weights=self.weights)
         return Added(
-            [dice.build(head, spacing=spacing), entropy.build(head, spacing=spacing)],
+            [loss.build(head, spacing=spacing, channels=channels) for loss in (dice, entropy)],
             [self.dice_weight, self.ce_weight],
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from medseg.builtin.loss.channels import Activation, activation_of
-from medseg.builtin.loss.cross_entropy import per_channel
+from medseg.builtin.loss.cross_entropy import per_channel, require_one_each
 from medseg.steps import Head, Loss
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ class Focal(Loss):
     less it of the others.
     """
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits; it raises PipelineError where there are not as many alphas as channels."""
         from medseg.builtin.loss.masked import LossModule
 
         activation = activation_of(head, "focal")
+        require_one_each(self.alpha, channels, "focal.alpha")
         return LossModule(partial(_focal, activation=activation, gamma=self.gamma, alpha=self.alpha))
 
 
@@ -59,7 +60,7 @@ def _focal(  # noqa: PLR0913 - the call of a loss, and its parameters
 ) -> Tensor:
     from medseg.builtin.loss.masked import mean_over_known
 
-    weight = None if alpha is None else per_channel(alpha, logits, "focal.alpha")
+    weight = None if alpha is None else per_channel(alpha, logits)
     if activation == "softmax":
         surprise = target * _of_softmax(logits, gamma)
         return mean_over_known((surprise if weight is None else surprise * weight).sum(1), valid)

@@ -38,16 +38,18 @@ class Sum(Loss):
             raise ValueError("all weights are 0: nothing is left to train on")
         return self
 
-    def prepare(self, segmentation: Segmentation, head: Head) -> Mapping[str, NDArray[np.float32]]:
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
         """The maps of all losses; a loss's number goes before its names, so that two of a kind keep apart."""
         maps: dict[str, NDArray[np.float32]] = {}
         for number, loss in enumerate(self.losses):
-            maps.update(numbered(number, loss.prepare(segmentation, head)))
+            maps.update(numbered(number, loss.prepare(segmentation, head, valid)))
         return maps
 
-    def build(self, head: Head, *, spacing: tuple[float, ...]) -> nn.Module:
+    def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of the losses' own; raises PipelineError where one of them does not suit the head."""
         from medseg.builtin.loss.added import Added
 
-        modules = [loss.build(head, spacing=spacing) for loss in self.losses]
+        modules = [loss.build(head, spacing=spacing, channels=channels) for loss in self.losses]
         return Added(modules, self.weights or (1.0,) * len(modules))

@@ -30,10 +30,12 @@ def test_targets_of_a_batch_are_those_of_each_patch(shape: tuple[int, ...], dtyp
     values = ([0, 1], [0, 2])
     random = np.random.default_rng(0)
     patches = np.stack([random.choice(each, (3, *shape)) for each in values], axis=1)
-    labels = torch.from_numpy(patches).to(dtype)
-    found = Sigmoid().targets(labels, TABLE)
+    labels, spacing = torch.from_numpy(patches).to(dtype), (1.0, 2.0, 3.0)[: len(shape)]
+    found = Sigmoid().targets(labels, TABLE, spacing=spacing)
     assert (found.dtype, found.shape) == (torch.float32, (3, 2, *shape))
-    assert torch.equal(found, Head.targets(Sigmoid(), labels, TABLE))  # by `target`, one after the other
+    assert torch.equal(
+        found, Head.targets(Sigmoid(), labels, TABLE, spacing=spacing)
+    )  # by `target`, one after the other
     grid = Grid((*shape, 1)[:3], np.eye(4))  # type: ignore[arg-type]  # three numbers
     for patch, target in zip(patches, found, strict=True):
         reference = Segmentation(patch.reshape(2, *grid.shape).astype(np.uint8), grid, TABLE)

@@ -41,10 +41,12 @@ def test_targets_of_a_batch_are_those_of_each_patch(shape: tuple[int, ...], dtyp
     values = ([0, 2, 5],)
     random = np.random.default_rng(0)
     patches = np.stack([random.choice(each, (3, *shape)) for each in values], axis=1)
-    labels = torch.from_numpy(patches).to(dtype)
-    found = Softmax().targets(labels, TABLE)
+    labels, spacing = torch.from_numpy(patches).to(dtype), (1.0, 2.0, 3.0)[: len(shape)]
+    found = Softmax().targets(labels, TABLE, spacing=spacing)
     assert (found.dtype, found.shape) == (torch.float32, (3, 3, *shape))
-    assert torch.equal(found, Head.targets(Softmax(), labels, TABLE))  # by `target`, one after the other
+    assert torch.equal(
+        found, Head.targets(Softmax(), labels, TABLE, spacing=spacing)
+    )  # by `target`, one after the other
     grid = Grid((*shape, 1)[:3], np.eye(4))  # type: ignore[arg-type]  # three numbers
     for patch, target in zip(patches, found, strict=True):
         reference = Segmentation(patch.reshape(1, *grid.shape).astype(np.uint8), grid, TABLE)
@@ -52,5 +54,5 @@ def test_targets_of_a_batch_are_those_of_each_patch(shape: tuple[int, ...], dtyp
 
 
 def test_labels_that_are_in_no_table_have_no_channel() -> None:
-    target = Softmax().targets(torch.full((1, 1, 2, 2), 7), TABLE)
+    target = Softmax().targets(torch.full((1, 1, 2, 2), 7), TABLE, spacing=(1.0, 1.0))
     assert not target.any()

@@ -47,6 +47,18 @@ def test_at_unit_spacing_they_are_the_authors_but_for_their_voxel_inside() -> No
     np.testing.assert_allclose(signed_distance(mask, (1.0, 1.0, 1.0)) + mask, theirs, rtol=1e-6)
 
 
+def test_what_is_not_known_is_on_neither_side() -> None:
+    """Six voxels of 2 mm, the label in the first and, by what is not known, the fifth; to the known ones."""
+    mask = np.array([1, 0, 0, 0, 1, 0], bool).reshape(6, 1, 1)
+    valid = np.array([1, 0, 1, 1, 0, 1], bool).reshape(6, 1, 1)
+    assert signed_distance(mask, (2.0, 1.0, 1.0), valid).ravel().tolist() == [-4, 0, 4, 6, 0, 10]
+    assert not signed_distance(mask, (2.0, 1.0, 1.0), mask).any()  # nothing is known of the other side
+    blobs, known = blob((11, 9, 7)), np.random.default_rng(0).random((11, 9, 7)) < 0.5
+    to = [distance_transform_edt(~(side & known), sampling=(0.7, 1.5, 4.0)) for side in (blobs, ~blobs)]
+    expected = np.where(known, np.where(blobs, -to[1], to[0]), 0)
+    np.testing.assert_allclose(signed_distance(blobs, (0.7, 1.5, 4.0), known), expected, rtol=1e-5)
+
+
 def test_what_has_no_border_has_no_distance() -> None:
     for mask in (np.zeros((4, 5, 3), bool), np.ones((4, 5, 3), bool)):
         assert not signed_distance(mask, (1.0, 2.0, 3.0)).any()
@@ -56,7 +68,7 @@ def test_a_row_of_thick_voxels_by_hand(straight: MakeGrid, labelled: Callable[..
     """Five voxels of 3 mm, the label in the middle one and its right neighbour."""
     grid = straight((5, 1, 1), (3.0, 1.0, 1.0))
     segmentation = labelled(grid, lesion=np.array([0, 0, 1, 1, 0], bool).reshape(5, 1, 1))
-    maps = Boundary().prepare(segmentation, HEADS["sigmoid"])
+    maps = Boundary().prepare(segmentation, HEADS["sigmoid"], None)
     assert maps[MAP].dtype == np.float32
     assert maps[MAP].ravel().tolist() == [6, 3, -3, -3, 3]
     p = torch.tensor([0.5, 0.25, 1.0, 0.75, 0.1], dtype=torch.float64).clamp(max=1 - 1e-12)
@@ -74,8 +86,8 @@ def test_channels_follow_the_head(straight: MakeGrid) -> None:
     segmentation = Segmentation.from_masks(masks, grid, table)
     expected = np.stack([signed_distance(segmentation.mask(label.name), grid.spacing) for label in table])
     for head in HEADS.values():
-        np.testing.assert_array_equal(Boundary().prepare(segmentation, head)[MAP], expected)
-    whole = Boundary(include_background=True).prepare(segmentation, HEADS["softmax"])[MAP]
+        np.testing.assert_array_equal(Boundary().prepare(segmentation, head, None)[MAP], expected)
+    whole = Boundary(include_background=True).prepare(segmentation, HEADS["softmax"], None)[MAP]
     assert whole.shape == (4, 8, 6, 4)
     np.testing.assert_array_equal(whole[0], signed_distance(~(segmentation.array[0] > 0), grid.spacing))
 
@@ -106,10 +118,10 @@ def test_distances_need_a_scale_and_right_angles(
 ) -> None:
     tilted = labelled(sheared((4, 4, 4)), lesion=np.ones((4, 4, 4), bool))
     with pytest.raises(GeometryError, match="needs axes at right angles"):
-        Boundary().prepare(tilted, HEADS["softmax"])
+        Boundary().prepare(tilted, HEADS["softmax"], None)
     pixels = Grid((4, 4, 1), np.eye(4), "px")
     with pytest.raises(GeometryError, match="the loss boundary needs a scale"):
-        Boundary().prepare(labelled(pixels, lesion=np.ones((4, 4, 1), bool)), HEADS["softmax"])
+        Boundary().prepare(labelled(pixels, lesion=np.ones((4, 4, 1), bool)), HEADS["softmax"], None)
 
 
 def test_other_channels_are_refused() -> None:

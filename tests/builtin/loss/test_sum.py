@@ -45,11 +45,11 @@ def test_maps_of_two_losses_of_a_kind_stay_apart(
     segmentation = labelled(grid, lesion=mask)
     inner = Sum(losses=(Boundary(include_background=True),))
     loss = Sum(losses=(Boundary(), CrossEntropy(), inner), weights=(1, 0, 1))
-    maps = loss.prepare(segmentation, HEADS["softmax"])
+    maps = loss.prepare(segmentation, HEADS["softmax"], None)
     assert {name: each.shape[0] for name, each in maps.items()} == {f"0-{MAP}": 1, f"2-0-{MAP}": 2}
     target = torch.from_numpy(HEADS["softmax"].target(segmentation))[None]
     tensors = {name: torch.from_numpy(each)[None] for name, each in maps.items()}
-    module = loss.build(HEADS["softmax"], spacing=grid.spacing)
+    module = loss.build(HEADS["softmax"], spacing=grid.spacing, channels=2)
     found = module(20 * (target - 0.5), target, torch.ones(1, 1, *grid.shape), tensors)
     by_hand = sum((target[0, -each.shape[0] :].numpy() * each).mean() for each in maps.values())
     assert found.item() == pytest.approx(by_hand, rel=1e-4)

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from medseg.report.training_page import CaseScores, FoldCurve, TrainingReport, WorstCase, write_training_page
-from medseg.segmentation import Segmentation
-from medseg.training.appraisal import Appraised
+from medseg.training.appraisal import Appraised, Shown
 from medseg.training.dataset import Dataset
 from medseg.training.recipe import Recipe
 from medseg.training.run_folder import Begun, RunFolder
-from medseg.volume import Volume
 
-__all__ = ["Account", "Shown"]
-
-Shown = tuple[Volume, Segmentation, Segmentation]
-"""Image, prediction and reference of a case."""
+__all__ = ["Account"]
 
 
 @dataclass(frozen=True)
@@ -36,18 +31,22 @@ class Account:
         appraised: Sequence[Appraised],
         chosen: Mapping[str, str],
         worst: Iterable[tuple[Appraised, Shown]],
+        caveats: Sequence[str] = (),
     ) -> None:
-        """Write RUN/report.html; `chosen` is the post-processing of labels, `worst` are cases to draw."""
+        """Write RUN/report.html; `chosen` is the post-processing of labels, `worst` are cases to draw.
+
+        `appraised` has the rows of the pipeline that the model ends in; `caveats` go before the notes.
+        """
         curves = [FoldCurve(_name(n), _rows(self.run, n)) for n in range(len(self.begun.folds))]
         report = TrainingReport(
             name=self.run.path.resolve().name,
             facts=self._facts(curves),
             labels=self.recipe.labels,
             curves=curves,
-            cases=[CaseScores(each.case, _name(each.fold), each.with_steps(chosen)) for each in appraised],
-            worst=(_worst(each, shown, chosen) for each, shown in worst),
+            cases=[CaseScores(each.case, _name(each.fold), each.rows) for each in appraised],
+            worst=(_worst(each, shown) for each, shown in worst),
             chosen=_chosen(self.recipe, chosen, appraised),
-            notes=self.dataset.notes,
+            notes=(*caveats, *self.dataset.notes),
         )
         write_training_page(report, self.run.report)
 
@@ -59,9 +58,11 @@ class Account:
         name, parameters = next(iter(architecture.items()), ("", dict[str, Any]()))
         features = parameters.get("channels", ())
         held = sum(len(fold) for fold in self.begun.folds)
+        stated = f"of {len({case.subject for case in cases})} subjects"
+        whose = stated if self.dataset.subjects_stated else "(subjects are not stated)"
         return [
             ("dataset", self.dataset.name),
-            ("cases", f"{len(cases)} of {len({case.subject for case in cases})} subjects"),
+            ("cases", f"{len(cases)} {whose}"),
             ("validated with", f"{held} cases" if held else "none"),
             ("folds", str(len(self.begun.folds))),
             ("network", name.rpartition("/")[2]),
@@ -102,11 +103,11 @@ def _chosen(recipe: Recipe, chosen: Mapping[str, str], appraised: Sequence[Appra
     ]
 
 
-def _worst(each: Appraised, shown: Shown, chosen: Mapping[str, str]) -> WorstCase:
+def _worst(each: Appraised, shown: Shown) -> WorstCase:
     volume, prediction, reference = shown
     dice = {
         row.label: row.value if isinstance(row.value, int | float) else None
-        for row in each.with_steps(chosen)
+        for row in each.rows
         if row.quantity == "dice"
     }
     return WorstCase(each.case, _name(each.fold), volume, prediction, reference, dice)

@@ -25,7 +25,7 @@ from medseg.training.dataset import Case, Dataset, Example, read_case
 from medseg.training.run_folder import write_json
 from medseg.volume import Volume
 
-__all__ = ["CANDIDATES", "Appraised", "Appraiser", "calls", "chosen_steps", "predicted"]
+__all__ = ["CANDIDATES", "Appraised", "Appraiser", "Shown", "calls", "chosen_steps", "steps_of"]
 
 PLAIN = "as predicted"
 CANDIDATES: dict[str, tuple[str, ...]] = {
@@ -35,6 +35,8 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }
 GAIN = 1e-4  # of the mean Dice; less is not worth a step
 Rows = tuple[Measured, ...]
+Shown = tuple[Volume, Segmentation, Segmentation]
+"""Image, prediction and reference of a case."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,54 @@ class Appraiser:
         changed: dict[str, dict[str, Rows]] = {}
         for name in CANDIDATES:
             for label in reference.labels:
-                better = found
-                for stage in stages(Postprocessor, "postprocess", calls(name, label.name), self.catalog):
-                    with blamed(stage):
-                        returned = stage.step(better, example.volume)
-                        better = Postprocessor.check(returned, onto=example.volume.grid)
+                better = self._after(calls(name, label.name), found, example.volume)
                 if not np.array_equal(better.mask(label.name), found.mask(label.name)):
                     own = evaluate(better, reference, self.metrics, labels=[label.name])
                     changed.setdefault(name, {})[label.name] = own
         return Appraised(case, fold, evaluate(found, reference, self.metrics), changed)
+
+    def _after(self, steps: Sequence[StepCall], found: Segmentation, volume: Volume) -> Segmentation:
+        """What the steps, one after another, make of a prediction."""
+        for stage in stages(Postprocessor, "postprocess", steps, self.catalog):
+            with blamed(stage):
+                found = Postprocessor.check(stage.step(found, volume), onto=volume.grid)
+        return found
+
+    def shown(self, case: str, kept: Path, steps: Sequence[StepCall]) -> Shown:
+        """A case that was appraised, its prediction read from `kept` and taken through all of `steps`."""
+        example = read_case(self.dataset.case(case), self.dataset)
+        reference = _reference(example)
+        with np.load(kept / f"{case}.npz", allow_pickle=False) as stored:
+            found = reference.replace(array=stored["labels"])
+        found = self._after(steps, found, example.volume)
+        return example.volume, _where_known(found, example), reference
+
+    def together(
+        self, appraised: Sequence[Appraised], chosen: Mapping[str, str], kept: Mapping[int, Path]
+    ) -> tuple[dict[str, str], tuple[Appraised, ...]]:
+        """The choices that gain all at once too, and the cases with the rows of a pipeline that has them.
+
+        Each was chosen by itself; one after another, a step may find what another has made of its label. What
+        does not gain then is dropped, until nothing is. `kept` are the folders of predictions by fold.
+        """
+        left, final = dict(chosen), tuple(appraised)
+        while left:
+            steps = steps_of(left)
+            final = tuple(self._with(each, left, steps, kept[each.fold]) for each in appraised)
+            gaining = {label: name for label, name in left.items() if _gains(appraised, final, label)}
+            if gaining == left:
+                return left, final
+            left = gaining
+        return {}, tuple(appraised)
+
+    def _with(
+        self, each: Appraised, chosen: Mapping[str, str], steps: Sequence[StepCall], kept: Path
+    ) -> Appraised:
+        """The case with the rows that it has after all steps, if any of them changes it."""
+        if not any(label in each.changed.get(name, {}) for label, name in chosen.items()):
+            return each
+        _, found, reference = self.shown(each.case, kept, steps)
+        return replace(each, rows=evaluate(found, reference, self.metrics))
 
 
 def _reference(example: Example) -> Segmentation:
@@ -127,6 +168,14 @@ def calls(candidate: str, *labels: str) -> tuple[StepCall, ...]:
     return tuple(StepCall(name=step, parameters={"labels": list(labels)}) for step in CANDIDATES[candidate])
 
 
+def steps_of(chosen: Mapping[str, str]) -> tuple[StepCall, ...]:
+    """The steps of a pipeline with these choices, by label."""
+    steps: list[StepCall] = []
+    for candidate in dict.fromkeys(chosen.values()):
+        steps += calls(candidate, *(label for label, own in chosen.items() if own == candidate))
+    return tuple(steps)
+
+
 def chosen_steps(appraised: Sequence[Appraised], labels: Sequence[str]) -> dict[str, str]:
     """For each label that gains by it, the candidate with the highest mean Dice over all cases.
 
@@ -141,9 +190,22 @@ def chosen_steps(appraised: Sequence[Appraised], labels: Sequence[str]) -> dict[
         for candidate in CANDIDATES:
             dice = _mean(appraised, label, "dice", {label: candidate})
             far = _mean(appraised, label, "hd95", {label: candidate})
-            if dice is not None and dice > best + GAIN and (near is None or far is None or far <= near):
+            if dice is not None and _better((best, near), (dice, far)):
                 best, chosen[label] = dice, candidate
     return chosen
+
+
+def _better(before: tuple[float, float | None], after: tuple[float, float | None]) -> bool:
+    """Whether the mean Dice gains and the mean HD95 does not rise."""
+    near, far = before[1], after[1]
+    return after[0] > before[0] + GAIN and (near is None or far is None or far <= near)
+
+
+def _gains(before: Sequence[Appraised], after: Sequence[Appraised], label: str) -> bool:
+    """Whether a label is better off."""
+    dice, best = (_mean(each, label, "dice", {}) for each in (before, after))
+    near, far = (_mean(each, label, "hd95", {}) for each in (before, after))
+    return dice is not None and best is not None and _better((dice, near), (best, far))
 
 
 def _mean(
@@ -156,15 +218,6 @@ def _mean(
         if row.label == label and row.quantity == quantity and isinstance(row.value, int | float)
     ]
     return float(np.mean(values)) if values else None
-
-
-def predicted(kept: Path, case: Case, dataset: Dataset) -> tuple[Volume, Segmentation, Segmentation]:
-    """Image, prediction and reference of a case that was appraised."""
-    example = read_case(case, dataset)
-    with np.load(kept / f"{case.id}.npz", allow_pickle=False) as stored:
-        array = stored["labels"]
-    reference = _reference(example)
-    return example.volume, reference.replace(array=array), reference
 
 
 def _as_json(appraised: Appraised) -> dict[str, Any]:

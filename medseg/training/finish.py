@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from medseg.config import StepCall
 from medseg.evaluation import metrics_named
 from medseg.evaluation.summary import Statistics, summarise
 from medseg.plugin.catalog import Catalog
 from medseg.prediction import Resources
-from medseg.training.account import Account, Shown
-from medseg.training.appraisal import Appraised, Appraiser, calls, chosen_steps, predicted
+from medseg.training.account import Account
+from medseg.training.appraisal import Appraised, Appraiser, Shown, chosen_steps, steps_of
 from medseg.training.dataset import Dataset
 from medseg.training.model_folder import card_of, sha256_of, write_model
 from medseg.training.recipe import Recipe
@@ -43,10 +44,13 @@ class Finish:
             return Trained(None, None, missing=missing)
         appraised = [each for number in folds for each in self.appraised(number)]
         chosen = chosen_steps(appraised, [label.name for label in self.recipe.labels])
-        measured = summarise(each.with_steps(chosen) for each in appraised)
-        self._write_model(name, chosen, measured)
+        kept = {number: self._kept(number) for number in folds}
+        chosen, final = self._appraiser.together(appraised, chosen, kept)
+        steps, measured = steps_of(chosen), summarise(each.rows for each in final)
+        said = caveats(self.dataset, self.recipe, measured=bool(final), chosen=bool(chosen))
+        self._write_model(name, steps, measured, said)
         told = Account(self.run, self.recipe, self.dataset, self.begun, self.resources.device)
-        told.write(appraised, chosen, self._worst(appraised, chosen))
+        told.write(final, chosen, self._worst(final, steps), said)
         return Trained(self.run.model, self.run.report, measured)
 
     def appraised(self, number: int) -> tuple[Appraised, ...]:
@@ -56,17 +60,28 @@ class Finish:
             return ()
         weights = self.run.weights(number)
         name = weights.relative_to(self.run.path).as_posix()
-        metrics = metrics_named(METRICS, self.catalog)
-        return Appraiser(self.dataset, metrics, self.catalog, self.resources).appraise(
+        return self._appraiser.appraise(
             [self.dataset.case(case) for case in held],
             self.recipe.file_with({name: sha256_of(weights)}),
             folder=self.run.path,
             fold=number,
-            kept=self.run.fold(number) / "validation",
+            kept=self._kept(number),
         )
 
+    @property
+    def _appraiser(self) -> Appraiser:
+        return Appraiser(self.dataset, metrics_named(METRICS, self.catalog), self.catalog, self.resources)
+
+    def _kept(self, number: int) -> Path:
+        """The predictions of a fold's validation cases."""
+        return self.run.fold(number) / "validation"
+
     def _write_model(
-        self, name: str | None, chosen: Mapping[str, str], measured: Sequence[Statistics]
+        self,
+        name: str | None,
+        steps: tuple[StepCall, ...],
+        measured: Sequence[Statistics],
+        limitations: Sequence[str],
     ) -> None:
         count = len(self.begun.folds)
         cases = [case.id for case in self.dataset.trainable]
@@ -78,25 +93,35 @@ class Finish:
             measured=measured,
             how=f"{count}-fold cross-validation" if count > 1 else "held-out cases of the training data",
         )
-        steps: list[StepCall] = []
-        for candidate in dict.fromkeys(chosen.values()):
-            steps += calls(candidate, *(label for label, own in chosen.items() if own == candidate))
+        card = card.model_copy(update={"limitations": (*card.limitations, *limitations)})
         files = {
             "weights.safetensors" if count == 1 else f"fold{n}.safetensors": self.run.weights(n)
             for n in range(count)
         }
-        write_model(self.run.model, self.recipe, files, card, tuple(steps))
+        write_model(self.run.model, self.recipe, files, card, steps)
 
     def _worst(
-        self, appraised: Sequence[Appraised], chosen: Mapping[str, str]
+        self, final: Sequence[Appraised], steps: Sequence[StepCall]
     ) -> Iterator[tuple[Appraised, Shown]]:
         """The cases with the lowest mean Dice, with what there is to draw."""
 
         def dice(each: Appraised) -> float:
-            rows = [row.value for row in each.with_steps(chosen) if row.quantity == "dice"]
+            rows = [row.value for row in each.rows if row.quantity == "dice"]
             values = [value for value in rows if isinstance(value, int | float)]
             return sum(values) / len(values) if values else 1.0
 
-        for each in sorted(appraised, key=dice)[:WORST]:
-            kept = self.run.fold(each.fold) / "validation"
-            yield each, predicted(kept, self.dataset.case(each.case), self.dataset)
+        for each in sorted(final, key=dice)[:WORST]:
+            yield each, self._appraiser.shown(each.case, self._kept(each.fold), steps)
+
+
+def caveats(dataset: Dataset, recipe: Recipe, *, measured: bool, chosen: bool) -> tuple[str, ...]:
+    """What must be known to read the numbers of a training, for its card and its report."""
+    said = []
+    if measured and not dataset.subjects_stated:
+        said.append("Subjects are not stated: cases of one person may lie on both sides of a split.")
+    by = "chosen by the same held-out cases that the numbers are of, which flatters them"
+    if measured and recipe.spec.patience is not None:
+        said.append(f"Weights were {by}.")
+    if measured and chosen:
+        said.append(f"Post-processing was {by}.")
+    return tuple(said)

@@ -7,11 +7,11 @@ import pytest
 from datasets import nifti, table
 
 from medseg.config import PipelineFile
-from medseg.evaluation import metrics_named
+from medseg.evaluation import evaluate, metrics_named
 from medseg.plugin.catalog import discover
 from medseg.prediction import Measured, Resources
-from medseg.training.appraisal import CANDIDATES, Appraised, Appraiser, calls, chosen_steps, predicted
-from medseg.training.dataset import open_dataset
+from medseg.training.appraisal import CANDIDATES, Appraised, Appraiser, calls, chosen_steps, steps_of
+from medseg.training.dataset import open_dataset, read_case
 
 LARGEST, FILLED, BOTH = CANDIDATES
 
@@ -106,6 +106,14 @@ def test_calls_of_a_candidate() -> None:
     ]
 
 
+def test_steps_of_choices_are_grouped() -> None:
+    found = steps_of({"a": LARGEST, "b": FILLED, "c": LARGEST})
+    assert [(call.name, call.parameters["labels"]) for call in found] == [
+        ("medseg/keep-largest", ["a", "c"]),
+        ("medseg/fill-holes", ["b"]),
+    ]
+
+
 # ---- a real one
 
 
@@ -149,7 +157,7 @@ def test_cases_are_scored_as_predicted_and_by_what_changes_them(boxes: Path, tmp
     assert better == {"dice": 1, "hd95": 0}
     assert chosen_steps(found, ["box"]) == {"box": LARGEST}
 
-    volume, prediction, reference = predicted(kept, dataset.cases[0], dataset)
+    volume, prediction, reference = appraiser.shown("a", kept, ())
     assert prediction.mask("box").sum() == 217
     assert reference.mask("box").sum() == 216
     assert volume.grid.same_as(prediction.grid)
@@ -162,3 +170,47 @@ def test_cases_are_scored_as_predicted_and_by_what_changes_them(boxes: Path, tmp
     kept.with_suffix(".json").write_text("[")  # a damaged one is not
     assert appraiser.appraise(dataset.cases, file, folder=tmp_path, fold=2, kept=kept) == found
     assert len(heard) == 4
+
+
+# ---- all choices at once
+
+
+@pytest.fixture
+def shells(tmp_path: Path) -> Path:
+    """A core with a hole, in a shell that does not touch it; the gap and the hole are the core's in truth.
+
+    By itself either is better filled: the core gains its hole, the shell less the gap than the hole.
+    """
+    truth, bright = np.zeros((2, 16, 16, 16), np.uint8)
+    truth[2:14, 2:14, 2:14] = 1
+    bright[truth > 0] = 1
+    bright[4:12, 4:12, 4:12] = 0  # a gap of the shell
+    truth[4:12, 4:12, 4:12] = 2
+    truth[4:12, 4:12, 4:8] = 1
+    bright[5:11, 5:11, 5:11] = 2
+    bright[7:9, 7:9, 7:9] = 0  # a hole of the core
+    nifti(tmp_path / "data" / "images" / "a.nii.gz", bright.astype(np.float32), np.eye(4))
+    nifti(tmp_path / "data" / "labels" / "a.nii.gz", truth, np.eye(4))
+    table(tmp_path / "data" / "dataset.yaml", "name: shells", "labels: {1: shell, 2: core}")
+    return tmp_path / "data"
+
+
+def test_all_choices_are_scored_at_once_and_what_does_not_gain_is_dropped(
+    shells: Path, tmp_path: Path
+) -> None:
+    catalog, dataset = discover(), open_dataset(shells)
+    appraiser = Appraiser(dataset, metrics_named("dice", catalog), catalog, Resources())
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    image = np.asarray(read_case(dataset.cases[0], dataset).volume.array[0], np.uint8)
+    np.savez_compressed(kept / "a.npz", labels=image[None])
+    _, found, reference = appraiser.shown("a", kept, ())
+    plain = appraiser._scored("a", 0, found, read_case(dataset.cases[0], dataset))
+    # A core that is filled after the shell finds no hole left: the shell has taken it.
+    chosen, final = appraiser.together([plain], {"shell": FILLED, "core": BOTH}, {0: kept})
+    assert chosen == {"shell": FILLED}
+    _, shipped, _ = appraiser.shown("a", kept, steps_of(chosen))
+    assert final[0].rows == evaluate(shipped, reference, appraiser.metrics)
+    assert final[0].rows != plain.rows
+    # A choice that changes no case gains nothing, and nothing is read for it.
+    assert appraiser.together([plain], {"shell": LARGEST}, {0: tmp_path / "nowhere"}) == ({}, (plain,))

@@ -21,7 +21,7 @@ from medseg.training.dataset.reading import FOR_STRAY, read_image, read_referenc
 from medseg.training.fingerprint import CaseFacts, Measuring
 from medseg.training.folds import require_apart
 
-__all__ = ["Finding", "Severity", "check_dataset"]
+__all__ = ["Finding", "Severity", "check_dataset", "subjects_unstated"]
 
 Severity = Literal["error", "warning", "info"]
 Progress = Callable[[str, int, int], None]
@@ -93,16 +93,22 @@ def _subjects(dataset: Dataset) -> Iterator[Finding]:
     tests = sum(case.split == "test" for case in unlabelled)
     if tests:
         yield Finding("info", "no-mask", None, f"{tests} test case{'s' * (tests > 1)} without a mask")
+    unstated = subjects_unstated(dataset)
+    if unstated is not None:
+        yield unstated
+
+
+def subjects_unstated(dataset: Dataset) -> Finding | None:
+    """That nothing is said of persons, a warning where ids look like two cases of one; None where it is."""
     if dataset.subjects_stated:
-        return
+        return None
     do = "say `subjects: FILE.csv` (columns case, subject) or `subjects: {pattern: …}` in dataset.yaml"
     pair = _look_alike([case.id for case in dataset.cases])
     if pair is not None:
         what = f"no subjects are stated, and {pair[0]!r} and {pair[1]!r} look like one"
-        yield Finding("warning", "subjects-unstated", None, what, do)
-    else:
-        what = "no subjects are stated: each case is taken for a person of its own"
-        yield Finding("info", "subjects-unstated", None, what, f"if any are of one person, {do}")
+        return Finding("warning", "subjects-unstated", None, what, do)
+    what = "no subjects are stated: each case is taken for a person of its own"
+    return Finding("info", "subjects-unstated", None, what, f"if any are of one person, {do}")
 
 
 def _look_alike(ids: Sequence[str]) -> tuple[str, str] | None:

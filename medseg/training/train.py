@@ -17,6 +17,7 @@ from medseg.io import digests
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
 from medseg.segmentation import Segmentation
+from medseg.training.check import subjects_unstated
 from medseg.training.dataset import Case, Dataset, open_dataset, read_case
 from medseg.training.fingerprint import Fingerprint, fingerprint, fingerprint_key
 from medseg.training.finish import Finish
@@ -157,6 +158,9 @@ class _Training:
         """Plan and prepare, or find what was planned and prepared; the first process does, for all."""
         for note in self._dataset.notes:
             self._heard.tell(note)
+        unstated = subjects_unstated(self._dataset)
+        if unstated is not None:
+            self._heard.tell(str(unstated))
         begin(self._run.path, resume=self._wishes.resume, overwrite=self._wishes.overwrite)
         begun = self._run.begun()
         self._fold_numbers(self._wishes.folds if begun is None else len(begun.folds))

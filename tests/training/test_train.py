@@ -81,10 +81,31 @@ def test_without_validation_it_trains_on_all_and_claims_nothing(
     assert done.measured == ()
     assert done.model is not None
     card = yaml.safe_load((done.model / "card.yaml").read_text())
-    assert card["training_data"][0].startswith("spheres: 4 cases of 4 subjects")
+    assert card["training_data"][0].startswith("spheres: 4 cases (subjects are not stated)")
     assert not card.get("evaluation")
     assert "dice_mean" not in trainings.rows(tmp_path / "run")[0]
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_subjects_that_nobody_states_are_told_of(data: Path, tiny: Path, tmp_path: Path) -> None:
+    """On the terminal, on the card and in the report."""
+    told: list[str] = []
+    done = trained(data, tmp_path / "run", tiny, Heard(tell=told.append))
+    assert sum("no subjects are stated" in line for line in told) == 1
+    assert done.model is not None
+    assert done.report is not None
+    said = "Subjects are not stated: cases of one person may lie on both sides of a split."
+    assert said in yaml.safe_load((done.model / "card.yaml").read_text())["limitations"]
+    assert said in done.report.read_text()
+
+
+def test_a_finished_run_keeps_a_card_that_was_edited(data: Path, tiny: Path, tmp_path: Path) -> None:
+    trained(data, tmp_path / "run", tiny)
+    card = tmp_path / "run" / "model" / "card.yaml"
+    edited = card.read_text().replace("version: 0.1.0", "version: 1.0.0")
+    card.write_text(edited)
+    trained(data, tmp_path / "run", tiny, resume=True)
+    assert card.read_text() == edited
 
 
 def test_one_subject_leaves_none_to_validate_with(data: Path, tiny: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from scipy import ndimage  # noqa: TID253 - a test module
 
 from medseg.builtin.metric.hd95 import Hd95
 from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.steps import Metric
 from medseg.volume import Grid
 
 Make = Callable[..., Any]
@@ -142,3 +143,8 @@ def test_pictures_without_a_scale_are_in_pixels(labelled: Make) -> None:
     (row,) = Hd95()(*pair)
     assert row.value == pytest.approx(5)
     assert row.unit == "px"
+
+
+def test_low_is_better() -> None:
+    assert Hd95.better == "low"
+    assert Metric.better == "high"

@@ -79,7 +79,10 @@ def joined(*, gpu: bool) -> Iterator[Processes]:
             int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
         )
     elif SLURMEnvironment.detect():
-        slurm = SLURMEnvironment(auto_requeue=False)
+        try:
+            slurm = SLURMEnvironment(auto_requeue=False)
+        except RuntimeError as problem:  # what Lightning says of --ntasks by itself
+            raise UsageError("SLURM: say --ntasks-per-node and --nodes instead of --ntasks") from problem
         os.environ.setdefault("MASTER_ADDR", slurm.main_address)
         os.environ.setdefault("MASTER_PORT", str(slurm.main_port))
         count = slurm.world_size()

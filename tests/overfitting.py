@@ -10,7 +10,7 @@ from medseg.builtin.loss.dice_ce import DiceCe
 def dice_after(module: nn.Module, patch: tuple[int, ...], *, steps: int) -> float:
     """Dice of a ball in noise after so many steps on it; coarse outputs are trained on a coarse ball."""
     image, mask = ball(patch)
-    loss = DiceCe().build(Softmax(), spacing=(1.0,) * len(patch))
+    loss = DiceCe().build(Softmax(), spacing=(1.0,) * len(patch), channels=2)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     module.train()
     for _ in range(steps):

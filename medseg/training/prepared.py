@@ -165,7 +165,6 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         }
     array = np.asarray(image.array, np.float32)
     places = [_places(labels.mask(label.name), number) for number, label in enumerate(recipe.labels)]
-    known_places = None if known is None else _places(known, len(places))
     stated = {
         "key": key,
         "shape": list(image.grid.shape),
@@ -185,7 +184,7 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
     if known is not None:
         np.save(making / "valid.npy", known[None].astype(np.uint8))
-        np.save(making / "known-places.npy", known_places)
+        np.save(making / "known-places.npy", _places(known, len(places)))
     for name, values in maps.items():
         np.save(making / f"map-{name}.npy", values)
     (making / "case.json").write_text(json.dumps(stated), encoding="utf-8")

@@ -8,8 +8,8 @@
 DATASET is one that `medseg train` takes, of single-channel NIfTI files, as the hippocampus set. Both train
 on the same split by subject, one after the other, each on all cores. medseg's time is that of its whole
 command, preparing and validating included; nnU-Net's is that of training alone, and its schedule ends then.
-Predictions are on the native grid; nnU-Net mirrors along all axes, as it does by default. With --speed, medseg
-also trains nnU-Net's own network, patch and batch for a while, to compare patches a second.
+Predictions are on the native grid; nnU-Net mirrors along all axes, as it does by default. With --speed,
+medseg also trains nnU-Net's own network, patch and batch for a while, to compare patches a second.
 """
 
 from __future__ import annotations

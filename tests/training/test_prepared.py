@@ -136,12 +136,13 @@ def test_one_that_was_being_made_does_not_count(tmp_path: Path, catalog: Catalog
     read = Reading(how)
     first = case(tmp_path, how, read)
     content = np.array(first.image)
-    (tmp_path / "a").rename(tmp_path / ".a.part")  # killed right before the rename
-    (tmp_path / ".a.part" / "old").write_text("x")
+    left = tmp_path / ".a.1.part"  # of a process that was killed right before the rename
+    (tmp_path / "a").rename(left)
+    (left / "old").write_text("x")
     again = case(tmp_path, how, read)
     assert read.count == 2
     assert np.array_equal(again.image, content)
-    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".a.1.part", "a"]
     assert not (tmp_path / "a" / "old").exists()
 
 

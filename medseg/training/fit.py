@@ -104,6 +104,7 @@ def fit(course: Course, *, resume: bool = False, listener: Listener = lambda row
         content = torch.load(start, map_location="cpu", weights_only=True)
         module.load_state_dict(content["state_dict"])
         module.standing = Standing.from_plain(content["standing"])
+        write_log(course.folder / "log.csv", module.standing.rows)  # it may have been stopped just before
     if not module.standing.over:
         with _settings(course.hardware.threads):
             _run(course, module, start, listener)
@@ -215,6 +216,12 @@ class _Watch(lightning.Callback):
         self._before = module.standing.elapsed
         if trainer.is_global_zero:
             self._board = _board(self._course.folder, module.standing)
+
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        """Close the log, however it ended."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the clock of the epoch."""

@@ -100,7 +100,7 @@ def test_the_plugin_of_the_readme_is_installed_runs_and_is_gone(environment: Env
     assert '"medseg-smooth": "0.1.0"' in (environment.folder / "out" / "run.json").read_text(encoding="utf-8")
 
     environment.pip("uninstall", "--yes", "medseg-smooth")
-    assert "smooth" not in environment.medseg("plugins", "list").stdout
+    assert "medseg-smooth" not in environment.medseg("plugins", "list").stdout
     gone = environment.medseg("pipelines", "check", "bright.yaml")
     assert gone.returncode == 4
     assert "preprocess[0]: no preprocessor is called 'smooth'" in gone.stderr

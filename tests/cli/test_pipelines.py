@@ -34,6 +34,7 @@ def test_schema_knows_every_installed_component(medseg: Medseg) -> None:
         "segment",
         "postprocess",
         "measure",
+        "training",
         "write",
     }
     names = {

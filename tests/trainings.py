@@ -121,7 +121,7 @@ def made(
     from medseg.config import PipelineFile
     from medseg.evaluation import metrics_named
     from medseg.plugin.catalog import discover
-    from medseg.training.fit import Course
+    from medseg.training.fit import Course, Hardware
     from medseg.training.overlay import laid_over
     from medseg.training.recipe import recipe
     from medseg.training.schedule import Budget
@@ -146,6 +146,7 @@ def made(
         budget=Budget(epochs, None),
         folder=folder / "fold0",
         seed=seed,
+        hardware=Hardware(threads=1),  # more only wait for each other
     )
 
 

@@ -171,14 +171,10 @@ def command(
 
 def _print_plan(made: Planned, said: Sequence[str]) -> None:
     """The plan as a pipeline file, with the reasons as comments at its end."""
-    import yaml
+    from medseg.training.run_folder import plan_text
 
-    content = made.file.model_dump(mode="json", exclude_defaults=True)
-    content["labels"] = {int(value): label for value, label in content["labels"].items()}
     click.echo("# Change what you like, and hand it over with --pipeline; research use only.")
-    click.echo(
-        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
-    )
+    click.echo(plan_text(made.file))
     click.echo("# Why:")
     for place, reason in made.reasons.items():
         overridden = any(path == place or place.startswith(f"{path}.") for path in said)

@@ -28,6 +28,7 @@ from medseg.errors import InputError, ResourceError, UsageError
 
 __all__ = ["Begun", "RunFolder", "begin", "plan_text", "write_json", "write_plan"]
 
+DECIDED = ("labels", "preprocess", "training")  # by a plan, always
 OURS = r"(plan\.yaml|training\.json|fingerprint\.json|cases|model|report\.html|evaluation)"
 # what a killed process was writing, too
 NAME = re.compile(rf"{OURS}|fold\d+|\.{OURS}\.(\d+\.part|partial-[0-9a-f]{{8}})")
@@ -161,9 +162,16 @@ def write_plan(path: Path, file: PipelineFile) -> None:
 
 
 def plan_text(file: PipelineFile) -> str:
-    """A pipeline file as YAML: what differs from the defaults."""
-    content = file.model_dump(mode="json", exclude_defaults=True)
+    """A pipeline file as YAML: what differs from the defaults, and all that a plan decides.
+
+    So it is the whole plan when it is laid over another one.
+    """
+    said = file.model_dump(mode="json", exclude_defaults=True)
+    whole = file.model_dump(mode="json", exclude_none=True)
+    content = {name: said.get(name, value) for name, value in whole.items() if name in {*said, *DECIDED}}
     content["labels"] = {int(value): label for value, label in content.get("labels", {}).items()}
+    if file.training is not None:
+        content["training"] = whole["training"]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 

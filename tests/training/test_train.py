@@ -19,7 +19,7 @@ from medseg.training.train import planned, train
 from medseg.training.wishes import Heard, Trained, Wishes
 
 nibabel: Any = untyped_nibabel
-CPU = Resources(device="cpu")
+CPU = Resources(device="cpu", threads=1)
 
 
 @pytest.fixture

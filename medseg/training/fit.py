@@ -227,6 +227,14 @@ class _Watch(lightning.Callback):
         """Start the clock of the epoch."""
         self._epoch_began = time.monotonic()
 
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *batch: object
+    ) -> None:
+        """End the epoch where the time is over: on a slow machine one may take longer than all there is."""
+        seconds = self._course.budget.seconds
+        if seconds is not None and self._elapsed(trainer) >= seconds:
+            trainer.should_stop = True
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Take stock."""
         assert isinstance(module, TrainedModule)
@@ -245,7 +253,7 @@ class _Watch(lightning.Callback):
             "rate": trainer.optimizers[0].param_groups[0]["lr"],
             "loss": round(loss, 6),
             "seconds": round(seconds, 3),
-            "samples_per_s": round(spec.steps_per_epoch * spec.batch / seconds, 2),
+            "samples_per_s": round(module.steps * spec.batch / seconds, 2),
         }
         self._go_on(trainer, standing)
         if self._course.validation and (standing.over or standing.epoch >= standing.validate_at):

@@ -25,7 +25,8 @@ MOMENTUM = 0.99
 class TrainedModule(lightning.LightningModule):
     """A network, its moving average, its loss, and where its training stands.
 
-    `spacing` is that of the samples' voxels, one number per axis of the patch.
+    `spacing` is that of the samples' voxels, one number per axis of the patch. `steps` are those of the epoch
+    so far.
     """
 
     def __init__(self, recipe: Recipe, *, spacing: tuple[float, ...]) -> None:
@@ -45,6 +46,7 @@ class TrainedModule(lightning.LightningModule):
             self.loss = recipe.loss.step.build(self._head, spacing=spacing, channels=outputs)
         self.standing = Standing()
         self._sum: torch.Tensor | float = 0.0
+        self.steps = 0
 
     @property
     def kept(self) -> torch.nn.Module:
@@ -66,6 +68,7 @@ class TrainedModule(lightning.LightningModule):
         if not isinstance(total, torch.Tensor) or total.shape != ():
             raise PluginError(f"{self._recipe.loss}: gave no scalar")
         self._sum = self._sum + total.detach()
+        self.steps += 1
         return total
 
     def _at_scale(
@@ -85,7 +88,7 @@ class TrainedModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's mean loss."""
-        self._sum = 0.0
+        self._sum, self.steps = 0.0, 0
 
     def on_train_batch_start(self, batch: Sample, index: int) -> None:
         """Set the rate of this step."""
@@ -109,7 +112,7 @@ class TrainedModule(lightning.LightningModule):
     @property
     def mean_loss(self) -> float:
         """The mean loss of the epoch's steps, on this process."""
-        return float(self._sum) / self.spec.steps_per_epoch
+        return float(self._sum) / max(1, self.steps)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the `training:` block."""

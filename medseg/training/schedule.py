@@ -13,6 +13,7 @@ __all__ = ["Budget", "Pace", "Span", "pace", "rate"]
 Span = tuple[float, float]
 """Progress, from 0 to 1, at the start and at the end of an epoch."""
 
+WARM = 0.1  # of a training, for the rate to rise in at most
 POLY = 0.9  # nnU-Net's exponent (Nature Methods 18, 2021, 203-211)
 
 
@@ -38,10 +39,13 @@ def pace(spec: TrainingSpec) -> Pace:
 
 
 def rate(spec: TrainingSpec, *, step: int, progress: float) -> float:
-    """The learning rate of a step: it rises for `warm_up` steps, and falls to 0 as progress comes to 1."""
+    """The learning rate of a step: it falls to 0 as progress comes to 1.
+
+    At first it rises for `warm_up` steps, or for a tenth of the training where that is shorter.
+    """
     found, left = pace(spec), max(0.0, 1.0 - progress)
     fallen = left**POLY if found.schedule == "poly" else 0.5 * (1.0 - math.cos(math.pi * left))
-    risen = min(1.0, (step + 1) / spec.warm_up) if spec.warm_up else 1.0
+    risen = min(1.0, max((step + 1) / spec.warm_up, progress / WARM)) if spec.warm_up else 1.0
     return found.rate * fallen * risen
 
 

@@ -41,6 +41,7 @@ LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
 DEFAULT_SECONDS = 3600.0
 FOLD_SEED = 1_000_003  # apart, so that no fold has the seed of another training's
+SHORT_S, LEAST_STEPS = 1800.0, 5  # a budget for which epochs are made shorter, and how short
 PLANNED, NOBODY = Wishes(), Heard()
 
 
@@ -51,7 +52,7 @@ def planned(
     found = open_dataset(dataset, subjects=wishes.subjects)
     _require_cases(found)
     facts = fingerprint(found, found.trainable, resources.progress)
-    made, paths = _with_wishes(plan(found, facts, _machine(resources)), wishes)
+    made, paths = _for_time(*_with_wishes(plan(found, facts, _machine(resources)), wishes), wishes)
     recipe(made.file, catalog or discover())
     return made, found, paths
 
@@ -117,6 +118,20 @@ def _require_labels(file: PipelineFile, planned: PipelineFile, path: Path) -> No
         )
 
 
+def _for_time(made: Planned, paths: tuple[str, ...], wishes: Wishes) -> tuple[Planned, tuple[str, ...]]:
+    """The plan with epochs of which some fit into a short time, unless the user says how long they are."""
+    spec, name = made.file.training, "training.steps_per_epoch"
+    assert spec is not None  # a plan has it
+    if wishes.seconds is None or wishes.seconds >= SHORT_S or name in paths:
+        return made, paths
+    steps = max(LEAST_STEPS, round(spec.steps_per_epoch * wishes.seconds / SHORT_S))
+    if steps >= spec.steps_per_epoch:
+        return made, paths
+    file = made.file.model_copy(update={"training": spec.model_copy(update={"steps_per_epoch": steps})})
+    reason = "time is short: the rate falls, and the network is validated, from epoch to epoch"
+    return Planned(file, {**made.reasons, name: reason}), paths
+
+
 def _machine(resources: Resources) -> Machine:
     """What the plan is made for."""
     import torch
@@ -166,7 +181,8 @@ class _Training:
         self._fold_numbers(self._wishes.folds if begun is None else len(begun.folds))
         if begun is None:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
-            made, _ = _with_wishes(plan(self._dataset, facts, _machine(self._resources)), self._wishes)
+            made = plan(self._dataset, facts, _machine(self._resources))
+            made, _ = _for_time(*_with_wishes(made, self._wishes), self._wishes)
             self._prepare(recipe(made.file, self._catalog))
             self._run.record(self._begun(made.file, facts, started), made.file, facts.as_json())
         else:

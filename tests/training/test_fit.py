@@ -147,6 +147,18 @@ def test_a_time_budget_is_kept_and_the_rate_falls_to_nothing(tmp_path: Path) -> 
     assert float(rows[-1]["rate"] or 0) < 0.5 * pace(course.recipe.spec).rate
 
 
+def test_time_that_is_over_ends_the_epoch_too(tmp_path: Path) -> None:
+    course = trainings.made(tmp_path, "training: {steps_per_epoch: 100000}")
+    course = replace(course, budget=Budget(None, 2.0))
+    (row,) = fit(course).rows
+    steps, seconds = int(row["step"] or 0), float(row["seconds"] or 0)
+    assert 0 < steps < 10_000
+    assert seconds < 2.0 + 5 * seconds / steps + 0.2
+    assert row["samples_per_s"] == pytest.approx(2 * steps / seconds, rel=0.01)
+    assert 0.1 < float(row["loss"] or 0) < 5
+    assert fit(course, resume=True).rows == [row]
+
+
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
     text = "training: {patience: 2, averaging: 0, rate: 0.03, validate_every: 1}"
     course = trainings.made(tmp_path, text, epochs=40)

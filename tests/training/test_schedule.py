@@ -27,7 +27,14 @@ def test_the_rate_rises_step_by_step() -> None:
     found = [at(0, step=step, warm_up=4) for step in range(6)]
     assert found == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
     assert at(0, step=0, warm_up=0) == 0.5
-    assert at(0.5, step=0, warm_up=4, schedule="poly") == pytest.approx(0.125 * 0.5**0.9)
+    assert at(0.02, step=0, warm_up=4, schedule="poly") == pytest.approx(0.125 * 0.98**0.9)
+
+
+def test_the_rate_has_risen_after_a_tenth_of_a_short_training() -> None:
+    """Where a thousand steps were to warm up, and there are not as many."""
+    fallen = 0.5 * (1 - math.cos(math.pi * 0.95))
+    assert at(0.05, step=3, warm_up=1000) == pytest.approx(0.5 * fallen * 0.5)
+    assert at(0.1, step=9, warm_up=1000) == at(0.1, step=9, warm_up=0)
 
 
 def test_what_is_left_out_is_what_is_usual_with_the_optimiser() -> None:

@@ -281,3 +281,16 @@ def test_the_pipeline_files_epochs_are_a_budget(data: Path, tiny: Path, tmp_path
     assert begun is not None
     assert (begun.epochs, begun.seconds) == (2, None)
     assert not any("budget" in line for line in told)
+
+
+def test_a_short_time_has_short_epochs(data: Path, tmp_path: Path) -> None:
+    """A plan's 50 steps on a CPU are for half an hour and more."""
+    for seconds, steps in ((None, 50), (3600.0, 50), (900.0, 25), (20.0, 5)):
+        made, _, _ = planned(data, Wishes(seconds=seconds), CPU)
+        assert made.file.training is not None
+        assert made.file.training.steps_per_epoch == steps
+        assert ("training.steps_per_epoch" in made.reasons) == (steps < 50)
+    said = trainings.overlay(tmp_path / "said.yaml", steps_per_epoch=40)
+    made, _, _ = planned(data, Wishes(seconds=20.0, pipeline=said), CPU)
+    assert made.file.training is not None
+    assert made.file.training.steps_per_epoch == 40

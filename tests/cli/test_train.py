@@ -23,7 +23,7 @@ nibabel: Any = untyped_nibabel
 CANARY = "zwaardvis"  # a patient's name, say, in the names of folders
 FLOOR = 0.75
 MOST_UNTRAINED = 0.3
-BUDGET = "50s"
+BUDGET, MARGIN = "60s", 0.1
 ONE = ("--threads", 1)  # more only wait for each other, at this size
 
 
@@ -239,4 +239,5 @@ def test_real_images_of_other_kinds_train_with_no_option_but_their_path(
     done = medseg("train", data, "-o", tmp_path / "run", "--time-budget", BUDGET)
     assert done.code == 0, done.err
     figures.append(f"{real.name}: --time-budget {BUDGET} took {time.monotonic() - began:.0f} s")
-    real_trainings.require_beaten(real, tmp_path / "run", data, figures, margin=real.margin)
+    floor = real_trainings.everywhere
+    real_trainings.require_beaten(real, tmp_path / "run", data, figures, floor=floor, margin=MARGIN)

@@ -21,17 +21,19 @@ WORDS = """\
 import sys
 from medseg.errors import InputError
 from medseg.training.processes import joined
+done = []
 def work():
-    if sys.argv[1:] == ["fail"]:
-        raise InputError("case7: is broken")
+    raise InputError("case7: is broken")
 with joined(gpu=False) as processes:
+    processes.after_first(lambda: done.append(1))
+    assert len(done) == processes.first
+    processes.wait()
+    print(processes.rank, processes.count, processes.on_machine, processes.machines, processes.first)
     try:
         processes.after_first(work)
     except InputError as problem:
         print(problem)
         sys.exit(problem.exit_code)
-    processes.wait()
-    print(processes.rank, processes.count, processes.on_machine, processes.machines, processes.first)
 """
 
 
@@ -55,7 +57,7 @@ def torchrun(*arguments: object, count: int = 2) -> subprocess.Popen[str]:
     )
 
 
-def on_slurm(*words: str, count: int = 2) -> list[subprocess.Popen[str]]:
+def on_slurm(count: int = 2) -> list[subprocess.Popen[str]]:
     """The processes that `srun` would start on one machine."""
     port = free_port()
     variables = {
@@ -70,7 +72,7 @@ def on_slurm(*words: str, count: int = 2) -> list[subprocess.Popen[str]]:
     }
     return [
         subprocess.Popen(
-            [sys.executable, "-c", WORDS, *words],
+            [sys.executable, "-c", WORDS],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -118,18 +120,13 @@ def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) 
         pass
 
 
-def test_slurm_says_who_they_are() -> None:
-    found = [process.communicate(timeout=PATIENCE_S) for process in on_slurm()]
-    assert [out.split() for out, _ in found] == [
-        ["0", "2", "2", "1", "True"],
-        ["1", "2", "2", "1", "False"],
-    ], found
-
-
-def test_what_fails_in_the_first_is_said_once_and_ends_all() -> None:
-    started = on_slurm("fail")
+def test_slurm_says_who_they_are_and_a_failure_of_the_first_is_said_once() -> None:
+    started = on_slurm()
     found = [process.communicate(timeout=PATIENCE_S) for process in started]
-    assert [out for out, _ in found] == ["case7: is broken\n", ""], found
+    assert [out.splitlines() for out, _ in found] == [
+        ["0 2 2 1 True", "case7: is broken"],
+        ["1 2 2 1 False"],
+    ], found
     assert [process.returncode for process in started] == [2, 2]
 
 

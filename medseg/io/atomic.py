@@ -89,11 +89,12 @@ def held_folder(target: Path) -> Iterator[Path]:
     cannot be written into.
     """
     target = _resolved(target)
-    with _disk_trouble(target, "made"):
-        if target.exists() and not target.is_dir():
-            raise UsageError(f"{printable(target)} exists and is not a folder; choose another name")
-        made = _make_parents(target)
+    made: list[Path] = []
     try:
+        with _disk_trouble(target, "made"):
+            if target.exists() and not target.is_dir():
+                raise UsageError(f"{printable(target)} exists and is not a folder; choose another name")
+            _make_parents(target, made)
         with _disk_trouble(target, "opened"):
             held = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -202,39 +203,34 @@ def _outputs(record: Path) -> set[str] | None:
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
     """A locked staging folder beside the target, gone at the end; parents made for it go too if all fails."""
-    with _disk_trouble(target, "made"):
-        made = _make_parents(target.parent)
+    made: list[Path] = []
+    held: tuple[Path, int] | None = None
     done = False
     try:
         with _disk_trouble(target, "made"):
-            staging, lock = _locked_folder(target)
-        try:
-            yield staging
-            done = True
-        finally:
-            _remove(staging)
-            os.close(lock)
+            _make_parents(target.parent, made)
+            held = _locked_folder(target)
+        yield held[0]
+        done = True
     finally:
+        if held is not None:
+            _remove(held[0])
+            os.close(held[1])
         if not done:
             for folder in reversed(made):
                 with suppress(OSError):  # not empty: somebody else uses it by now
                     folder.rmdir()
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder with its parents; returns those that were not there, outermost first."""
+def _make_parents(folder: Path, made: list[Path]) -> None:
+    """Make a folder with its parents; those that were not there are noted in `made`, outermost first."""
     missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-    made: list[Path] = []
-    try:
-        for path in reversed(missing):
-            with suppress(FileExistsError):
-                path.mkdir()
-                made.append(path)
-    except OSError:
-        for path in reversed(made):
-            path.rmdir()
-        raise
-    return made
+    for path in reversed(missing):
+        made.append(path)  # before it is there: an interrupt may come between
+        try:
+            path.mkdir()
+        except FileExistsError:
+            made.pop()
 
 
 def _prefix(target: Path) -> str:
@@ -243,21 +239,27 @@ def _prefix(target: Path) -> str:
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
-    """A new staging folder and the descriptor that holds its lock."""
+    """A new staging folder and the descriptor that holds its lock; an interrupt leaves neither."""
     for _ in range(ATTEMPTS):
         staging = target.parent / (_prefix(target) + secrets.token_hex(4))
+        lock = None
         try:
             staging.mkdir(mode=0o700)
             lock = os.open(staging / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except (FileExistsError, FileNotFoundError):
-            continue  # the name is taken, or another run took the still empty folder for a leftover
-        with suppress(OSError):  # a file system without locks: nothing is ever taken for a leftover there
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if (staging / "lock").exists():
-            (staging / "new").mkdir()
-            (staging / "old").mkdir()
-            return staging, lock
-        os.close(lock)
+            with suppress(OSError):  # a file system without locks: nothing is ever taken for a leftover there
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if (staging / "lock").exists():
+                (staging / "new").mkdir()
+                (staging / "old").mkdir()
+                return staging, lock
+            os.close(lock)
+        except (FileExistsError, FileNotFoundError):  # the name is taken, or another run took the still
+            continue  # empty folder for a leftover
+        except BaseException:
+            _remove(staging)
+            if lock is not None:
+                os.close(lock)
+            raise
     raise FileExistsError(errno.EEXIST, "no free name for the staging folder")
 
 

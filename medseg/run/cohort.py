@@ -189,7 +189,14 @@ class _Run:
             finally:
                 self._stopping.set()
                 record["seconds"] = round(time.perf_counter() - clock, 3)
-                write_tables(self.out, self.outcomes, self.setup.pipeline.labels, record)
+                write = partial(write_tables, self.out, self.outcomes, self.setup.pipeline.labels, record)
+                try:
+                    write()
+                except Exception:
+                    raise
+                except BaseException:  # an interrupt came this late: it is told, and the tables are there
+                    write()
+                    raise
 
     # ---- in which order
 

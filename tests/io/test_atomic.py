@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -302,6 +304,41 @@ def test_a_killed_run_leaves_no_target_and_the_next_one_clears_up(tmp_path: Path
         (folder / "a.txt").write_text("a")
     assert names(tmp_path) == ["out"]
     assert names(target) == ["a.txt"]
+
+
+def test_an_interrupt_at_any_line_of_its_making_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "made" / "out"
+
+    def interrupted_at(moment: int) -> bool:
+        """Stage the folder with an interrupt before a line that makes it; whether there are so many."""
+        lines = 0
+
+        def trace(frame: FrameType, event: str, arg: Any) -> Callable[[FrameType, str, Any], Any] | None:
+            nonlocal lines
+            if frame.f_code.co_name not in ("_make_parents", "_locked_folder"):
+                return None
+            if event == "line":
+                lines += 1
+                if lines == moment:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with staged_folder(target, overwrite=True):
+                sys.settrace(None)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    moment = 1
+    while interrupted_at(moment):
+        assert not list(tmp_path.iterdir()), f"line {moment}"
+        moment += 1
+    assert moment > 10
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
 def test_a_living_runs_staging_is_left_alone(tmp_path: Path) -> None:

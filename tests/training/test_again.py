@@ -105,7 +105,7 @@ def test_a_trained_model_tells_its_plan_without_its_weights(tmp_path: Path) -> N
     plan = yaml.safe_load(training.plan)
     expected = yaml.safe_load(PLAN.replace("WEIGHTS", ""))
     assert plan["segment"] == expected["segment"]
-    assert plan["training"] == expected["training"]
+    assert plan["training"]["batch"] == expected["training"]["batch"]
     (tmp_path / "plan.yaml").write_text(training.plan, encoding="utf-8")
     recipe(read_pipeline(tmp_path / "plan.yaml"), discover())  # it can be trained
 

@@ -298,7 +298,7 @@ def _remove(staging: Path) -> None:
     for part in ("new", "old"):
         shutil.rmtree(staging / part, ignore_errors=True)
     with suppress(OSError):
-        (staging / "lock").unlink()
+        (staging / "lock").unlink(missing_ok=True)
         staging.rmdir()
 
 

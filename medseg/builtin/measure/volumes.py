@@ -1,13 +1,13 @@
 """How large each label is, where it lies, how bright it is there, and whether the image cuts it off."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.measure.frame import Frame
+from medseg.builtin.measure.label_boxes import Box, cut_out, label_boxes
 from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
@@ -18,13 +18,7 @@ __all__ = ["Volumes"]
 PERCENTILES = (5, 25, 50, 75, 95)
 INTENSITIES = ("mean", "sd", "min", "max", *(f"p{p}" for p in PERCENTILES))
 AXES = "ijk"
-FACES = {"R": "right", "L": "left", "A": "anterior", "P": "posterior", "S": "superior", "I": "inferior"}
-OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-EDGES = (("left edge", "right edge"), ("top edge", "bottom edge"), ("first slice", "last slice"))
 CHUNK_VALUES = 1 << 20
-HIGHEST_SEARCHED = 1 << 16  # find_objects keeps a slot for every value up to the highest
-
-Box = tuple[slice, slice, slice]
 
 
 class Volumes(Measurement):
@@ -84,25 +78,19 @@ class Volumes(Measurement):
 
     def _of_masks(self, volume: Volume, segmentation: Segmentation) -> Iterator[Measured]:
         """The rows of each label's mask."""
-        boxes = _boxes(segmentation)
+        boxes = label_boxes(segmentation)
         intensity_unit = "HU" if volume.source is not None and volume.source.modality == "CT" else ""
-        frame = _Frame(segmentation.grid, volume.is_picture)
+        frame = Frame(segmentation.grid, volume.is_picture)
         for label in segmentation.labels:
             box = boxes[label.name]
             if box is None:
                 yield from _empty(label.name, frame, intensity_unit)
                 continue
-            # A label's own box is all that is compared and copied; the volume may be far larger than the
-            # label.
-            part = segmentation.replace(
-                array=segmentation.array[(slice(None), *box)],
-                grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
-            )
-            mask = part.mask(label.name)
+            mask, grid = cut_out(segmentation, label.name, box)
             yield from _size(label.name, int(np.count_nonzero(mask)), box, frame)
             yield from _intensity(label.name, volume.array[0][box][mask], intensity_unit)
-            yield from _place(label.name, mask, box, part.grid)
-            faces = _faces_touched(box, frame)
+            yield from _place(label.name, mask, box, grid)
+            faces = frame.faces_touched(box)
             yield Measured(
                 label=label.name,
                 quantity="truncated",
@@ -133,58 +121,7 @@ def _of_members(label: str, prediction: Prediction) -> Measured:
     )
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """What a label is measured against: the grid, and whether it is a flat picture rather than a body."""
-
-    grid: Grid
-    picture: bool
-
-    @property
-    def quantity(self) -> tuple[str, str, float]:
-        """Name, unit and size of one voxel of the quantity that says how large a label is."""
-        if self.picture:
-            return "area", f"{self.grid.unit}²", float(abs(np.linalg.det(self.grid.affine[:2, :2])))
-        if self.grid.unit == "mm":
-            return "volume", "mL", self.grid.voxel_ml
-        return "volume", "px³", float(abs(np.linalg.det(self.grid.affine[:3, :3])))
-
-    def faces(self, axis: int) -> tuple[str, str]:
-        """What lies beyond the first and the last voxel along an axis."""
-        if self.picture or self.grid.unit != "mm":
-            return EDGES[axis]
-        code = self.grid.axis_codes[axis]
-        return FACES[OPPOSITE[code]], FACES[code]
-
-
-def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
-    """The smallest box around each label by name: in one pass over a layer if values allow. None: empty."""
-    from scipy import ndimage
-
-    boxes: dict[str, Box | None] = {}
-    for layer, kind in enumerate(segmentation.kinds):
-        labels = [label for label in segmentation.labels if label.layer == layer]
-        highest = max((label.value for label in labels), default=0)
-        if kind == "labels" and 0 < highest < HIGHEST_SEARCHED:
-            found = ndimage.find_objects(segmentation.array[layer], max_label=highest)
-            boxes |= {label.name: found[label.value - 1] for label in labels}
-        else:
-            boxes |= {label.name: _box_of(segmentation.mask(label.name)) for label in labels}
-    return boxes
-
-
-def _box_of(mask: NDArray[np.bool_]) -> Box | None:
-    """The smallest box around a mask `[i, j, k]`; None where it is empty."""
-    box = []
-    for others in ((1, 2), (0, 2), (0, 1)):
-        where = np.flatnonzero(mask.any(axis=others))
-        if len(where) == 0:
-            return None
-        box.append(slice(int(where[0]), int(where[-1]) + 1))
-    return box[0], box[1], box[2]
-
-
-def _empty(label: str, frame: _Frame, intensity_unit: str) -> Iterator[Measured]:
+def _empty(label: str, frame: Frame, intensity_unit: str) -> Iterator[Measured]:
     """The same rows as any label has, without values: a table keeps its shape."""
     quantity, unit, _ = frame.quantity
     length = frame.grid.unit
@@ -199,24 +136,14 @@ def _empty(label: str, frame: _Frame, intensity_unit: str) -> Iterator[Measured]
         yield Measured(label=label, quantity=name, value=None, unit=of, flag="empty")
 
 
-def _size(label: str, count: int, box: Box, frame: _Frame) -> Iterator[Measured]:
+def _size(label: str, count: int, box: Box, frame: Frame) -> Iterator[Measured]:
     quantity, unit, voxel = frame.quantity
-    faces = _faces_touched(box, frame)
+    faces = frame.faces_touched(box)
     flags = [f"truncated: {', '.join(faces)}"] if faces else []
     if unit == "mL" and 1 in frame.grid.shape:
         flags.append("one slice")
     yield Measured(label=label, quantity=quantity, value=count * voxel, unit=unit, flag="; ".join(flags))
     yield Measured(label=label, quantity="voxels", value=count)
-
-
-def _faces_touched(box: Box, frame: _Frame) -> list[str]:
-    """The image's faces that a box touches, in one order whatever the order of the axes."""
-    touched: set[str] = set()
-    for axis, (extent, size) in enumerate(zip(box, frame.grid.shape, strict=True)):
-        if size > 1:
-            low, high = frame.faces(axis)
-            touched |= {name for name, at in ((low, extent.start == 0), (high, extent.stop == size)) if at}
-    return [name for name in (*FACES.values(), *chain(*EDGES)) if name in touched]
 
 
 def _intensity(label: str, values: NDArray[Any], unit: str) -> Iterator[Measured]:

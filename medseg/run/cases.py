@@ -6,10 +6,9 @@ the first image's file name, else, for DICOM, a hash: names of DICOM files and f
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from medseg.errors import InputError, UsageError, did_you_mean
 from medseg.io import ARCHIVES
 from medseg.io.content import SUFFIXES
+from medseg.io.csv_rows import read_rows
 from medseg.io.regular_file import is_folder, open_regular, printable, require_regular
 from medseg.pipeline import Input
 from medseg.run.inputs import PLAIN, plain_stem
@@ -25,7 +25,6 @@ __all__ = ["Found", "Task", "find_cases"]
 
 CASE = "case"
 TABLES = ("cohort.csv", "summary.csv", "cohort.json")
-MOST_CSV_BYTES = 64 << 20
 MOST_CASES = 100_000
 DICOM_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind == "DICOM")
 ARCHIVE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in ARCHIVES)
@@ -148,27 +147,13 @@ def _is_dicom_file(path: Path) -> bool:
 
 def _in_table(path: Path, inputs: Sequence[Input]) -> Found:
     """Each row: a path for each of the pipeline's inputs, relative to the file's folder."""
-    lines = _lines(path)
-    try:
-        _, header = next(lines)
-    except StopIteration:
-        raise InputError(f"{printable(path)}: is empty") from None
     names = [spec.name for spec in inputs]
-    header = [_column(name.strip(), names) for name in header]
-    for name in header:
-        if header.count(name) > 1:
-            raise InputError(f"{printable(path)}: column {name!r} is there twice")
+    header, rows = read_rows(path, called=lambda name: _column(name, names))
     for name in names:
         if name not in header:
             rest = [column for column in header if column not in (CASE, *names)]
             raise InputError(f"{printable(path)}: has no column {name!r}{did_you_mean(name, rest)}")
-    tasks = []
-    for line, cells in lines:
-        where = f"{printable(path)}, line {line}"
-        if len(cells) != len(header):
-            raise InputError(f"{where}: has {len(cells)} cells, the header has {len(header)}")
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        tasks.append(_row(where, row, names, path.parent))
+    tasks = [_row(f"{printable(path)}, line {line}", row, names, path.parent) for line, row in rows]
     ignored = [name for name in header if name not in (CASE, *names)]
     return Found(tuple(tasks), (f"columns not used: {', '.join(ignored)}",) if ignored else ())
 
@@ -191,26 +176,6 @@ def _row(where: str, row: dict[str, str], names: Sequence[str], folder: Path) ->
             "and no dot in front"
         )
     return Task(given or _own_id(images[names[0]], row[names[0]]), images, where)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with the number of their last line; comma, semicolon or tab between cells."""
-    with open_regular(path) as file:
-        if file.size > MOST_CSV_BYTES:
-            raise InputError(f"{printable(path)}: {file.size >> 20} MB are too many for a list of cases")
-        content = file.readall()
-    try:
-        text = (content or b"").decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise InputError(f"{printable(path)}: is not a text file in UTF-8; save it as such") from problem
-    head = text.lstrip().partition("\n")[0]
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
-    except csv.Error as problem:
-        raise InputError(f"{printable(path)}, line {reader.line_num}: {problem}") from problem
 
 
 # ---- ids

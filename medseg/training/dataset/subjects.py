@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medseg.errors import InputError
+from medseg.io.csv_rows import read_rows
 from medseg.io.regular_file import printable
 from medseg.training.dataset.case import Case
-from medseg.training.dataset.csv_rows import read_rows
 from medseg.training.dataset.description import Subjects
 
 __all__ = ["with_subjects"]

@@ -8,10 +8,10 @@ from typing import get_args
 
 from medseg.config import InputSpec
 from medseg.errors import InputError, did_you_mean
+from medseg.io.csv_rows import read_rows
 from medseg.io.regular_file import printable
 from medseg.run.inputs import PLAIN
 from medseg.training.dataset.case import Case, Split
-from medseg.training.dataset.csv_rows import read_rows
 from medseg.training.dataset.found import Found, input_specs, own_id
 
 __all__ = ["find_in_table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from medseg.errors import InputError
@@ -16,8 +17,12 @@ Row = tuple[int, dict[str, str]]
 """The number of a line, and its cells by column."""
 
 
-def read_rows(path: Path) -> tuple[list[str], list[Row]]:
-    """Columns in order, and the rows that are not blank; comma, semicolon or tab between cells."""
+def read_rows(path: Path, *, called: Callable[[str], str] = str) -> tuple[list[str], list[Row]]:
+    """Columns in order, and the rows that are not blank; comma, semicolon or tab between cells.
+
+    `called` gives the name of a column from what is written. Raises InputError of one line, with the line's
+    number, for a file that is none or whose rows do not fit its columns.
+    """
     with open_regular(path) as file:
         if file.size > MOST_BYTES:
             raise InputError(f"{printable(path)}: {file.size >> 20} MB are too many for a list of cases")
@@ -37,7 +42,8 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
         raise InputError(f"{printable(path)}, line {reader.line_num}: {problem}") from problem
     if not rows:
         raise InputError(f"{printable(path)}: is empty; its first line must name the columns")
-    (_, columns), *rest = rows
+    (_, written), *rest = rows
+    columns = [called(name) for name in written]
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise InputError(f"{printable(path)}: column {twice[0]!r} is there twice")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.errors import InputError
-from medseg.training.dataset.csv_rows import read_rows
+from medseg.io.csv_rows import read_rows
 
 
 @pytest.mark.parametrize("between", [",", ";", "\t"])
@@ -45,3 +45,12 @@ def test_whatever_a_file_holds_is_read_or_refused(content: bytes) -> None:
         except InputError:
             return
         assert all(list(row) == columns for _, row in rows)
+
+
+def test_columns_may_be_called_otherwise_than_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Case,image\na,x.nii\n")
+    assert read_rows(tmp_path / "a.csv", called=str.lower)[1] == [(2, {"case": "a", "image": "x.nii"})]
+    (tmp_path / "a.csv").write_text("Case,case\na,b\n")
+    assert read_rows(tmp_path / "a.csv")[0] == ["Case", "case"]
+    with pytest.raises(InputError, match="column 'case' is there twice"):
+        read_rows(tmp_path / "a.csv", called=str.lower)

@@ -1,6 +1,7 @@
 """What all tests share: fake plugins, and no models of one's own. See `medseg.testing.real_data` too."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = (
         "1"  # read when Triton is imported, by whomever: kernels of GPUs run here
     )
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # started in the background: children would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAKES = Path(__file__).parent / "plugin" / "fake"
 

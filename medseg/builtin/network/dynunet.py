@@ -67,13 +67,15 @@ class DynUnet(Network):
             "filters": self.channels,
             "res_block": self.residual,
         }
+        from medseg.builtin.network.instance_norm import join_activations
+
         if self.deep_supervision:
             from medseg.builtin.network.supervised_dynunet import SupervisedDynUNet
 
-            return SupervisedDynUNet(self.deep_supervision, **parameters)
+            return join_activations(SupervisedDynUNet(self.deep_supervision, **parameters))
         from monai.networks.nets.dynunet import DynUNet
 
-        return DynUNet(**parameters)
+        return join_activations(DynUNet(**parameters))
 
     @property
     def _strides(self) -> tuple[Stride, ...]:

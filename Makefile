@@ -28,7 +28,7 @@ ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/t
 
 test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)
-	$(BIN)/python -m pytest $(ALONE:%=--ignore %)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile $(ALONE:%=--ignore %)
 
 lint: $(STAMP)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in evaluation.json
 @click.option(
     "--labels",
     metavar="NAME,NAME",
-    callback=options._names,
+    callback=options.names,
     help="Compare these labels only; by default all that either has.",
 )
 @options.overwrite

@@ -21,6 +21,7 @@ __all__ = [
     "force_modality",
     "labels",
     "max_memory",
+    "names",
     "overwrite",
     "pixel_size",
     "policy",
@@ -230,7 +231,8 @@ def force_modality(function: F) -> F:
     )(function)
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """The callback of a `--labels`: names with a comma between them."""
     if value is None:
         return None
     names = tuple(name.strip() for name in value.split(","))
@@ -244,7 +246,7 @@ def labels(function: F) -> F:
     return click.option(
         "--labels",
         metavar="NAME,NAME",
-        callback=_names,
+        callback=names,
         help="Masks, measurements and files of these labels only; by default all of the model's.",
     )(function)
 

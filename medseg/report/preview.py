@@ -17,8 +17,22 @@ from numpy.typing import NDArray
 
 from medseg.prediction import Measured
 from medseg.report.legend import FILL, INK, MUTED, WARNING, Legend, entries_of
-from medseg.report.lettering import ellipsis, plain, text_width, write_text
+from medseg.report.lettering import ellipsis, plain, write_text
 from medseg.report.palette import PALETTE, colour_of
+from medseg.report.panels import (
+    CAPTION,
+    GROUND,
+    GUTTER,
+    SOFT_TISSUE,
+    THINNEST,
+    Rect,
+    draw_letters,
+    draw_panel,
+    draw_scale,
+    is_ct,
+    outline,
+    shades,
+)
 from medseg.report.planes import Plane, planes_of
 from medseg.segmentation import Segmentation
 from medseg.volume import Volume
@@ -29,13 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compose", "draw_preview"]
 
-GROUND = "#0e1116"
-RIM = (0.0, 0.0, 0.0, 0.65)
 WIDTH = 1800
 MARGIN = 36
-GUTTER = 20
 HEADER = 84
-CAPTION = 34
 FOOTER = 44
 NOTE = 24  # height of a line
 NOTE_SIZE = 13.5
@@ -43,16 +53,9 @@ MOST_NOTES = 6
 LEGEND_COLUMN = 400
 TALLEST = 900
 NARROWEST = 900
-THINNEST = 24.0  # at most this ratio of width to height is drawn true; a line would not be seen
 LINE = 1.5
-SOFT_TISSUE = (-160.0, 240.0)  # HU: width 400 at level 40, the usual abdominal window
-SCALE_BAR = 0.22  # of a panel's width
 TIMES = " \u00d7 "
 SMALL_PRINT = "Research use only. Not for diagnosis."
-
-Rect = tuple[
-    float, float, float, float
-]  # x, y of the upper left corner, width, height; pixels from the upper left
 
 
 def draw_preview(
@@ -97,16 +100,16 @@ def compose(
 
     segmentation = segmentation.onto(volume.grid)
     planes = planes_of(volume, segmentation)
-    shades = _shades(volume, planes)
+    pictures = shades(volume, planes)
     layout = _layout(planes, entries_of(segmentation, measurements))
     height = layout.height + NOTE * min(len(notes), MOST_NOTES)
     figure = Figure(figsize=(layout.width / 72, height / 72), dpi=72, facecolor=GROUND)
     _draw_header(figure, volume, title, len(segmentation.labels))
-    for plane, shade, rect in zip(planes, shades, layout.panels, strict=True):
-        axes = _draw_panel(figure, plane, shade, rect)
+    for plane, shade, rect in zip(planes, pictures, layout.panels, strict=True):
+        axes = draw_panel(figure, plane, shade, rect)
         _draw_labels(axes, plane, segmentation)
-        _draw_letters(figure, plane, rect)
-        _draw_scale(figure, plane, rect, volume.grid.unit)
+        draw_letters(figure, plane, rect)
+        draw_scale(figure, plane, rect, volume.grid.unit)
     layout.legend.draw(figure, layout.legend_at, layout.legend_width)
     _draw_notes(figure, notes, layout.height - FOOTER + NOTE / 2)
     at = (layout.width - MARGIN, height - FOOTER / 2 - 2)
@@ -191,39 +194,6 @@ def _whole(rect: Rect) -> Rect:
     return x, y, max(1, width), max(1, height)
 
 
-def _shades(volume: Volume, planes: Sequence[Plane]) -> list[NDArray[np.uint8]]:
-    """The slices as `[row, column]` of grey or `[row, column, 3]` of colour; only slices are converted."""
-    if volume.is_picture and volume.array.shape[0] in (3, 4):
-        colour = np.stack([planes[0].of(channel) for channel in volume.array[:3]], axis=-1).astype(np.float64)
-        white = 255.0 if volume.array.dtype == np.uint8 else float(np.nanmax(colour))
-        return [_grey(colour, 0.0, white)]
-    slices = [plane.of(volume.array[0]).astype(np.float64) for plane in planes]
-    low, high = _window(volume, slices)
-    return [_grey(values, low, high) for values in slices]
-
-
-def _window(volume: Volume, slices: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """What is drawn black and what white."""
-    if _is_ct(volume):
-        return SOFT_TISSUE
-    values = np.concatenate([values[np.isfinite(values)] for values in slices])
-    if len(values) == 0:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, (1, 99)))
-    if low == high:  # few voxels differ, as in a sparse picture
-        low, high = float(values.min()), float(values.max())
-    return low, high
-
-
-def _is_ct(volume: Volume) -> bool:
-    return volume.source is not None and volume.source.modality == "CT"
-
-
-def _grey(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
 def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> None:
     """The title, and in one line below it what image this is and how it is shown."""
     grid = volume.grid
@@ -235,7 +205,7 @@ def _draw_header(figure: Figure, volume: Volume, title: str, labels: int) -> Non
     ]
     if grid.unit == "mm":
         parts.append(TIMES.join(f"{s:.3g}" for s in (grid.spacing[:2] if flat else grid.spacing)) + " mm")
-    if _is_ct(volume):
+    if is_ct(volume):
         parts.append(f"CT from \u2212{-SOFT_TISSUE[0]:g} to {SOFT_TISSUE[1]:g} HU")
     elif volume.source is not None and volume.source.modality:
         parts.append(plain(volume.source.modality))
@@ -256,37 +226,6 @@ def _draw_notes(figure: Figure, notes: Sequence[str], top: float) -> None:
         write_text(figure, (MARGIN, top + number * NOTE), line, size=NOTE_SIZE, color=WARNING)
 
 
-def _draw_panel(figure: Figure, plane: Plane, shade: NDArray[np.uint8], rect: Rect) -> Axes:
-    """The slice and its caption; the axes count voxels of the slice, so that outlines need no scaling."""
-    from PIL import Image
-
-    x, y, width, height = rect
-    across, down = figure.get_figwidth() * 72, figure.get_figheight() * 72
-    axes = figure.add_axes(
-        (x / across, 1 - (y + height) / down, width / across, height / down), label=plane.name
-    )
-    rows, columns = shade.shape[:2]
-    # Bicubic to the panel's own pixels: smooth where voxels are large, free of moiré where they are small.
-    picture = Image.fromarray(shade).resize((int(width), int(height)), Image.Resampling.BICUBIC)
-    axes.imshow(
-        np.asarray(picture),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        interpolation="nearest",
-        extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
-        aspect="auto",
-    )
-    axes.set_axis_off()
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    if plane.name:
-        middle = y - CAPTION / 2 + 2
-        write_text(figure, (x, middle), plane.name, size=15, weight="bold", color=INK)
-        after = x + text_width(plane.name, 15, "bold") + 10
-        write_text(figure, (after, middle), plane.where, size=13, color=MUTED)
-    return axes
-
-
 def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation) -> None:
     """Tint and outline each region: large ones first, so as not to hide small ones, upper layers last."""
     from matplotlib.colors import to_rgba
@@ -298,7 +237,7 @@ def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation) -> None:
         for mask, colour in sorted(regions, key=lambda region: -np.count_nonzero(region[0])):
             axes.add_patch(
                 PathPatch(
-                    _outline(mask),
+                    outline(mask),
                     facecolor=to_rgba(colour, FILL if layer == 0 else 0.0),
                     edgecolor=colour,
                     linewidth=LINE,
@@ -323,78 +262,3 @@ def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> It
             for label in segmentation.labels
             if label.layer == layer and label.value in present
         )
-
-
-def _outline(mask: NDArray[np.bool_]) -> Any:
-    """The border of a mask `[row, column]`, halfway between voxel centres: a Path with its holes."""
-    from matplotlib.path import Path as Outline
-    from skimage.measure import find_contours
-
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # so that every border is closed
-    rings = find_contours(part.astype(np.float32), 0.5)
-    corners = [ring[:, ::-1] + (left - 1, top - 1) for ring in rings]
-    codes = [
-        np.r_[Outline.MOVETO, np.full(len(ring) - 2, Outline.LINETO), Outline.CLOSEPOLY] for ring in corners
-    ]
-    return Outline(np.concatenate(corners), np.concatenate(codes).astype(np.uint8))
-
-
-def _draw_letters(figure: Figure, plane: Plane, rect: Rect) -> None:
-    """Which way the body lies: a letter inside each edge."""
-    x, y, width, height = rect
-    inset = 15
-    places = (
-        (x + inset, y + height / 2),
-        (x + width - inset, y + height / 2),
-        (x + width / 2, y + inset),
-        (x + width / 2, y + height - inset),
-    )
-    for letter, place in zip(plane.letters, places, strict=bool(plane.letters)):
-        _over_image(figure, place, letter, size=15, weight="bold", ha="center")
-
-
-def _draw_scale(figure: Figure, plane: Plane, rect: Rect, unit: str) -> None:
-    """A bar of a round length in the lower left corner."""
-    from matplotlib.patches import Rectangle
-    from matplotlib.transforms import IdentityTransform
-
-    x, y, width, height = rect
-    if min(width, height) < 120:
-        return
-    length = _round_down(plane.size[0] * SCALE_BAR)
-    bar = width * length / plane.size[0]
-    left, bottom = x + 16, figure.get_figheight() * 72 - (y + height - 16)
-    # A dark rim, as the words have, so that the bar is seen on white.
-    style: dict[str, Any] = {
-        "facecolor": INK,
-        "edgecolor": RIM,
-        "linewidth": 1.0,
-        "transform": IdentityTransform(),
-    }
-    figure.add_artist(Rectangle((left, bottom), bar, 3, **style))
-    _over_image(figure, (left, y + height - 29), _length(length, unit), size=12.5)
-
-
-def _over_image(figure: Figure, at: tuple[float, float], words: str, **style: Any) -> None:
-    """Light words with a dark rim: legible on black and on white."""
-    from matplotlib.patheffects import withStroke
-
-    rim = [withStroke(linewidth=3, foreground=RIM)]
-    write_text(figure, at, words, color=INK, path_effects=rim, **style)
-
-
-def _round_down(length: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is no longer."""
-    power = 10.0 ** np.floor(np.log10(length))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9)))
-
-
-def _length(length: float, unit: str) -> str:
-    """In cm from 1 cm, in mm from 1 mm, in micrometres below."""
-    if unit == "px":
-        return f"{length:g} px"
-    if length >= 10:
-        return f"{length / 10:g} cm"
-    return f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"

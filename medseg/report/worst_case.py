@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from medseg.report.charts import Picture, chart_figure, picture_of
 from medseg.report.legend import INK
 from medseg.report.lettering import write_text
-from medseg.report.planes import Plane, planes_of
-from medseg.report.preview import (
+from medseg.report.panels import (
     CAPTION,
     GROUND,
     GUTTER,
     RIM,
     THINNEST,
-    _draw_letters,
-    _draw_panel,
-    _draw_scale,
-    _outline,
-    _shades,
+    draw_letters,
+    draw_panel,
+    draw_scale,
+    outline,
+    shades,
 )
+from medseg.report.planes import Plane, planes_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Volume
 
@@ -89,11 +89,11 @@ def _draw_label(worst: WorstCase, name: str, reference: Mask, prediction: Mask) 
     right, bottom = rects[-1][0] + rects[-1][2], rects[-1][1] + rects[-1][3]
     figure = chart_figure(bottom + FOOTER, max(NARROWEST, right + MARGIN), GROUND)
     for cut, rect in zip(cuts, rects, strict=True):
-        axes = _draw_panel(figure, cut.plane, cut.of_slice(cut.shade), rect)
+        axes = draw_panel(figure, cut.plane, cut.of_slice(cut.shade), rect)
         _draw_outline(axes, cut.of(reference), REFERENCE, REFERENCE_LINE)
         _draw_outline(axes, cut.of(prediction), PREDICTION, PREDICTION_LINE)
-        _draw_letters(figure, cut.plane, rect)
-        _draw_scale(figure, cut.plane, rect, worst.volume.grid.unit)
+        draw_letters(figure, cut.plane, rect)
+        draw_scale(figure, cut.plane, rect, worst.volume.grid.unit)
     _draw_legend(figure, bottom + FOOTER / 2)
     dice = worst.dice.get(name)
     said = "no Dice" if dice is None else f"Dice {dice:.3f}"
@@ -128,7 +128,7 @@ def _cuts(volume: Volume, reference: Mask, prediction: Mask) -> list[_Cut]:
     labels = Segmentation(differing.astype(np.uint8)[None], volume.grid, LabelTable((Label(1, "differing"),)))
     planes = [_where_most(plane, differing) for plane in planes_of(volume, labels)]
     cuts = []
-    for plane, shade in zip(planes, _shades(volume, planes), strict=True):
+    for plane, shade in zip(planes, shades(volume, planes), strict=True):
         rows, columns = part = _part(plane, plane.of(reference | prediction))
         size = (
             plane.size[0] * (columns.stop - columns.start) / shade.shape[1],
@@ -203,7 +203,7 @@ def _draw_outline(axes: Axes, mask: Mask, colour: str, line: Mapping[str, Any]) 
     if mask.any():
         rim = [withStroke(linewidth=line["linewidth"] + 2, foreground=RIM)]
         axes.add_patch(
-            PathPatch(_outline(mask), facecolor="none", edgecolor=colour, zorder=3, path_effects=rim, **line)
+            PathPatch(outline(mask), facecolor="none", edgecolor=colour, zorder=3, path_effects=rim, **line)
         )
 
 

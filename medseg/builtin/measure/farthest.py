@@ -1,0 +1,199 @@
+"""The longest diameters of a mask: in one slice with what stands upright on it, and in space.
+
+A diameter runs between the middles of the outer faces of voxels, where the edge lies on average: a row of n
+voxels is n spacings long. All is exact: the farthest two points are corners of the convex hull.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.volume import Grid
+
+__all__ = ["Chord", "InSlice", "farthest_in_slice", "feret_diameter", "slicing_axis"]
+
+DIRECTIONS = 16  # over half a turn: the widest of the widths bounds the diameter to 0.5 %
+FEW = 64  # points, of which all pairs are looked at rather than a hull made first
+CHUNK_PAIRS = 1 << 20
+TIE = 1e-9  # mm; the first of equally long slices is meant, whatever rounding says
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A straight line through a mask: its length and its ends in RAS+ coordinates."""
+
+    length: float
+    ends: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class InSlice:
+    """The longest diameter within one slice, the longest chord at a right angle to it, and the slice."""
+
+    longest: Chord
+    perpendicular: Chord
+    slice: int
+
+
+def slicing_axis(grid: Grid) -> int:
+    """The axis along which axial slices follow each other; in an image of one slice, along that one."""
+    for axis in (2, 1, 0):
+        if grid.shape[axis] == 1:
+            return axis
+    return 2 if grid.unit == "px" else next(n for n, code in enumerate(grid.axis_codes) if code in "SI")
+
+
+def farthest_in_slice(mask: NDArray[np.bool_], grid: Grid, axis: int) -> InSlice:
+    """The slice across `axis` with the longest diameter of `mask[i, j, k]`, which is not empty.
+
+    In the grid's unit, within the plane of the slice, on its convex hull. The first of equal slices.
+    """
+    others = [n for n in range(3) if n != axis]
+    plane = grid.affine[:3, others]
+    basis, steps = np.linalg.qr(plane)  # of the plane's points, and of voxels in them
+    stack = np.moveaxis(mask, axis, 0)
+    filled, first, last = _row_ends(stack)
+    bounds = _widest(filled, first, last, steps)
+    best, longest = -1, 0.0
+    for at in np.argsort(-bounds, kind="stable").tolist():
+        if bounds[at] < longest - TIE:
+            break
+        length = _longest(_outline(filled[at], first[at], last[at], steps))[0]
+        if length > longest + TIE or (length > longest - TIE and at < best):
+            best, longest = at, max(length, longest)
+    outline = _outline(filled[best], first[best], last[best], steps)
+    _, one, other = _longest(outline)
+    long, upright = (outline[one], outline[other]), _upright(outline, outline[one], outline[other])
+    offset = grid.affine[:3, 3] + best * grid.affine[:3, axis]
+    return InSlice(_chord(long, basis, offset), _chord(upright, basis, offset), best)
+
+
+def _chord(ends: tuple[Points, Points], basis: Points, offset: Points) -> Chord:
+    placed = [basis @ end + offset for end in ends]
+    (a, b, c), (d, e, f) = (tuple(float(v) for v in place) for place in placed)
+    return Chord(float(np.linalg.norm(ends[1] - ends[0])), ((a, b, c), (d, e, f)))
+
+
+def _row_ends(stack: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+    """Which rows `[s, a]` of `stack[s, a, b]` hold anything, and the first and last b in them."""
+    first = stack.argmax(axis=2)
+    last = stack.shape[2] - 1 - stack[:, :, ::-1].argmax(axis=2)
+    return np.asarray(stack.any(axis=2)), first, last
+
+
+def _widest(
+    filled: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp], steps: Points
+) -> NDArray[np.float64]:
+    """For each slice a bound that no diameter passes: its largest width, made larger for what lies between.
+
+    A diameter is at most half a step between two directions away from the nearest, along which its width is
+    shorter by the cosine.
+    """
+    slices, rows = np.nonzero(filled)
+    ends = [np.stack([rows, side[slices, rows]]) for side in (first, last)]
+    widest = np.full(len(filled), 0.0)
+    for angle in np.arange(DIRECTIONS) * np.pi / DIRECTIONS:
+        along = np.array([np.cos(angle), np.sin(angle)]) @ steps
+        low, high = np.full(len(filled), np.inf), np.full(len(filled), -np.inf)
+        for end in ends:
+            np.minimum.at(low, slices, along @ end)
+            np.maximum.at(high, slices, along @ end)
+        widest = np.maximum(widest, high - low + np.abs(along).max())
+    return np.asarray(np.where(widest > 0, widest / np.cos(np.pi / 2 / DIRECTIONS), -1.0))
+
+
+def _outline(
+    filled: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp], steps: Points
+) -> Points:
+    """The middles `[n, 2]` of the outer faces of one slice's outermost voxels, in its plane."""
+    rows = np.flatnonzero(filled)
+    centres = np.concatenate([np.stack([rows, side[rows]], axis=1) for side in (first, last)])
+    centres = _hull(centres @ steps.T)
+    return np.concatenate([centres + half for half in (*(steps.T / 2), *(-steps.T / 2))])
+
+
+def _hull(points: Points) -> Points:
+    """The corners of the points' hull; all points where they are few, or lie in a line or a plane."""
+    if len(points) <= FEW:
+        return points
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return np.asarray(points[ConvexHull(points).vertices])
+    except QhullError:
+        return points
+
+
+def _longest(points: Points) -> tuple[float, int, int]:
+    """The largest distance between two of the points `[n, 2]`, and which two."""
+    squares = ((points[:, None] - points) ** 2).sum(axis=-1)
+    one, other = divmod(int(squares.argmax()), len(points))
+    return float(np.sqrt(squares[one, other])), one, other
+
+
+def _upright(points: Points, start: Points, stop: Points) -> tuple[Points, Points]:
+    """The ends of the longest chord of the points' hull at a right angle to the line from start to stop.
+
+    The length of such chords changes evenly between corners of the hull, so that it is largest at one.
+    """
+    from scipy.spatial import ConvexHull
+
+    along = (stop - start) / np.linalg.norm(stop - start)
+    turned = np.stack([along, [-along[1], along[0]]])
+    ring = points[ConvexHull(points).vertices] @ turned.T
+    after = np.roll(ring, -1, axis=0)
+    at = ring[:, :1]
+    run = after[:, 0] - ring[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (at - ring[:, 0]) / run
+        height = ring[:, 1] + share * (after[:, 1] - ring[:, 1])
+    met = (share >= 0) & (share <= 1) & (run != 0)
+    own = ring[:, 1]
+    low = np.minimum(np.where(met, height, np.inf).min(axis=1), own)
+    high = np.maximum(np.where(met, height, -np.inf).max(axis=1), own)
+    best = int((high - low).argmax())
+    ends = [np.array([ring[best, 0], side[best]]) @ turned for side in (low, high)]
+    return ends[0], ends[1]
+
+
+def feret_diameter(mask: NDArray[np.bool_], grid: Grid) -> float:
+    """The largest distance in space between two points of `mask[i, j, k]`, which is not empty.
+
+    In the grid's unit. Voxels reach half a spacing beyond their centres along each axis, so that two are
+    farther apart than their centres by one whole step along the axis that makes it most.
+    """
+    steps = grid.affine[:3, :3]
+    centres = _hull(_corners(mask) @ steps.T)
+    centres = centres - centres.mean(axis=0)
+    squares = (centres**2).sum(axis=1)
+    chunk = max(1, CHUNK_PAIRS // len(centres))
+    farthest = 0.0
+    for step in steps.T:
+        moved = centres + step
+        moved_squares = (moved**2).sum(axis=1)
+        for start in range(0, len(moved), chunk):
+            part = slice(start, start + chunk)
+            apart = moved_squares[part, None] + squares - 2 * moved[part] @ centres.T
+            farthest = max(farthest, float(apart.max()))
+    return float(np.sqrt(farthest))
+
+
+def _corners(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Indices `[n, 3]` of voxels among which all corners of the mask's convex hull are.
+
+    A corner ends its row, and is never half-way between two voxels of the mask.
+    """
+    around = np.pad(mask, 1)
+    filled, first, last = _row_ends(around)
+    i, j = np.nonzero(filled)
+    found = np.unique(
+        np.concatenate([np.stack([i, j, side[i, j]], axis=1) for side in (first, last)]), axis=0
+    )
+    for step in product((-1, 0, 1), repeat=3):
+        if step > (0, 0, 0):
+            before, after = (found - step).T, (found + step).T
+            found = found[~(around[tuple(before)] & around[tuple(after)])]
+    return found - 1

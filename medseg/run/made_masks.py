@@ -1,0 +1,231 @@
+"""Masks made elsewhere, measured on the image that they were drawn on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from medseg.assemble import stages
+from medseg.config import Call, StepCall, describe
+from medseg.errors import GeometryError, InputError, PipelineError, UsageError
+from medseg.io import STRICT, Policy
+from medseg.io.atomic import staged_folder
+from medseg.io.masks import read_segmentation
+from medseg.pipeline import Input, Stage, blamed, lack
+from medseg.plugin.catalog import Catalog, discover
+from medseg.prediction import Measured, Prediction, Result
+from medseg.run.case import memory_as_resource
+from medseg.run.inputs import Image, case_id, read_inputs
+from medseg.run.provenance import Journal, Listener, asked, describe_input, sha256_of, write_run_json
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Measurement, Writer
+from medseg.volume import Volume
+
+__all__ = ["DEFAULT_MEASURE", "measure_mask", "measurements_named"]
+
+DEFAULT_MEASURE = "volumes, shape, diameters, lesions, quality"
+IN_PIXELS = "volumes, diameters, lesions, quality"  # what a picture without a scale can be asked
+WRITE = "csv, json, preview"
+NAME = "image"
+
+
+def measurements_named(text: str, catalog: Catalog | None = None) -> tuple[Stage[Measurement], ...]:
+    """The measurements of a list as a pipeline file would write it: names, or names with parameters.
+
+    Raises PipelineError where there is no such measurement or parameter, UsageError where it is no list.
+    """
+    try:
+        calls = yaml.safe_load(f"[{text}]")
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise UsageError(
+            f"measure {text!r}: give names with a comma between them, as in {DEFAULT_MEASURE}"
+        ) from problem
+    if not calls:
+        raise UsageError(f"no measurement is given; name some, as in {DEFAULT_MEASURE}")
+    try:
+        steps = TypeAdapter(list[Call]).validate_python(calls)
+    except ValidationError as problem:
+        raise PipelineError(f"measure{describe(problem, StepCall)}") from problem
+    return stages(Measurement, "measure", steps, catalog or discover())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What one run was asked for; `measure` of None means what suits the image."""
+
+    measure: tuple[Stage[Measurement], ...] | None
+    write: tuple[Stage[Writer], ...]
+    catalog: Catalog
+    policy: Policy
+    labels: tuple[str, ...] | None
+
+
+def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are named
+    image: Image,
+    mask: str | Path,
+    *,
+    out: str | Path | None = None,
+    measure: str | None = None,
+    labels: Sequence[str] | None = None,
+    overwrite: bool = False,
+    pixel_size: float | None = None,
+    policy: Policy = STRICT,
+    case: str | None = None,
+    listener: Listener | None = None,
+) -> Result:
+    """Measure a mask made elsewhere on its image; with `out`, write tables, a picture and `run.json` there.
+
+    Args:
+        image: path or Volume that the mask belongs to.
+        mask: a file in any format of masks that medseg reads.
+        out: folder to publish into; it appears complete or not at all.
+        measure: measurements as a pipeline file would list them; None for what suits the image.
+        labels: names of the labels to which the results are limited; None for all.
+        overwrite: replace a folder that an earlier run wrote.
+        pixel_size: millimetres per pixel of a picture without a scale.
+        policy: what is made of a doubtful geometry, and which series is meant.
+        case: name of the case in the results; by default the image's first file's, or a hash for DICOM.
+        listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
+
+    Raises:
+        InputError: a file cannot be read, or the mask lies outside the image.
+        PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is left in `out`.
+    """
+    catalog = discover()
+    ask = _Asked(
+        measure=None if measure is None else measurements_named(measure, catalog),
+        write=stages(Writer, "write", TypeAdapter(list[Call]).validate_python(WRITE.split(", ")), catalog),
+        catalog=catalog,
+        policy=policy,
+        labels=None if labels is None else tuple(dict.fromkeys(labels)),
+    )
+    journal = Journal(listener)
+    with memory_as_resource():
+        staged = nullcontext() if out is None else staged_folder(Path(out), overwrite=overwrite)
+        with staged as folder:
+            result = _measured(ask, image, Path(mask), journal, pixel_size=pixel_size, case=case)
+            if folder is not None:
+                _publish(ask, result, folder, journal)
+            return result
+
+
+def _measured(
+    ask: _Asked, image: Image, mask: Path, journal: Journal, *, pixel_size: float | None, case: str | None
+) -> Result:
+    """Read, limit and measure; the record of it is the result's provenance."""
+    notes: list[str] = []
+    with journal.step("read", NAME):
+        volumes = read_inputs(
+            [Input(NAME)], {NAME: image}, force_modality=True, pixel_size=pixel_size, policy=ask.policy
+        )
+    volume = volumes[NAME]
+    with journal.step("read", "mask"):
+        segmentation = _read_mask(mask, volume, notes)
+    if ask.labels is not None:
+        segmentation = segmentation.only(ask.labels)
+    if volume.source is not None:  # every output repeats what was decided
+        source = volume.source
+        volume = volume.replace(source=replace(source, decided=(*source.decided, *notes)))
+    fits = DEFAULT_MEASURE if volume.grid.unit == "mm" else IN_PIXELS
+    steps = measurements_named(fits, ask.catalog) if ask.measure is None else ask.measure
+    _labels_exist(steps, segmentation.labels)
+    prediction = Prediction(segmentation=segmentation)
+    rows: list[Measured] = []
+    for stage in steps:
+        with journal.step(stage.place, stage.name), blamed(stage):
+            found = stage.step(volume, segmentation, prediction)
+            rows += Measurement.check(found, segmentation=segmentation)
+    return Result(
+        case_id=case or case_id({NAME: image}, volumes),
+        volume=volume,
+        prediction=prediction,
+        segmentation=segmentation,
+        measurements=tuple(rows),
+        provenance=_record(ask, steps, volume, segmentation, mask),
+    )
+
+
+def _read_mask(mask: Path, onto: Volume, notes: list[str]) -> Segmentation:
+    """The labels on the image's voxels; what was decided on the way is noted."""
+    try:
+        return read_segmentation(mask, onto=onto, tell=lambda line: notes.append(f"mask: {line}"))
+    except GeometryError as problem:  # raised with the mask's name
+        raise InputError(str(problem)) from problem
+
+
+def _labels_exist(steps: Sequence[Stage[Measurement]], labels: LabelTable) -> None:
+    """Refuse what names a label that the mask has not, before anything is measured."""
+    for stage in steps:
+        for field in type(stage.step).model_fields:
+            named = getattr(stage.step, field)
+            if field in ("labels", "hosts", "distance_to", "single") and isinstance(named, tuple):
+                try:
+                    labels.only(named)
+                except UsageError as problem:
+                    raise UsageError(f"{stage.place}.{stage.name}.{field}: {problem}") from problem
+
+
+def _record(
+    ask: _Asked,
+    steps: Sequence[Stage[Measurement]],
+    volume: Volume,
+    segmentation: Segmentation,
+    mask: Path,
+) -> dict[str, Any]:
+    """What was measured, and by what; no paths, as they may hold a patient's name."""
+    source = volume.source
+    used = (*steps, *ask.write)
+    return {
+        "medseg": {"version": version("medseg")},
+        "notice": "Research use only. Not for diagnosis.",
+        "measure": [dict(stage.written) for stage in steps],
+        "write": [dict(stage.written) for stage in ask.write],
+        "only": None if ask.labels is None else list(ask.labels),
+        "plugins": {stage.distribution: stage.version for stage in used},
+        "inputs": [describe_input(NAME, volume)],
+        "mask": {
+            "sha256": sha256_of(mask),
+            "labels": {label.value: label.name for label in segmentation.labels},
+        },
+        "policy": asked(ask.policy),
+        "policies": list(source.policies) if source else [],
+        "notes": list(source.decided) if source else [],
+        "environment": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+        },
+    }
+
+
+def _publish(ask: _Asked, result: Result, folder: Path, journal: Journal) -> None:
+    """Write every file, `run.json` last."""
+    paths: list[Path] = []
+    left_out: dict[str, str] = {}
+    for stage in ask.write:
+        missing = lack(stage, result)
+        if missing is not None:
+            left_out[stage.name] = missing
+            continue
+        with journal.step(stage.place, stage.name), blamed(stage):
+            paths += Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths))
+    write_run_json(
+        folder,
+        {
+            **result.provenance,
+            "case": result.case_id,
+            "left_out": left_out,
+            "outputs": {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths},
+            "steps": journal.steps,
+            "started": journal.started.isoformat(timespec="seconds"),
+            "seconds": round(journal.seconds, 3),
+        },
+    )

@@ -120,6 +120,28 @@ def medseg_measurements() -> Iterable[Component]:
         "medseg.builtin.measure.volumes:Volumes",
         "Volume, intensity, bounding box and centroid of each label; truncated organs are flagged.",
     )
+    here = "medseg.builtin.measure"
+    yield Component(
+        "shape", f"{here}.shape:Shape", "Surface area, sphericity and principal axes of each label."
+    )
+    yield Component(
+        "diameters",
+        f"{here}.diameters:Diameters",
+        "Longest axial diameter, the one perpendicular to it, and the longest in space.",
+    )
+    yield Component(
+        "lesions",
+        f"{here}.lesions:Lesions",
+        "Each lesion by itself: size, diameters, place, host, distances.",
+    )
+    yield Component(
+        "volume-interval",
+        f"{here}.volume_interval:VolumeInterval",
+        "The volume of each label between what is surely it and what may be it.",
+    )
+    yield Component(
+        "quality", f"{here}.quality:Quality", "Whether each label looks as one expects, and if not, why."
+    )
 
 
 @hookimpl

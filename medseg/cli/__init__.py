@@ -25,6 +25,7 @@ __all__ = ["main", "run"]
 COMMANDS = {
     "segment": "Segment an image: masks, volumes, a picture.",
     "cohort": "Segment many images: the model loaded once, a folder each, tables over all.",
+    "measure": "Measure masks made elsewhere: volumes, diameters, shape, each lesion.",
     "evaluate": "Compare masks with references: Dice, HD95, a table per case.",
     "train": "Train a model on labelled images.",
     "convert": "Read an image and write it as NIfTI.",

@@ -50,7 +50,11 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         plugin.medseg_postprocessors(),
         {"keep-largest", "remove-small", "fill-holes", "open", "close"},
     ),
-    "measurement": (Measurement, plugin.medseg_measurements(), {"volumes"}),
+    "measurement": (
+        Measurement,
+        plugin.medseg_measurements(),
+        {"volumes", "shape", "diameters", "lesions", "volume-interval", "quality"},
+    ),
     "writer": (
         Writer,
         plugin.medseg_writers(),

@@ -72,6 +72,11 @@ class Segmenter(Step, ABC):
     def labels(self) -> LabelTable | None:
         """The labels it gives; None where the pipeline file's `labels:` says so."""
 
+    @property
+    def refinable(self) -> bool:
+        """Whether its scores can be refined: whether it gives `Prediction.refinable` where that is wanted."""
+        return False
+
     def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
         """The segmenter that knows the pipeline's labels and the model's folder, where its files lie.
 
@@ -117,6 +122,14 @@ class TrainableSegmenter(Segmenter, ABC):
     @abstractmethod
     def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
         """The parameters that the pipeline file gives with these weights, as path in the folder to sha256."""
+
+    def calibrated(self, temperature: float) -> Mapping[str, Any]:
+        """The parameters with which logits are divided by `temperature`, beyond what they are now.
+
+        What held-out cases say after training: with it, probabilities come true as often as they say. Empty
+        where the segmenter has no such parameter; probabilities then stay as they are.
+        """
+        return {}
 
 
 def check_segmentation(returned: object, *, onto: Grid) -> Segmentation:

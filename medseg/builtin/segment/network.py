@@ -75,6 +75,10 @@ class NetworkSegmenter(TrainableSegmenter):
     """Axes along which mirrored copies are segmented too and averaged; each doubles the time. Not left-right
     where labels name a pair."""
 
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """What logits are divided by, so that probabilities come true as often as they say; labels stay what they
+    are. `medseg train` finds it on held-out cases."""
+
     _labels: LabelTable | None = PrivateAttr(None)
     _folder: Path | None = PrivateAttr(None)
 
@@ -88,6 +92,11 @@ class NetworkSegmenter(TrainableSegmenter):
         """Voxels of a window along i, j, k, for a 2-D network too."""
         i, j, k = (*self.window.patch, 1)[:3]
         return i, j, k
+
+    @property
+    def refinable(self) -> bool:
+        """Where the head's channels can be made probabilities, and are decided on the native grid."""
+        return self.head.activation is not None and self.head.decodes_on == "native"
 
     def labels(self) -> None:
         """The pipeline file names the labels."""
@@ -126,6 +135,10 @@ class NetworkSegmenter(TrainableSegmenter):
     def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
         """The files of the members."""
         return {"weights": [{"path": path, "sha256": sha256} for path, sha256 in weights.items()]}
+
+    def calibrated(self, temperature: float) -> Mapping[str, Any]:
+        """The temperature, times the one there is."""
+        return {"temperature": float(f"{self.temperature * temperature:.4g}")}
 
     def open(self, resources: Resources) -> AbstractContextManager[Predictor]:
         """Load the weights onto the device."""

@@ -107,10 +107,15 @@ class OpenedNetwork:
             dims=segmenter.dims, inputs=segmenter.channels, outputs=self._channels
         )
         load_weights(member, weights_file(self._folder, path), sha256)
-        built_by = type(segmenter.architecture)
+        built_by, built_as = type(segmenter.architecture), repr(segmenter.architecture)
+        if segmenter.temperature != 1:
+            from medseg.builtin.segment.temperature import Tempered
+
+            member = Tempered(member, segmenter.temperature)
+            built_as += f" at {segmenter.temperature!r}"
         return open_engine(
             member,
-            recipe=Recipe(built_by.__module__, repr(segmenter.architecture), self._channels),
+            recipe=Recipe(built_by.__module__, built_as, self._channels),
             sha256=sha256,
             batch=self.batch,
             channels=segmenter.channels,

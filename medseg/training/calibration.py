@@ -1,0 +1,203 @@
+"""Whether probabilities mean what they say: temperature scaling on held-out cases, and what is gained by it.
+
+A network is as a rule too sure of itself. Its logits are divided by one number, the temperature, for which
+held-out voxels are most likely (Guo et al., On calibration of modern neural networks, ICML 2017, 1321-1330).
+No label changes by it: the largest logit stays the largest, and the sign of each stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.prediction import Scores
+from medseg.segmentation import Segmentation
+from medseg.volume import Grid
+
+__all__ = [
+    "Calibration",
+    "Sample",
+    "about",
+    "brier",
+    "calibrated",
+    "calibration_error",
+    "sampled",
+    "tempered",
+]
+
+Activation = Literal["softmax", "sigmoid"]
+Floats = NDArray[np.float64]
+
+MARGIN_MM = 10.0
+MOST_VOXELS = 20_000  # of a case
+BINS = 15
+COLDEST, WARMEST = 0.05, 20.0
+LEAST_PROBABILITY = 1e-7  # what half precision keeps of a probability ends about there
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Voxels of held-out cases: `probabilities[N, C]` as the network gave them, and what is `there[N, C]`.
+
+    With softmax the channels are the background and the labels, and one of them is there; with sigmoid each
+    is a label that is there or not.
+    """
+
+    probabilities: Floats
+    there: NDArray[np.bool_]
+    activation: Activation
+
+    def __add__(self, other: Sample) -> Sample:
+        """Both."""
+        return Sample(
+            np.concatenate([self.probabilities, other.probabilities]),
+            np.concatenate([self.there, other.there]),
+            self.activation,
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and the expected calibration error and Brier score with it and without.
+
+    `before` and `after` are (error, score). With several folds, `after` is measured on each with the
+    temperature of the others; with one, on the voxels that the temperature was fitted to.
+    """
+
+    temperature: float
+    before: tuple[float, float]
+    after: tuple[float, float]
+    voxels: int
+
+
+def about(reference: Segmentation) -> Grid | None:
+    """The box around all labels with a margin of 10 mm (or px), on the reference's grid; None without any.
+
+    Most of an image is background that every network is sure of: counted in, it hides everything else.
+    """
+    inside = np.any(reference.array, axis=0)
+    low, high = [], []
+    for axis in range(3):
+        along = np.flatnonzero(inside.any(axis=tuple(n for n in range(3) if n != axis)))
+        if not len(along):
+            return None
+        margin = int(np.ceil(MARGIN_MM / reference.grid.spacing[axis]))
+        low.append(max(0, int(along[0]) - margin))
+        high.append(min(reference.grid.shape[axis], int(along[-1]) + 1 + margin))
+    return reference.grid.cropped(low, high)
+
+
+def sampled(
+    scores: Scores, reference: Segmentation, known: NDArray[np.bool_] | None, rng: np.random.Generator
+) -> Sample:
+    """Voxels of probabilities drawn at random, each with the labels of the nearest voxel of the reference.
+
+    `scores` has one channel for each label, in the order of the reference's table; with softmax the
+    background is what is left to 1. `known[i, j, k]` is where the reference says something.
+    """
+    activation = scores.activation
+    assert activation is not None
+    shape = scores.grid.shape
+    count = int(np.prod(shape))
+    drawn = rng.choice(count, min(count, MOST_VOXELS), replace=False)
+    index = np.stack(np.unravel_index(np.sort(drawn), shape), axis=-1)
+    native = np.rint(reference.grid.to_index(scores.grid.to_world(index))).astype(np.int64)
+    inside = np.flatnonzero(((native >= 0) & (native < reference.grid.shape)).all(axis=1))
+    if known is not None:
+        inside = inside[known[tuple(native[inside].T)]]
+    shares = scores.array[(slice(None), *index[inside].T)].T.astype(np.float64)
+    at = tuple(native[inside].T)
+    there = np.stack([reference.mask(label.name)[at] for label in reference.labels], axis=1)
+    if activation == "softmax":
+        rest = np.clip(1 - shares.sum(axis=1, keepdims=True), 0, 1)
+        shares = np.concatenate([rest, shares], axis=1)
+        there = np.concatenate([~there.any(axis=1, keepdims=True), there], axis=1)
+    return Sample(shares, there, activation)
+
+
+def calibrated(folds: Sequence[Sample]) -> Calibration | None:
+    """The temperature of all folds' voxels together; None where there are none."""
+    folds = [fold for fold in folds if len(fold.there)]
+    if not folds:
+        return None
+    whole = _joined(folds)
+    temperature = _fitted(whole)
+    if len(folds) == 1:
+        after = tempered(whole, temperature)
+    else:
+        after = _joined(
+            [tempered(fold, _fitted(_joined([o for o in folds if o is not fold]))) for fold in folds]
+        )
+    return Calibration(
+        temperature,
+        (calibration_error(whole), brier(whole)),
+        (calibration_error(after), brier(after)),
+        len(whole.there),
+    )
+
+
+def _joined(samples: Sequence[Sample]) -> Sample:
+    whole = samples[0]
+    for sample in samples[1:]:
+        whole = whole + sample
+    return whole
+
+
+def tempered(sample: Sample, temperature: float) -> Sample:
+    """The probabilities that the logits divided by a temperature give.
+
+    The logarithms of softmax probabilities are the logits up to a number that softmax does not see; of a
+    sigmoid, the log of p / (1 - p) is the logit.
+    """
+    shares = np.clip(sample.probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    logits = np.log(shares)
+    if sample.activation == "sigmoid":
+        logits -= np.log1p(-shares)
+        return Sample(1 / (1 + np.exp(-logits / temperature)), sample.there, "sigmoid")
+    logits /= temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    exponents = np.exp(logits)
+    return Sample(exponents / exponents.sum(axis=1, keepdims=True), sample.there, "softmax")
+
+
+def _fitted(sample: Sample) -> float:
+    """The temperature with the highest likelihood; the likelihood has one maximum in its inverse."""
+    from scipy.optimize import minimize_scalar
+
+    def surprise(log_temperature: float) -> float:
+        shares = tempered(sample, float(np.exp(log_temperature))).probabilities
+        told = np.where(sample.there, shares, 1 - shares)
+        if sample.activation == "softmax":
+            told = told[sample.there]
+        return float(-np.log(np.maximum(told, LEAST_PROBABILITY)).mean())
+
+    bounds = (float(np.log(COLDEST)), float(np.log(WARMEST)))
+    return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))
+
+
+def calibration_error(sample: Sample) -> float:
+    """Expected calibration error: how far, on average, a probability is from how often it comes true.
+
+    Of the winning channel with softmax; with sigmoid, of each label's decision. In 15 bins of equal width,
+    weighted by how many voxels are in them (Naeini et al., AAAI 2015, 2901-2907).
+    """
+    if sample.activation == "softmax":
+        winner = sample.probabilities.argmax(axis=1)
+        rows = np.arange(len(winner))
+        sure, right = sample.probabilities[rows, winner], sample.there[rows, winner]
+    else:
+        found = sample.probabilities >= 0.5
+        sure = np.where(found, sample.probabilities, 1 - sample.probabilities).ravel()
+        right = (found == sample.there).ravel()
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, sure - right, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(sure))
+
+
+def brier(sample: Sample) -> float:
+    """Brier score: the mean squared distance of probabilities from what is there, summed over channels."""
+    return float(np.square(sample.probabilities - sample.there).sum(axis=1).mean())

@@ -1,0 +1,133 @@
+"""Temperatures that are known, calibration errors that can be counted, and where voxels are taken from."""
+
+import numpy as np
+import pytest
+
+from medseg.prediction import Scores
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.training.calibration import (
+    Calibration,
+    Sample,
+    about,
+    brier,
+    calibrated,
+    calibration_error,
+    sampled,
+    tempered,
+)
+from medseg.volume import Grid
+
+LABELS = LabelTable((Label(1, "liver"), Label(2, "tumour")))
+
+
+def softmax_sample(temperature: float, count: int, seed: int) -> Sample:
+    """Voxels of a network whose logits are `temperature` times too large."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, 3)) * 2
+    truth = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    there = np.zeros((count, 3), bool)
+    there[np.arange(count), [rng.choice(3, p=row) for row in truth]] = True
+    said = np.exp(temperature * logits)
+    return Sample(said / said.sum(1, keepdims=True), there, "softmax")
+
+
+def sigmoid_sample(temperature: float, count: int, seed: int) -> Sample:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, 2)) * 2
+    there = rng.random((count, 2)) < 1 / (1 + np.exp(-logits))
+    return Sample(1 / (1 + np.exp(-temperature * logits)), there, "sigmoid")
+
+
+@pytest.mark.parametrize("make", [softmax_sample, sigmoid_sample])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_known_temperature_is_found(make: object, temperature: float) -> None:
+    assert callable(make)
+    folds = [make(temperature, 6000, seed) for seed in (1, 2, 3)]
+    found = calibrated(folds)
+    assert found is not None
+    assert found.temperature == pytest.approx(temperature, rel=0.06)
+    assert found.after[0] < 0.02
+    assert found.voxels == 18_000
+    if temperature == 3.0:
+        assert found.before[0] > 0.1
+        assert found.after[1] < found.before[1]
+    if temperature == 1.0:
+        assert found.before[0] < 0.02
+
+
+@pytest.mark.parametrize("make", [softmax_sample, sigmoid_sample])
+def test_no_decision_changes(make: object) -> None:
+    assert callable(make)
+    sample = make(2.0, 500, 4)
+    for temperature in (0.3, 7.0):
+        found = tempered(sample, temperature).probabilities
+        if sample.activation == "softmax":
+            np.testing.assert_array_equal(found.argmax(1), sample.probabilities.argmax(1))
+            np.testing.assert_allclose(found.sum(1), 1)
+        else:
+            np.testing.assert_array_equal(found >= 0.5, sample.probabilities >= 0.5)
+    np.testing.assert_allclose(tempered(sample, 1.0).probabilities, sample.probabilities, atol=1e-6)
+
+
+def test_tempered_probabilities_are_those_of_tempered_logits() -> None:
+    logits = np.array([[1.0, -2.0, 0.5], [4.0, 4.0, -1.0]])
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum(1, keepdims=True)
+    found = tempered(Sample(shares, np.zeros((2, 3), bool), "softmax"), 2.5).probabilities
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_errors_that_can_be_counted() -> None:
+    """Four voxels said to 0.9 of which three are right, four said to 0.6 of which two are."""
+    shares = np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 4)
+    there = np.array([[True, False]] * 3 + [[False, True]] + [[True, False]] * 2 + [[False, True]] * 2)
+    sample = Sample(shares, there, "softmax")
+    assert calibration_error(sample) == pytest.approx(0.5 * 0.15 + 0.5 * 0.1)
+    each = [2 * 0.1**2] * 3 + [2 * 0.9**2] + [2 * 0.4**2] * 2 + [2 * 0.6**2] * 2
+    assert brier(sample) == pytest.approx(np.mean(each))
+    certain = Sample(there.astype(float), there, "softmax")
+    assert (calibration_error(certain), brier(certain)) == (0, 0)
+    decided = Sample(shares[:, :1], there[:, :1], "sigmoid")
+    assert calibration_error(decided) == pytest.approx(0.125)
+
+
+def test_voxels_are_held_against_the_reference_where_they_lie() -> None:
+    """Scores on a grid of twice the spacing that runs the other way along i."""
+    array = np.zeros((1, 8, 8, 8), np.uint8)
+    array[0, :4] = 1
+    array[0, :2] = 2
+    reference = Segmentation(array, Grid((8, 8, 8), np.eye(4)), LABELS)
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (6.4, 0.4, 0.4)  # voxel centres lie nearest to 6, 4, 2, 0 and 0, 2, 4, 6
+    grid = Grid((4, 4, 4), affine)
+    shares = np.zeros((2, 4, 4, 4), np.float32)
+    shares[0, 2], shares[1, 3] = 0.75, 0.75
+    scores = Scores(shares, grid, "probabilities", "softmax")
+    found = sampled(scores, reference, None, np.random.default_rng(0))
+    assert found.there.shape == (64, 3)
+    np.testing.assert_array_equal(found.there.sum(0), [32, 16, 16])
+    np.testing.assert_allclose(found.probabilities[found.there], [1.0] * 32 + [0.75] * 32)
+    known = np.ones((8, 8, 8), bool)
+    known[:2] = False
+    part = sampled(scores, reference, known, np.random.default_rng(0))
+    np.testing.assert_array_equal(part.there.sum(0), [32, 16, 0])
+
+
+def test_the_box_is_about_the_labels() -> None:
+    array = np.zeros((1, 50, 40, 30), np.uint8)
+    grid = Grid((50, 40, 30), np.diag([1.0, 2.0, 5.0, 1.0]))
+    assert about(Segmentation(array, grid, LABELS)) is None
+    array = array.copy()
+    array[0, 20:22, 3, 10:12] = 1
+    box = about(Segmentation(array, grid, LABELS))
+    assert box is not None
+    assert box.shape == (22, 9, 6)
+    np.testing.assert_allclose(box.to_world(np.zeros((1, 3)))[0], [10, 0, 40])
+
+
+def test_without_voxels_there_is_nothing_to_say() -> None:
+    empty = Sample(np.zeros((0, 3)), np.zeros((0, 3), bool), "softmax")
+    assert calibrated([]) is None
+    assert calibrated([empty]) is None
+    found = calibrated([empty, softmax_sample(2.0, 100, 0)])
+    assert isinstance(found, Calibration)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from medseg.prediction import Scores
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid
 
+if TYPE_CHECKING:
+    from medseg.inference.score_store import ScoreStore
+
 __all__ = [
     "Calibration",
     "Sample",
@@ -25,6 +29,7 @@ __all__ = [
     "brier",
     "calibrated",
     "calibration_error",
+    "joined",
     "sampled",
     "tempered",
 ]
@@ -34,6 +39,8 @@ Floats = NDArray[np.float64]
 
 MARGIN_MM = 10.0
 MOST_VOXELS = 20_000  # of a case
+MOST_VALUES = 1_000_000  # of a case, whatever the number of labels
+AT_ONCE_BYTES = 64 << 20
 BINS = 15
 COLDEST, WARMEST = 0.05, 20.0
 LEAST_PROBABILITY = 1e-7  # what half precision keeps of a probability ends about there
@@ -51,13 +58,18 @@ class Sample:
     there: NDArray[np.bool_]
     activation: Activation
 
-    def __add__(self, other: Sample) -> Sample:
-        """Both."""
-        return Sample(
-            np.concatenate([self.probabilities, other.probabilities]),
-            np.concatenate([self.there, other.there]),
-            self.activation,
-        )
+    def save(self, path: Path) -> None:
+        """Write it to a file, whole or not at all; probabilities in half precision, as they were kept."""
+        partial = path.with_name(f".{path.name}.part")
+        with partial.open("wb") as file:
+            np.savez_compressed(file, probabilities=self.probabilities.astype(np.float16), there=self.there)
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: Path, activation: Activation) -> Sample:
+        """Read it from a file."""
+        with np.load(path, allow_pickle=False) as kept:
+            return Sample(kept["probabilities"].astype(np.float64), kept["there"], activation)
 
 
 @dataclass(frozen=True)
@@ -92,19 +104,47 @@ def about(reference: Segmentation) -> Grid | None:
 
 
 def sampled(
-    scores: Scores, reference: Segmentation, known: NDArray[np.bool_] | None, rng: np.random.Generator
+    scores: ScoreStore,
+    reference: Segmentation,
+    *,
+    activation: Activation,
+    known: NDArray[np.bool_] | None,
+    rng: np.random.Generator,
 ) -> Sample:
     """Voxels of probabilities drawn at random, each with the labels of the nearest voxel of the reference.
 
-    `scores` has one channel for each label, in the order of the reference's table; with softmax the
-    background is what is left to 1. `known[i, j, k]` is where the reference says something.
+    `scores` has one channel for each label of the reference's table; with softmax the background is what is
+    left to 1. `known[i, j, k]` is where the reference says something.
     """
-    activation = scores.activation
-    assert activation is not None
+    (box,) = scores.boxes
+    names = [label.name for label in reference.labels]
+    axis = int(np.argmax(box.shape))
+    plane_bytes = 4 * len(names) * int(np.prod(box.shape)) // box.shape[axis]
+    thick = max(1, AT_ONCE_BYTES // plane_bytes)
+    wanted = min(MOST_VOXELS, MOST_VALUES // len(names))
+    samples = []
+    for start in range(0, box.shape[axis], thick):
+        low, high = [0, 0, 0], list(box.shape)
+        low[axis], high[axis] = start, min(start + thick, box.shape[axis])
+        part = scores.read(box.cropped(low, high), names)
+        count = -(-wanted * (high[axis] - start) // box.shape[axis])
+        samples.append(_drawn(part, reference, activation, known, count=count, rng=rng))
+    return joined(samples)
+
+
+def _drawn(
+    scores: Scores,
+    reference: Segmentation,
+    activation: Activation,
+    known: NDArray[np.bool_] | None,
+    *,
+    count: int,
+    rng: np.random.Generator,
+) -> Sample:
     shape = scores.grid.shape
-    count = int(np.prod(shape))
-    drawn = rng.choice(count, min(count, MOST_VOXELS), replace=False)
-    index = np.stack(np.unravel_index(np.sort(drawn), shape), axis=-1)
+    voxels = int(np.prod(shape))
+    chosen = rng.choice(voxels, min(voxels, count), replace=False)
+    index = np.stack(np.unravel_index(np.sort(chosen), shape), axis=-1)
     native = np.rint(reference.grid.to_index(scores.grid.to_world(index))).astype(np.int64)
     inside = np.flatnonzero(((native >= 0) & (native < reference.grid.shape)).all(axis=1))
     if known is not None:
@@ -124,13 +164,13 @@ def calibrated(folds: Sequence[Sample]) -> Calibration | None:
     folds = [fold for fold in folds if len(fold.there)]
     if not folds:
         return None
-    whole = _joined(folds)
+    whole = joined(folds)
     temperature = _fitted(whole)
     if len(folds) == 1:
         after = tempered(whole, temperature)
     else:
-        after = _joined(
-            [tempered(fold, _fitted(_joined([o for o in folds if o is not fold]))) for fold in folds]
+        after = joined(
+            [tempered(fold, _fitted(joined([o for o in folds if o is not fold]))) for fold in folds]
         )
     return Calibration(
         temperature,
@@ -140,11 +180,13 @@ def calibrated(folds: Sequence[Sample]) -> Calibration | None:
     )
 
 
-def _joined(samples: Sequence[Sample]) -> Sample:
-    whole = samples[0]
-    for sample in samples[1:]:
-        whole = whole + sample
-    return whole
+def joined(samples: Sequence[Sample]) -> Sample:
+    """All voxels of some samples, of which there is at least one."""
+    return Sample(
+        np.concatenate([sample.probabilities for sample in samples]),
+        np.concatenate([sample.there for sample in samples]),
+        samples[0].activation,
+    )
 
 
 def tempered(sample: Sample, temperature: float) -> Sample:

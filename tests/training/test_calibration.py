@@ -1,10 +1,15 @@
 """Temperatures that are known, calibration errors that can be counted, and where voxels are taken from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from medseg.prediction import Scores
+from medseg.inference.score_store import ScoreSink
+from medseg.prediction import Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.training import calibration
 from medseg.training.calibration import (
     Calibration,
     Sample,
@@ -91,7 +96,9 @@ def test_errors_that_can_be_counted() -> None:
     assert calibration_error(decided) == pytest.approx(0.125)
 
 
-def test_voxels_are_held_against_the_reference_where_they_lie() -> None:
+def test_voxels_are_held_against_the_reference_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores on a grid of twice the spacing that runs the other way along i."""
     array = np.zeros((1, 8, 8, 8), np.uint8)
     array[0, :4] = 1
@@ -100,17 +107,34 @@ def test_voxels_are_held_against_the_reference_where_they_lie() -> None:
     affine = np.diag([-2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = (6.4, 0.4, 0.4)  # voxel centres lie nearest to 6, 4, 2, 0 and 0, 2, 4, 6
     grid = Grid((4, 4, 4), affine)
-    shares = np.zeros((2, 4, 4, 4), np.float32)
-    shares[0, 2], shares[1, 3] = 0.75, 0.75
-    scores = Scores(shares, grid, "probabilities", "softmax")
-    found = sampled(scores, reference, None, np.random.default_rng(0))
+    shares = np.zeros((3, 4, 4, 4), np.float32)
+    shares[1, 2], shares[2, 3] = 0.75, 0.75
+    shares[0] = 1 - shares[1:].sum(0)
+    wanted = Wanted(whole_scores=True)
+    sink = ScoreSink(LABELS, grid=grid, axis=2, channels=3, activation="softmax", wanted=wanted)
+    sink.take(Scores(shares, grid, "probabilities"), 0)
+    store = sink.finish()
+
+    def drawn(known: NDArray[np.bool_] | None = None) -> Sample:
+        rng = np.random.default_rng(0)
+        return sampled(store, reference, activation="softmax", known=known, rng=rng)
+
+    found = drawn()
     assert found.there.shape == (64, 3)
     np.testing.assert_array_equal(found.there.sum(0), [32, 16, 16])
-    np.testing.assert_allclose(found.probabilities[found.there], [1.0] * 32 + [0.75] * 32)
+    np.testing.assert_allclose(np.sort(found.probabilities[found.there]), [0.75] * 32 + [1.0] * 32)
     known = np.ones((8, 8, 8), bool)
     known[:2] = False
-    part = sampled(scores, reference, known, np.random.default_rng(0))
+    part = drawn(known)
     np.testing.assert_array_equal(part.there.sum(0), [32, 16, 0])
+    monkeypatch.setattr(calibration, "AT_ONCE_BYTES", 4 * 2 * 16 * 2)  # two planes at once, and one beside
+    assert len(drawn().there) > 32
+    monkeypatch.setattr(calibration, "MOST_VOXELS", 10)
+    assert 10 <= len(drawn().there) <= 12
+    part.save(tmp_path / "sample.npz")
+    back = Sample.load(tmp_path / "sample.npz", "softmax")
+    np.testing.assert_array_equal(back.there, part.there)
+    np.testing.assert_allclose(back.probabilities, part.probabilities, atol=5e-4)
 
 
 def test_the_box_is_about_the_labels() -> None:

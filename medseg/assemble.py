@@ -27,6 +27,7 @@ from medseg.steps import (
     Network,
     Postprocessor,
     Preprocessor,
+    Refiner,
     Segmenter,
     Step,
     Writer,
@@ -49,6 +50,7 @@ BASES: dict[str, type[Step]] = {
     "segmenter": Segmenter,
     "network": Network,
     "head": Head,
+    "refiner": Refiner,
     "postprocessor": Postprocessor,
     "measurement": Measurement,
     "writer": Writer,
@@ -76,14 +78,30 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
         labels=labels,
         preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),
         segment=segment,
+        refine=_refiners(file, segment, labels, catalog),
         postprocess=later.postprocess,
         measure=later.measure,
         write=later.write,
     )
 
 
+def _refiners(
+    file: PipelineFile, segment: Stage[Segmenter], labels: LabelTable, catalog: Catalog
+) -> tuple[Stage[Refiner], ...]:
+    """The steps on scores; raises PipelineError where they name no label, or there are no scores."""
+    found = stages(Refiner, "refine", file.refine, catalog)
+    for stage in found:
+        _labels_exist(stage, labels)
+        if not segment.step.refinable:
+            raise PipelineError(
+                f"{stage.place}.{stage.name}: segmenter {segment.name!r} gives no scores that could be "
+                "refined; steps on labels belong under `postprocess:`"
+            )
+    return found
+
+
 class StagesAfter(NamedTuple):
-    """What comes after the segmenter."""
+    """What comes after the segmenter and the steps on its scores."""
 
     postprocess: tuple[Stage[Postprocessor], ...]
     measure: tuple[Stage[Measurement], ...]
@@ -308,10 +326,11 @@ def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
                         "additionalProperties": False,
                     }
                 )
-        definitions[kind] = {"anyOf": choices}
+        definitions[kind] = {"anyOf": choices} if choices else {"not": {}}  # none is installed: none is right
     properties = schema["properties"]
     for key, kind in (
         ("preprocess", "preprocessor"),
+        ("refine", "refiner"),
         ("postprocess", "postprocessor"),
         ("measure", "measurement"),
         ("write", "writer"),

@@ -265,6 +265,9 @@ class PipelineFile(Strict):
     segment: Call
     """The one segmenter."""
 
+    refine: tuple[Call, ...] = ()
+    """Steps that improve the network's scores before labels are decided, in order."""
+
     postprocess: tuple[Call, ...] = ()
     """Steps that improve the labels on the native grid, in order."""
 

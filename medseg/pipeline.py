@@ -1,4 +1,4 @@
-"""The walk: preprocess, segment, postprocess, measure, write, in the order of the pipeline file.
+"""The walk: preprocess, segment, refine, postprocess, measure, write, in the order of the pipeline file.
 
 Reading comes before it, publishing after it (`medseg.run`). Every step's output is held against its contract.
 """
@@ -6,16 +6,25 @@ Reading comes before it, publishing after it (`medseg.run`). Every step's output
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medseg.errors import MedsegError, PluginError, in_one_line
-from medseg.prediction import Measured, Plan, Prediction, Result, Wanted
+from medseg.prediction import Measured, Plan, Prediction, Result, Scores, Wanted
 from medseg.segmentation import LabelTable, Segmentation
-from medseg.steps import Measurement, Postprocessor, Predictor, Preprocessor, Segmenter, Step, Writer
+from medseg.steps import (
+    Measurement,
+    Postprocessor,
+    Predictor,
+    Preprocessor,
+    Refiner,
+    Segmenter,
+    Step,
+    Writer,
+)
 from medseg.volume import Grid, Volume
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ __all__ = [
     "measure",
     "predict",
     "preprocess",
+    "refine",
     "walk",
     "write",
 ]
@@ -82,25 +92,37 @@ class Pipeline:
     measure: tuple[Stage[Measurement], ...]
     write: tuple[Stage[Writer], ...]
     only: tuple[str, ...] | None = None
+    refine: tuple[Stage[Refiner], ...] = ()
 
     @property
     def stages(self) -> tuple[Stage[Step], ...]:
         """All steps in the order of the walk."""
-        return (*self.preprocess, self.segment, *self.postprocess, *self.measure, *self.write)
+        before, after = self.preprocess, (*self.postprocess, *self.measure, *self.write)
+        return (*before, self.segment, *self.refine, *after)
+
+    @property
+    def margin_mm(self) -> float:
+        """How far the refiners look, one after the other."""
+        return sum(stage.step.margin_mm for stage in self.refine)
+
+    def refining_bytes(self, scores: Scores, volume: Volume) -> int:
+        """Memory that the refiners take at most beside a box of scores and of the image."""
+        return max((stage.step.work_bytes(scores, volume) for stage in self.refine), default=0)
 
     @property
     def wanted(self) -> Wanted:
         """What must be kept of the prediction: the union of what measurements and writers declare.
 
-        With `only`, scores of those labels alone; labels too where no postprocessing step may look at others.
+        With `only`, scores of those labels alone; labels too where no later step may look at others.
         """
         declared = reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), Wanted())
+        declared = replace(declared, refinable=bool(self.refine))
         if self.only is None:
             return declared
         only, scored = frozenset(self.only), declared.score_labels
         return replace(
             declared,
-            labels=None if self.postprocess else only,
+            labels=None if self.postprocess or self.refine else only,
             score_labels=only if scored is None else scored & only,
         )
 
@@ -131,15 +153,9 @@ def walk(
 
     `afford` hears the predictor's plan before it runs, and raises ResourceError where it costs too much.
     """
-    prediction = predict(
-        pipeline,
-        preprocess(pipeline.preprocess, volume, watch=watch),
-        predictor,
-        onto=volume.grid,
-        afford=afford,
-        watch=watch,
-    )
-    return measure(pipeline, volume, prediction, watch=watch)
+    prepared = preprocess(pipeline.preprocess, volume, watch=watch)
+    found = predict(pipeline, prepared, predictor, onto=volume.grid, afford=afford, watch=watch)
+    return measure(pipeline, volume, refine(pipeline, prepared, found, watch=watch), watch=watch)
 
 
 def preprocess(
@@ -172,6 +188,45 @@ def predict(
         afford(Predictor.check_plan(predictor.plan(prepared.grid, onto=onto, wanted=wanted)))
         returned = predictor(prepared, onto=onto, wanted=wanted)
         return Predictor.check(returned, onto=onto, labels=pipeline.labels)
+
+
+def refine(
+    pipeline: Pipeline,
+    prepared: Volume,
+    prediction: Prediction,
+    *,
+    room: Room = lambda count: None,
+    watch: Watch = nullcontext,
+) -> Prediction:
+    """Improve scores around the labels that were found, and decide those anew; the rest stays as it is."""
+    if not pipeline.refine:
+        return prediction
+    with blamed(pipeline.segment):
+        if prediction.refinable is None:
+            raise PluginError("announced scores that can be refined, and kept none")
+
+    def improve(scores: Scores, volume: Volume) -> Scores:
+        for stage in pipeline.refine:
+            with blamed(stage):
+                scores = Refiner.check(stage.step(scores, volume), like=scores)
+        return scores
+
+    with ExitStack() as stack:
+        for stage in pipeline.refine:  # box by box, all of them: they are watched together
+            stack.enter_context(watch(stage))
+        with blamed(pipeline.refine[0]):
+            room(sum(stage.step.library_bytes() for stage in pipeline.refine))
+        segmentation, used = prediction.refinable.refined(
+            prediction.segmentation,
+            prepared,
+            improve,
+            margin_mm=pipeline.margin_mm,
+            work=pipeline.refining_bytes,
+            room=room,
+        )
+    prediction.refinable.store.close()
+    used = {**prediction.used, "refined": used}
+    return replace(prediction, segmentation=segmentation, refinable=None, used=used)
 
 
 def measure(

@@ -14,6 +14,7 @@ from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid, Volume, read_only
 
 if TYPE_CHECKING:
+    from medseg.inference.refining import Refinable
     from medseg.inference.score_store import ScoreStore
 
 __all__ = [
@@ -57,11 +58,15 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A slab or a box of a network's output: `array[C, i, j, k]` on its own grid; never promised whole."""
+    """A slab or a box of a network's output: `array[C, i, j, k]` on its own grid; never promised whole.
+
+    `activation` says what makes probabilities of the channels, as a head's does, where that is known.
+    """
 
     array: NDArray[Any] = field(repr=False)
     grid: Grid
     kind: Literal["logits", "probabilities"]
+    activation: Literal["softmax", "sigmoid"] | None = None
 
     def __post_init__(self) -> None:
         array = read_only(self.array)
@@ -104,8 +109,8 @@ class Wanted:
 
     `labels` of None means all of them; `score_boxes` are grids in which scores must be kept, `whole_scores`
     asks for them everywhere; `score_labels` says whose, None for all; `members` asks for one segmentation per
-    ensemble member; `reductions` for streamed sums: "soft-volume", "entropy". What a segmenter cannot give,
-    it leaves out: ask `Prediction.lacks`.
+    ensemble member; `reductions` for streamed sums: "soft-volume", "entropy"; `refinable` for what is needed
+    to improve scores and decide anew. What a segmenter cannot give, it leaves out: ask `Prediction.lacks`.
     """
 
     labels: frozenset[str] | None = None
@@ -114,6 +119,7 @@ class Wanted:
     score_labels: frozenset[str] | None = None
     members: bool = False
     reductions: frozenset[str] = frozenset()
+    refinable: bool = False
 
     def __post_init__(self) -> None:
         boxes = sorted(set(self.score_boxes), key=lambda box: (box.shape, box.unit, box.affine.tolist()))
@@ -136,6 +142,7 @@ class Wanted:
             score_labels=_union(asking),
             members=self.members or other.members,
             reductions=self.reductions | other.reductions,
+            refinable=self.refinable or other.refinable,
         )
 
 
@@ -215,8 +222,8 @@ class Prediction:
 
     `soft_ml` is the volume in mL per label from summed probabilities; `maps` are images such as "entropy";
     `scores` are probabilities on disk, on the grid that was segmented; `members` are the labels of each
-    member of an ensemble; `used` says what was really used (device, precision, windows …) and goes into the
-    run's provenance.
+    member of an ensemble; `refinable` is what the labels were decided from, for refiners. `used` says what
+    was really used (device, precision, windows …) and goes into the run's provenance.
     """
 
     segmentation: Segmentation
@@ -225,6 +232,7 @@ class Prediction:
     soft_ml: Mapping[str, float] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
+    refinable: Refinable | None = None
 
     def renamed(self, labels: LabelTable) -> Prediction:
         """The same under the names of another table; raises UsageError where that lacks a label."""
@@ -261,6 +269,8 @@ class Prediction:
             return "the segmenter gives no soft volumes"
         if "entropy" in wanted.reductions and "entropy" not in self.maps:
             return "the segmenter gives no entropy"
+        if wanted.refinable and self.refinable is None:
+            return "the segmenter keeps nothing to refine"
         return None
 
 

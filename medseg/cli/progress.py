@@ -19,7 +19,8 @@ VERBS = {
     "read": "Reading",
     "preprocess": "Preparing",
     "segment": "Segmenting",
-    "postprocess": "Refining",
+    "refine": "Refining",
+    "postprocess": "Improving",
     "measure": "Measuring",
     "write": "Writing",
 }

@@ -26,7 +26,7 @@ from medseg.prediction import Scores, Sink, Wanted
 from medseg.segmentation import LabelTable
 from medseg.volume import Grid
 
-__all__ = ["STORED", "ScoreSink", "ScoreStore", "model_boxes", "stored_bytes"]
+__all__ = ["STORED", "ScoreSink", "ScoreStore", "covered", "model_boxes", "stored_bytes"]
 
 STORED = np.dtype(np.float16)  # a probability is off by at most 0.00025
 MARGIN = 1  # voxels around those that interpolation reads, for whoever looks at neighbours
@@ -60,9 +60,9 @@ class _Box:
 class ScoreStore:
     """Scores of some labels in some boxes of the grid that was segmented, on disk.
 
-    `channels` names them; `kind` is "probabilities", or "logits" where the head's channels are no labels
-    (then all channels are there, and `channels` is empty). `boxes` are parts of `grid`. Closing it, or
-    forgetting it, frees the disk.
+    `channels` names them; `kind` is "probabilities", or "logits" where the head's channels are kept as they
+    are (then all are there, and `channels` is empty); `count` is how many there are. `boxes` are parts of
+    `grid`. Closing it, or forgetting it, frees the disk.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ScoreStore:
         self.channels = channels
         self._boxes = tuple(boxes)
         self._axis = axis
-        self._count = count
+        self.count = count
 
     @property
     def boxes(self) -> tuple[Grid, ...]:
@@ -90,7 +90,7 @@ class ScoreStore:
     @property
     def disk_bytes(self) -> int:
         """What the files take."""
-        return sum(_bytes(box.low, box.high, self._count) for box in self._boxes)
+        return sum(_bytes(box.low, box.high, self.count) for box in self._boxes)
 
     def read(self, box: Grid, labels: Sequence[str] | None = None) -> Scores:
         """Scores `[C, i, j, k]` in float32 of the voxels that `box` covers, with one more on each side.
@@ -99,7 +99,7 @@ class ScoreStore:
         of `labels`, in that order; None for all that were kept. Raises UsageError where a label was not kept,
         GeometryError where nothing of the box was.
         """
-        low, high = _covered(self.grid, box)
+        low, high = covered(self.grid, box)
         for kept in self._boxes:
             start, stop = np.maximum(low, kept.low), np.minimum(high, kept.high)
             whole = np.array_equal(start, np.maximum(low, 0)) and np.array_equal(
@@ -109,9 +109,18 @@ class ScoreStore:
                 return self._read(kept, start.tolist(), stop.tolist(), self._numbers(labels))
         raise GeometryError(f"no scores were kept for {box!r}")
 
+    def part(self, low: Sequence[int], high: Sequence[int]) -> Scores:
+        """All channels of just these voxels of the grid, `low` to `high` (exclusive) along i, j, k."""
+        for kept in self._boxes:
+            if all(a <= b for a, b in zip(kept.low, low, strict=True)) and all(
+                a >= b for a, b in zip(kept.high, high, strict=True)
+            ):
+                return self._read(kept, list(low), list(high), list(range(self.count)))
+        raise GeometryError(f"no scores were kept from voxel {list(low)} to {list(high)}")
+
     def _read(self, box: _Box, start: list[int], stop: list[int], numbers: list[int]) -> Scores:
         part = [slice(a - low, b - low) for a, b, low in zip(start, stop, box.low, strict=True)]
-        mapped = box.mapped(self._axis, self._count, part.pop(self._axis))
+        mapped = box.mapped(self._axis, self.count, part.pop(self._axis))
         array = np.empty((len(mapped), len(numbers), *(p.stop - p.start for p in part)), np.float32)
         for n, number in enumerate(numbers):
             array[:, n] = mapped[:, number, part[0], part[1]]
@@ -120,7 +129,7 @@ class ScoreStore:
 
     def _numbers(self, labels: Sequence[str] | None) -> list[int]:
         if labels is None:
-            return list(range(self._count))
+            return list(range(self.count))
         for name in labels:
             if name not in self.channels:
                 kept = ", ".join(self.channels) or "none by name"
@@ -131,7 +140,7 @@ class ScoreStore:
         """The same files under other names of the labels."""
         channels = tuple(names.get(name, name) for name in self.channels)
         return ScoreStore(
-            self._boxes, grid=self.grid, axis=self._axis, kind=self.kind, count=self._count, channels=channels
+            self._boxes, grid=self.grid, axis=self._axis, kind=self.kind, count=self.count, channels=channels
         )
 
     def close(self) -> None:
@@ -220,7 +229,7 @@ def model_boxes(grid: Grid, wanted: Wanted) -> list[tuple[tuple[int, int, int], 
         return [((0, 0, 0), grid.shape)]
     found = []
     for box in wanted.score_boxes:
-        low, high = _covered(grid, box)
+        low, high = covered(grid, box)
         low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
         if (high > low).all():
             found.append(
@@ -241,7 +250,7 @@ def _bytes(low: Sequence[int], high: Sequence[int], channels: int) -> int:
     return size
 
 
-def _covered(grid: Grid, box: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def covered(grid: Grid, box: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last + 1 voxel of `grid` among which the centres of the voxels of `box` lie, and a margin."""
     if grid.unit != box.unit:
         raise GeometryError(f"scores in {grid.unit} cannot be read for a box in {box.unit}")

@@ -34,6 +34,7 @@ KINDS: dict[str, str] = {  # hook -> kind, in the order of the walk
     "medseg_segmenters": "segmenter",
     "medseg_networks": "network",
     "medseg_heads": "head",
+    "medseg_refiners": "refiner",
     "medseg_postprocessors": "postprocessor",
     "medseg_measurements": "measurement",
     "medseg_writers": "writer",
@@ -45,6 +46,7 @@ KINDS: dict[str, str] = {  # hook -> kind, in the order of the walk
 KEYS = {  # kind -> key of the pipeline file
     "preprocessor": "preprocess",
     "segmenter": "segment",
+    "refiner": "refine",
     "postprocessor": "postprocess",
     "measurement": "measure",
     "writer": "write",

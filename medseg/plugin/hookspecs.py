@@ -21,6 +21,7 @@ __all__ = [
     "medseg_networks",
     "medseg_postprocessors",
     "medseg_preprocessors",
+    "medseg_refiners",
     "medseg_segmenters",
     "medseg_writers",
 ]
@@ -77,6 +78,19 @@ def medseg_heads() -> Iterable[Component]:
         @hookimpl
         def medseg_heads():
             yield Component("ordinal", "medseg_ordinal.head:Ordinal", "Grades that include one another.")
+    """
+    return ()
+
+
+@hookspec
+def medseg_refiners() -> Iterable[Component]:
+    """Offer steps that improve a network's scores before labels are decided.
+
+    The class at `target` subclasses `medseg.Refiner`; it gets a box of the scores and of the image.
+
+        @hookimpl
+        def medseg_refiners():
+            yield Component("anneal", "medseg_anneal.anneal:Anneal", "Smooth scores where they are unsure.")
     """
     return ()
 

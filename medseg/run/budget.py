@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ResourceError
+from medseg.inference.refining import least_bytes
 from medseg.io import Policy, foretell, inspect
 from medseg.io.verdict import Candidate
 from medseg.memory import promised, release_freed_memory, resident_bytes, too_little
@@ -114,6 +115,10 @@ def _needs(
     arrays = _bytes(image, prepared) + sum(loaded.values()) - outline.held_bytes
     yield pipeline.segment, _segmenting(pipeline, prepared, image.grid, predictor, arrays)
     found = _segmentation(pipeline.labels, image.grid)
+    if pipeline.refine:
+        libraries = max(_with_libraries(stage, loaded) for stage in pipeline.refine)
+        held = before + _bytes(image, prepared) + found.array.nbytes + _kept(pipeline, prepared.grid)
+        yield pipeline.refine[0], held + libraries + _refining(pipeline, prepared)
     copies = 1 + bool(pipeline.postprocess) + bool(pipeline.only)
     before += image.array.nbytes + copies * found.array.nbytes + _kept(pipeline, prepared.grid)
     for improve in pipeline.postprocess:
@@ -156,6 +161,18 @@ def _segmenting(pipeline: Pipeline, prepared: Volume, onto: Grid, predictor: Pre
                 raise
             return problem.needed_bytes
         return plan.total_bytes if plan.resident_bytes else resident_bytes() + arrays + plan.peak_bytes
+
+
+def _refining(pipeline: Pipeline, prepared: Volume) -> int:
+    """What refining takes at least, in the thinnest parts, of the scores of all labels and a background."""
+    channels = 1 + len(pipeline.labels)
+    return least_bytes(
+        channels,
+        prepared.grid,
+        prepared,
+        margin_mm=pipeline.margin_mm,
+        work=pipeline.refining_bytes,
+    )
 
 
 def _kept(pipeline: Pipeline, grid: Grid) -> int:

@@ -23,7 +23,7 @@ from medseg.memory import (
 )
 from medseg.model import Model, find_model
 from medseg.model.precision import precision_for
-from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, write
+from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, refine, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Result
 from medseg.run.budget import Outline, outlined, require_room
@@ -268,7 +268,7 @@ class Case:
         )
 
     def segment(self, predictor: Predictor) -> None:
-        """Segment what was prepared, which is then forgotten."""
+        """Segment what was prepared, which is then forgotten, and refine the scores."""
         assert self._volume is not None, "read() comes first"
         assert self._prepared is not None, "prepare() comes first"
         prepared, self._prepared = self._prepared, None
@@ -279,6 +279,9 @@ class Case:
             onto=self._volume.grid,
             afford=self._afford,
             watch=self._watch,
+        )
+        self._prediction = refine(
+            self.setup.pipeline, prepared, self._prediction, room=self._make_room, watch=self._watch
         )
         self._record["used"] = dict(self._prediction.used)
 

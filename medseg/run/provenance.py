@@ -221,6 +221,7 @@ def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
         },
         "preprocess": [dict(stage.written) for stage in pipeline.preprocess],
         "segment": dict(pipeline.segment.written),
+        "refine": [dict(stage.written) for stage in pipeline.refine],
         "postprocess": [dict(stage.written) for stage in pipeline.postprocess],
         "measure": [dict(stage.written) for stage in pipeline.measure],
         "write": [dict(stage.written) for stage in pipeline.write],

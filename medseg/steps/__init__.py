@@ -12,6 +12,7 @@ from medseg.steps.metric import Metric
 from medseg.steps.network import Network
 from medseg.steps.postprocessor import Postprocessor
 from medseg.steps.preprocessor import Preprocessor
+from medseg.steps.refiner import Refiner
 from medseg.steps.segmenter import Predictor, Segmenter, TrainableSegmenter
 from medseg.steps.step import Step
 from medseg.steps.writer import Writer
@@ -27,6 +28,7 @@ __all__ = [
     "Postprocessor",
     "Predictor",
     "Preprocessor",
+    "Refiner",
     "Segmenter",
     "SpatialAugmentation",
     "Step",

@@ -35,6 +35,7 @@ from medseg.steps import (
     Postprocessor,
     Predictor,
     Preprocessor,
+    Refiner,
     Segmenter,
     Step,
     Writer,
@@ -171,6 +172,27 @@ def _run_segmenter(step: Step) -> str:
     return ""
 
 
+def _run_refiner(step: Step) -> str:
+    """Scores of a known segmentation that are not sure of themselves, under both meanings of channels."""
+    assert isinstance(step, Refiner)
+    volume, segmentation = known_image()
+    masks = np.stack([segmentation.mask(label.name) for label in segmentation.labels])
+    sigmoid = np.where(masks, 2.0, -2.0).astype(np.float32)
+    softmax = np.concatenate([-sigmoid.max(axis=0, keepdims=True), sigmoid])
+    if not step.margin_mm >= 0:
+        raise PluginError(f"margin_mm is {step.margin_mm}, not a length")
+    for scores in (
+        Scores(softmax, volume.grid, "logits", "softmax"),
+        Scores(sigmoid, volume.grid, "logits", "sigmoid"),
+    ):
+        first, second = twice(
+            lambda scores=scores: Refiner.check(step(scores, volume), like=scores), scores.array, volume.array
+        )
+        if not np.array_equal(first.array, second.array):
+            raise PluginError("gave two different results for one input")
+    return ""
+
+
 def _run_postprocessor(step: Step) -> str:
     assert isinstance(step, Postprocessor)
     volume, segmentation = known_image()
@@ -294,6 +316,7 @@ _RUNS: dict[str, Callable[[Step], str]] = {
     "segmenter": _run_segmenter,
     "network": _run_network,
     "head": _run_head,
+    "refiner": _run_refiner,
     "postprocessor": _run_postprocessor,
     "measurement": _run_measurement,
     "writer": _run_writer,

@@ -32,6 +32,7 @@ def test_schema_knows_every_installed_component(medseg: Medseg) -> None:
         "labels",
         "preprocess",
         "segment",
+        "refine",
         "postprocess",
         "measure",
         "training",

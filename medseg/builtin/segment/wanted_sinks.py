@@ -16,6 +16,7 @@ from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.coverage import MOST_VALUES
 from medseg.inference.entropy import ENTROPY_TYPE, EntropySink
 from medseg.inference.planning import FLOAT, SinkCost, label_cost
+from medseg.inference.refining import Refinable
 from medseg.inference.score_store import STORED, ScoreSink, ScoreStore, stored_bytes
 from medseg.inference.soft_volume import SoftVolumeSink
 from medseg.prediction import Prediction, Sink, Wanted
@@ -24,6 +25,8 @@ from medseg.steps import Head
 from medseg.volume import Grid, Volume
 
 __all__ = ["WantedSinks"]
+
+EVERYWHERE = Wanted(whole_scores=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class WantedSinks:
         scored = self.wanted.score_labels if self.wanted.scores else frozenset[str]()
         if self.head.activation != "sigmoid" or scored is None or "entropy" in self.reductions:
             return self.labels
-        if not self.wanted.labels:
+        if not self.wanted.labels or self.wanted.refinable:
             return self.labels
         names = self.wanted.labels | scored
         self.labels.only(names)  # refuses what is no label
@@ -139,7 +142,7 @@ class WantedSinks:
         for name in self.reductions:
             held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0
             cost += SinkCost(held=held, at_work=at_work, reads=4 * channels * voxels, fetches=True)
-        if self.wanted.scores:  # on disk; what is being written counts as memory while it is mapped
+        for _ in range(self.wanted.scores + self.refinable):  # on disk; what is being written is mapped
             mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
             cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels, fetches=True)
         return cost
@@ -147,12 +150,18 @@ class WantedSinks:
     @property
     def on_disk(self) -> str:
         """What scores that are kept take on disk, as the end of a sentence; empty where none are."""
-        if not self.wanted.scores:
-            return ""
         channels, names = self.head.channels(self.labels), self.wanted.score_labels
+        taken = stored_bytes(self.grid, EVERYWHERE, channels) if self.refinable else 0
         if self.head.activation is not None:
             channels = sum(names is None or label.name in names for label in self.labels)
-        return f"; {stored_bytes(self.grid, self.wanted, channels) / 1e9:.2f} GB of scores on disk"
+        taken += stored_bytes(self.grid, self.wanted, channels)
+        return f"; {taken / 1e9:.2f} GB of scores on disk" if self.wanted.scores or self.refinable else ""
+
+    @property
+    def refinable(self) -> bool:
+        """Whether all logits are kept, to be improved and decided anew: of heads that can do so."""
+        able = self.head.activation is not None and self.head.decodes_on == "native"
+        return self.wanted.refinable and able
 
     def _label_sink(self) -> Sink:
         decoded = self.onto if self.head.decodes_on == "native" else self.grid
@@ -178,6 +187,17 @@ class WantedSinks:
                     wanted=self.wanted,
                 )
             )
+        if self.refinable:
+            sinks.append(
+                ScoreSink(
+                    labels,
+                    grid=self.grid,
+                    axis=self.axis,
+                    channels=channels,
+                    activation=None,
+                    wanted=EVERYWHERE,
+                )
+            )
         if self.apart:  # the mean's channels come first
             sinks = [ChannelGroup(sink, first=0, count=channels) for sink in sinks]
             sinks += [
@@ -192,11 +212,28 @@ class WantedSinks:
         soft = rest.pop(0) if "soft-volume" in self.reductions else {}
         maps = {"entropy": self._map(rest.pop(0))} if "entropy" in self.reductions else {}
         scores: ScoreStore | None = rest.pop(0) if self.wanted.scores else None
+        refinable = self._refinable(rest.pop(0)) if self.refinable else None
         labels = self._native(segmentation)
         members = tuple(self._native(member) for member in rest)
         if self.wanted.members and not members:
             members = (labels,)
-        return Prediction(segmentation=labels, scores=scores, members=members, soft_ml=soft, maps=maps)
+        return Prediction(
+            segmentation=labels,
+            scores=scores,
+            members=members,
+            soft_ml=soft,
+            maps=maps,
+            refinable=refinable,
+        )
+
+    def _refinable(self, store: ScoreStore) -> Refinable:
+        activation = self.head.activation
+        assert activation is not None
+
+        def decide(grid: Grid, axis: int, onto: Grid) -> Sink:
+            return self.head.sink(self.labels, grid=grid, axis=axis, onto=onto)
+
+        return Refinable(store, activation, decide)
 
     def _native(self, found: object) -> Segmentation:
         if not isinstance(found, Segmentation):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError
 from medseg.volume import Grid
 
-__all__ = ["Ball"]
+__all__ = ["Ball", "require_right_angles"]
 
 SQUARE = 1e-3  # cosine of the angle between two axes; less is rounding, a tilted CT has 0.05 to 0.5
 ROUNDING = (
@@ -30,14 +30,7 @@ class Ball:
 
     def __init__(self, radius_mm: float, grid: Grid, *, step: str) -> None:
         grid.require_mm(f"radius_mm of {step}")
-        axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
-        cosines = np.abs(axes.T @ axes - np.eye(3))
-        if cosines.max() > SQUARE:
-            angle = np.degrees(np.arcsin(min(1.0, float(cosines.max()))))
-            raise GeometryError(
-                f"{step} needs axes at right angles; this image's lean by {angle:.1f} degrees, as in a "
-                f"tilted CT. Leave {step} out of the pipeline."
-            )
+        require_right_angles(grid, step=step)
         self.radius_mm = radius_mm * (1 + ROUNDING)
         self.spacing = grid.spacing
         reach = [int(self.radius_mm / step_mm) for step_mm in grid.spacing]
@@ -57,3 +50,15 @@ class Ball:
 
         distance = edt.edt(np.ascontiguousarray(mask), anisotropy=self.spacing, black_border=False)
         return np.asarray(distance)
+
+
+def require_right_angles(grid: Grid, *, step: str) -> None:
+    """Raise GeometryError where the axes lean: distances along them then do not add up to those in space."""
+    axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    cosines = np.abs(axes.T @ axes - np.eye(3))
+    if cosines.max() > SQUARE:
+        angle = np.degrees(np.arcsin(min(1.0, float(cosines.max()))))
+        raise GeometryError(
+            f"{step} needs axes at right angles; this image's lean by {angle:.1f} degrees, as in a "
+            f"tilted CT. Leave {step} out of the pipeline."
+        )

@@ -13,7 +13,7 @@ from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Grid, Volume
 
-__all__ = ["FillHoles"]
+__all__ = ["FillHoles", "without_cavities"]
 
 NUMBERED_BYTES = 6  # a voxel, measured: 17 in all
 
@@ -78,12 +78,12 @@ def _slice_axis(grid: Grid) -> int:
 def _filled(mask: NDArray[np.bool_], across: int | None) -> NDArray[np.bool_]:
     """The mask with its cavities filled, in space or in each slice across an axis."""
     if across is None:
-        return _without_cavities(mask)
-    slices = [_without_cavities(plane) for plane in np.moveaxis(mask, across, 0)]
+        return without_cavities(mask)
+    slices = [without_cavities(plane) for plane in np.moveaxis(mask, across, 0)]
     return np.moveaxis(np.asarray(slices), 0, across)
 
 
-def _without_cavities(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def without_cavities(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """A mask of two or three axes with its cavities filled."""
     import fill_voids
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
-from medseg.builtin.postprocess.repaint import repaint
+from medseg.builtin.postprocess.connected_parts import Connectivity, Parts
+from medseg.builtin.postprocess.keep_parts import keep_parts
 from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Volume
@@ -33,25 +33,16 @@ class KeepLargest(Postprocessor):
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation without the smaller parts."""
-        return repaint(segmentation, self.labels, self._largest)
+        return keep_parts(segmentation, self.labels, self.connectivity, self._largest)
 
-    def _largest(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The largest parts of a mask."""
-        numbers, sizes = connected_parts(mask, self.connectivity)
-        if len(sizes) - 1 <= self.count:
-            return mask
-        kept = np.zeros(len(sizes), bool)
+    def _largest(self, parts: Parts, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of one label's parts are the largest."""
+        if len(numbers) <= self.count:
+            return numbers
+        sizes = parts.sizes[numbers]
         smallest = np.sort(sizes)[-self.count]
-        kept[sizes > smallest] = True
-        tied = np.flatnonzero(sizes == smallest)
-        kept[_first(numbers, tied, self.count - int(kept.sum()))] = True
-        return np.asarray(kept[numbers], bool)
-
-
-def _first(numbers: NDArray[np.int64], tied: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The `count` of the `tied` parts that begin first when voxels are read along k, then j, then i."""
-    if len(tied) == count:
-        return tied
-    found, where = np.unique(numbers.ravel(), return_index=True)
-    begins = where[np.searchsorted(found, tied)]
-    return tied[np.argsort(begins)[:count]]
+        larger, tied = numbers[sizes > smallest], numbers[sizes == smallest]
+        room = self.count - len(larger)
+        if len(tied) > room:
+            tied = tied[np.argsort(parts.begins[tied])[:room]]
+        return np.concatenate([larger, tied])

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
-from medseg.builtin.postprocess.repaint import repaint
+from medseg.builtin.postprocess.connected_parts import Connectivity, Parts
+from medseg.builtin.postprocess.keep_parts import keep_parts
 from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Volume
@@ -35,10 +35,7 @@ class RemoveSmall(Postprocessor):
         # a millionth is rounding of the affine: a part of exactly the limit must not fall to it
         least = self.below_ml / segmentation.grid.voxel_ml * (1 - 1e-6)
 
-        def large(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-            numbers, sizes = connected_parts(mask, self.connectivity)
-            kept = sizes >= least
-            kept[0] = False
-            return np.asarray(kept[numbers], bool)
+        def large(parts: Parts, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+            return numbers[parts.sizes[numbers] >= least]
 
-        return repaint(segmentation, self.labels, large)
+        return keep_parts(segmentation, self.labels, self.connectivity, large)

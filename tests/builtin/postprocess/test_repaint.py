@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from medseg.builtin.postprocess.repaint import Mask, repaint
+from medseg.builtin.postprocess.repaint import Mask, repaint, repaint_among
 from medseg.errors import UsageError
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
@@ -83,3 +83,26 @@ def test_unknown_label_is_told_with_the_known_ones(labelled: Labelled) -> None:
 def test_objects_are_refused(objects: Segmentation) -> None:
     with pytest.raises(UsageError, match="'nucleus' lies in a layer of objects"):
         repaint(objects, None, all_of_it)
+
+
+def test_a_wider_view_and_labels_that_may_be_overwritten(labelled: Labelled) -> None:
+    before = labelled(GRID, a=box((3, 4), (3, 4), (2, 3)), b=box((4, 5), (3, 4), (2, 3)), c=box((2, 3)))
+    seen: list[tuple[int, ...]] = []
+
+    def look(mask: Mask, free: Mask) -> Mask:
+        seen.append(mask.shape)
+        return np.ones_like(mask) & (free | mask)
+
+    after = repaint_among(before, ("a",), look, around=(2, 0, 1), over=("b",))
+    assert seen == [(5, 1, 3)]
+    assert np.array_equal(after.mask("a"), box((1, 6), (3, 4), (1, 4)) & ~before.mask("c"))
+    assert not after.mask("b").any()
+    assert np.array_equal(after.mask("c"), before.mask("c"))
+
+
+def test_a_label_of_another_layer_cannot_be_overwritten() -> None:
+    table = LabelTable((Label(1, "a"), Label(2, "b", layer=1)))
+    before = Segmentation.from_masks({"a": box((2, 3)), "b": box((2, 4))}, GRID, table)
+    after = repaint(before, ("a",), all_of_it, over=("b",))
+    assert after.mask("a").sum() == 3 * 6 * 5
+    assert np.array_equal(after.mask("b"), before.mask("b"))

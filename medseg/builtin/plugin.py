@@ -110,6 +110,24 @@ def medseg_postprocessors() -> Iterable[Component]:
     yield Component(
         "close", f"{here}.closing:Closing", "Close gaps of a label narrower than about twice a radius in mm."
     )
+    yield Component("erode", f"{here}.erosion:Erosion", "Take a rim of a radius in mm off a label.")
+    yield Component("dilate", f"{here}.dilation:Dilation", "Put a rim of a radius in mm around a label.")
+    yield Component(
+        "smooth", f"{here}.smoothing:Smoothing", "Smooth the outline of a label and keep its volume."
+    )
+    yield Component(
+        "within",
+        f"{here}.within:Within",
+        "Keep what belongs to another label only where that label is, as a tumour in its organ.",
+    )
+    yield Component(
+        "sides",
+        f"{here}.sides:Sides",
+        "Exchange left and right labels of parts on the wrong side of the body.",
+    )
+    yield Component(
+        "split", f"{here}.split:Split", "Make the parts of a label objects, cut where they touch by a waist."
+    )
 
 
 @hookimpl
@@ -157,6 +175,17 @@ def medseg_writers() -> Iterable[Component]:
     yield Component(
         "uncertainty", f"{here}.uncertainty:Uncertainty", "Entropy as NIfTI: where the network is unsure."
     )
+    yield Component(
+        "seg-nrrd",
+        f"{here}.seg_nrrd:SegNrrd",
+        "The segmentation for 3D Slicer: names, colours, codes and layers in one file.",
+    )
+    yield Component(
+        "itksnap-labels",
+        f"{here}.itksnap_labels:ItksnapLabels",
+        "Names and colours of labels for ITK-SNAP, beside the NIfTI files.",
+    )
+    yield Component("mesh", f"{here}.mesh:Mesh", "The closed surface of each label in mm, as STL or OBJ.")
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
     yield Component(

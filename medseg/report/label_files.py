@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medseg.report.palette import PALETTE, colour_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["SLICES", "label_files", "slug"]
+__all__ = ["SLICES", "label_files", "label_tables", "layer_table", "slug"]
 
 SLICES = "-slices"
 """Ending of a file on the original slices: no label's file may be called so."""
@@ -23,15 +23,34 @@ def label_files(segmentation: Segmentation) -> Iterator[tuple[str, NDArray[np.un
     The first layer has the empty ending; each label of the others has a file of its own and an ending such
     as "-liver-tumour". A layer of objects holds their ids.
     """
-    first = [label for label in segmentation.labels if label.layer == 0]
-    yield "", segmentation.array[0], _table(segmentation, 0, first)
+    for ending, label, labels in _files(segmentation):
+        if label is None:
+            yield ending, segmentation.array[0], labels
+        else:
+            layer = segmentation.array[label.layer]
+            own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
+            yield ending, own, labels
+
+
+def label_tables(segmentation: Segmentation) -> Iterator[tuple[str, LabelTable]]:
+    """Ending and labels of the same files, without their voxels."""
+    for ending, _, labels in _files(segmentation):
+        yield ending, labels
+
+
+def layer_table(segmentation: Segmentation, layer: int) -> LabelTable:
+    """What the values of a layer mean: its labels, or its objects, each with a colour."""
+    here = [label for label in segmentation.labels if label.layer == layer]
+    return _table(segmentation, layer, here)
+
+
+def _files(segmentation: Segmentation) -> Iterator[tuple[str, Label | None, LabelTable]]:
+    """Ending, the label whose own file it is (None: the first layer's), and the labels in it."""
+    yield "", None, layer_table(segmentation, 0)
     taken = {SLICES.lstrip("-")}
     for label in segmentation.labels:
-        if label.layer == 0:
-            continue
-        layer = segmentation.array[label.layer]
-        own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
-        yield f"-{slug(label, taken)}", own, _table(segmentation, label.layer, [label])
+        if label.layer > 0:
+            yield f"-{slug(label, taken)}", label, _table(segmentation, label.layer, [label])
 
 
 def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> LabelTable:

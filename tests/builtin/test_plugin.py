@@ -48,7 +48,10 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
     "postprocessor": (
         Postprocessor,
         plugin.medseg_postprocessors(),
-        {"keep-largest", "remove-small", "fill-holes", "open", "close"},
+        {
+            *("keep-largest", "remove-small", "fill-holes", "open", "close", "erode", "dilate", "smooth"),
+            *("within", "sides", "split"),
+        },
     ),
     "measurement": (
         Measurement,
@@ -58,7 +61,10 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
     "writer": (
         Writer,
         plugin.medseg_writers(),
-        {"nifti", "csv", "json", "preview", "probabilities", "uncertainty"},
+        {
+            *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
+            *("seg-nrrd", "itksnap-labels", "mesh"),
+        },
     ),
     "metric": (Metric, plugin.medseg_metrics(), {"dice", "hd95"}),
 }

@@ -219,8 +219,58 @@ def medseg_metrics() -> Iterable[Component]:
     """Offer the built-in metrics."""
     here = "medseg.builtin.metric"
     yield Component("dice", f"{here}.dice:Dice", "How much of two masks is common to both, from 0 to 1.")
+    yield Component("iou", f"{here}.iou:Iou", "Intersection over union of each label, from 0 to 1.")
+    yield Component(
+        "overall-iou",
+        f"{here}.overall_iou:OverallIou",
+        "Intersection over union of all cases at once: sums over sums.",
+    )
+    yield Component(
+        "sensitivity", f"{here}.sensitivity:Sensitivity", "How much of a label was found; also called recall."
+    )
+    yield Component(
+        "specificity", f"{here}.specificity:Specificity", "How much of what is not the label was left alone."
+    )
+    yield Component(
+        "pixel-accuracy",
+        f"{here}.pixel_accuracy:PixelAccuracy",
+        "How many voxels are on the right side; near 1 for any small label.",
+    )
+    yield Component("hd", f"{here}.hd:Hd", "The largest distance between two surfaces, in mm.")
     yield Component(
         "hd95", f"{here}.hd95:Hd95", "How far apart two surfaces are in mm, but for the farthest 5 %."
+    )
+    yield Component("assd", f"{here}.assd:Assd", "The mean distance between two surfaces, in mm.")
+    yield Component(
+        "nsd", f"{here}.nsd:Nsd", "How much of two surfaces lies within a tolerance in mm of the other."
+    )
+    yield Component(
+        "boundary-iou",
+        f"{here}.boundary_iou:BoundaryIou",
+        "Intersection over union of what lies along the borders, to a depth in mm.",
+    )
+    yield Component(
+        "volume-error",
+        f"{here}.volume_error:VolumeError",
+        "How wrong a volume is: in mL and per cent, with its sign and without.",
+    )
+    yield Component(
+        "cldice", f"{here}.cldice:Cldice", "Dice of centre lines, for vessels and other tubes, from 0 to 1."
+    )
+    yield Component(
+        "lesion-f1",
+        f"{here}.lesion_f1:LesionF1",
+        "How many lesions were found, missed and made up, by a stated rule.",
+    )
+    yield Component(
+        "panoptic-quality",
+        f"{here}.panoptic_quality:PanopticQuality",
+        "PQ, SQ and RQ of objects: how many were found, times how well.",
+    )
+    yield Component(
+        "average-precision",
+        f"{here}.average_precision:AveragePrecision",
+        "TP / (TP + FP + FN) of objects at several IoUs, and their mean.",
     )
 
 

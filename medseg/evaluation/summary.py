@@ -1,16 +1,37 @@
-"""Many cases in a few numbers: mean, spread and range of each metric."""
+"""Many cases in a few numbers: mean, spread and range of each metric, and how sure they are."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.evaluation.bootstrap import draws, interval, weighted_means, weighted_medians
 from medseg.prediction import Measured
 
-__all__ = ["ALL_LABELS", "Statistics", "summarise"]
+__all__ = ["ALL_LABELS", "Pools", "Statistics", "summarise"]
 
 ALL_LABELS = "(mean of labels)"
+
+Numbers = NDArray[np.float64]
+Values = dict[str, dict[int, float | None]]
+"""By label and number of the case."""
+
+
+@runtime_checkable
+class Pools(Protocol):
+    """A metric that is also a number of all cases together, made of sums over them, not of their values."""
+
+    def pooled(self, sums: Mapping[str, Numbers]) -> Mapping[str, Numbers]:
+        """What the sums over cases of each quantity make, by quantity; NaN where there is no number.
+
+        `sums` are arrays of one length, whose places have nothing to do with each other; so is what is given.
+        """
 
 
 @dataclass(frozen=True)
@@ -18,7 +39,10 @@ class Statistics:
     """A metric of a label over cases: `n` of `cases` have a value, and all that follows is of those.
 
     `sd` is that of a sample, None below two values. Without a value all are None. Where the label is
-    "(mean of labels)", the same over the means of the labels, `cases` being their number.
+    "(mean of labels)", the same over the means of the labels, `cases` being their number. `mean_low` to
+    `mean_high` is the 95 % interval of the mean by the bootstrap over cases (over subjects where those are
+    known), and likewise of the median and of `pooled`, which is the number of all cases together of metrics
+    that have one. Without a second case (or subject) there is no interval.
     """
 
     metric: str
@@ -31,28 +55,45 @@ class Statistics:
     median: float | None
     min: float | None
     max: float | None
+    mean_low: float | None = None
+    mean_high: float | None = None
+    median_low: float | None = None
+    median_high: float | None = None
+    pooled: float | None = None
+    pooled_low: float | None = None
+    pooled_high: float | None = None
 
 
-def summarise(cases: Iterable[Iterable[Measured]]) -> tuple[Statistics, ...]:
+def summarise(
+    cases: Iterable[Iterable[Measured]], *, groups: Sequence[str] | None = None, pools: Iterable[Pools] = ()
+) -> tuple[Statistics, ...]:
     """Statistics of each metric and label, in their order, and after the labels of a metric those over them.
 
-    Values that are words, and those of single objects, are left out.
+    Values that are words, and those of single objects, are left out. `groups` says which cases belong
+    together (are of one subject), a name for each; without it there are no intervals. `pools` are metrics
+    that are also a number of all cases together.
     """
-    values: dict[tuple[str, str], dict[str, list[float | None]]] = {}
-    for rows in cases:
+    values: dict[tuple[str, str], Values] = {}
+    number = -1
+    for number, rows in enumerate(cases):
         for row in rows:
             if row.object is None and not isinstance(row.value, str):
                 of_metric = values.setdefault((row.quantity, row.unit), {})
-                of_metric.setdefault(row.label, []).append(row.value)
+                of_metric.setdefault(row.label, {})[number] = row.value
+    weights = draws(groups) if groups and len(set(groups)) > 1 else None
     found: list[Statistics] = []
     for (metric, unit), labels in values.items():
         own = [_statistics(metric, label, unit, numbers) for label, numbers in labels.items()]
-        found += [*own, _statistics(metric, ALL_LABELS, unit, [each.mean for each in own])]
+        over = _statistics(metric, ALL_LABELS, unit, dict(enumerate(each.mean for each in own)))
+        found += [*own, over] if weights is None else _with_intervals(own, over, labels, weights)
+    every = np.ones((1, 1 + number))
+    for pool in pools:
+        found = _with_pooled(found, pool, values, every if weights is None else np.vstack([every, weights]))
     return tuple(found)
 
 
-def _statistics(metric: str, label: str, unit: str, values: Sequence[float | None]) -> Statistics:
-    known = [float(value) for value in values if value is not None]
+def _statistics(metric: str, label: str, unit: str, values: Mapping[int, float | None]) -> Statistics:
+    known = [float(value) for value in values.values() if value is not None]
     return Statistics(
         metric,
         label,
@@ -65,3 +106,61 @@ def _statistics(metric: str, label: str, unit: str, values: Sequence[float | Non
         min=min(known, default=None),
         max=max(known, default=None),
     )
+
+
+def _with_intervals(
+    own: Sequence[Statistics], over: Statistics, labels: Values, weights: NDArray[np.int64]
+) -> list[Statistics]:
+    """The rows of a metric with intervals of mean and median; over labels, of the means in each resample."""
+    found, means = [], []
+    for row in own:
+        values = _by_case(labels[row.label], weights.shape[1])
+        means.append(weighted_means(values, weights))
+        medians = weighted_medians(values, weights)
+        found.append(_between(row, means[-1], medians) if row.n > 1 else row)
+    together = np.stack(means)
+    known = together[:, ~np.isnan(together).all(axis=0)]
+    if known.size and any(row.n > 1 for row in own):
+        over = _between(over, np.nanmean(known, axis=0), np.nanmedian(known, axis=0))
+    return [*found, over]
+
+
+def _between(row: Statistics, means: Numbers, medians: Numbers) -> Statistics:
+    mean, median = interval(means) or (None, None), interval(medians) or (None, None)
+    return replace(row, mean_low=mean[0], mean_high=mean[1], median_low=median[0], median_high=median[1])
+
+
+def _by_case(values: Mapping[int, float | None], cases: int) -> Numbers:
+    """The values in order of the cases, NaN where one has none."""
+    found = np.full(cases, np.nan)
+    for number, value in values.items():
+        if value is not None:
+            found[number] = value
+    return found
+
+
+def _with_pooled(
+    rows: Sequence[Statistics], pool: Pools, values: Mapping[tuple[str, str], Values], weights: Numbers
+) -> list[Statistics]:
+    """The rows with the numbers of all cases together; a row for each label where the metric has none.
+
+    The first of the `weights` are ones: the cases as they are. Quantities in two units cannot be added up.
+    """
+    units = Counter(quantity for quantity, _ in values)
+    single = {quantity: labels for (quantity, _), labels in values.items() if units[quantity] == 1}
+    found = {(row.metric, row.label): row for row in rows}
+    for label in dict.fromkeys(row.label for row in rows if row.label != ALL_LABELS):
+        sums = {
+            quantity: weights @ np.nan_to_num(_by_case(labels.get(label, {}), weights.shape[1]))
+            for quantity, labels in single.items()
+        }
+        count = max(len(labels.get(label, {})) for labels in values.values())
+        for quantity, estimates in pool.pooled(sums).items():
+            whole = None if np.isnan(estimates[0]) else float(estimates[0])
+            row = found.get((quantity, label)) or Statistics(
+                quantity, label, "", count, 0 if whole is None else count, *[None] * 5
+            )
+            ends = interval(estimates[1:]) if whole is not None else None
+            low, high = ends or (None, None)
+            found[quantity, label] = replace(row, pooled=whole, pooled_low=low, pooled_high=high)
+    return list(found.values())

@@ -1,4 +1,8 @@
+from collections.abc import Mapping
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from medseg.evaluation.summary import ALL_LABELS, summarise
 from medseg.prediction import Measured
@@ -40,3 +44,53 @@ def test_units_words_and_objects_stay_apart() -> None:
         ("a", "px", 3.0),
     ]
     assert {row.metric for row in rows} == {"dice"}
+
+
+def test_without_groups_or_a_second_one_there_are_no_intervals() -> None:
+    cases = [[dice("liver", 0.9)], [dice("liver", 0.8)]]
+    for groups in (None, ["one", "one"]):
+        assert {row.mean_low for row in summarise(cases, groups=groups)} == {None}
+
+
+def test_intervals_lie_about_mean_and_median() -> None:
+    values = np.random.default_rng(1).uniform(0.5, 1, 40)
+    cases = [
+        [dice("liver", float(value)), dice("tumour", None if n else 0.5)] for n, value in enumerate(values)
+    ]
+    liver, tumour, over = summarise(cases, groups=[str(n) for n in range(40)])
+    assert liver.mean_low is not None
+    assert liver.mean_high is not None
+    assert liver.mean is not None
+    assert liver.mean_low < liver.mean < liver.mean_high
+    assert liver.mean_high - liver.mean_low == pytest.approx(2 * 1.96 * values.std() / 40**0.5, rel=0.1)
+    assert liver.median_low <= liver.median <= liver.median_high  # type: ignore[operator]  # checked above
+    assert (tumour.n, tumour.mean_low, tumour.mean_high) == (1, None, None)
+    assert over.mean_low is not None
+    assert over == summarise(cases, groups=[str(n) for n in range(40)])[2]
+
+
+class Ratio:
+    """A part over a whole, of sums."""
+
+    def pooled(self, sums: Mapping[str, NDArray[np.float64]]) -> Mapping[str, NDArray[np.float64]]:
+        with np.errstate(invalid="ignore"):
+            return {"ratio": sums["part"] / sums["whole"]}
+
+
+def counts(label: str, part: int, whole: int) -> list[Measured]:
+    return [
+        Measured(label=label, quantity="ratio", value=part / whole if whole else None),
+        Measured(label=label, quantity="part", value=part),
+        Measured(label=label, quantity="whole", value=whole),
+    ]
+
+
+def test_a_number_of_all_cases_together_is_made_of_sums() -> None:
+    cases = [counts("a", 1, 2) + counts("b", 0, 0), counts("a", 0, 8) + counts("b", 0, 0), counts("a", 3, 5)]
+    rows = {(row.metric, row.label): row for row in summarise(cases, groups=["1", "2", "3"], pools=[Ratio()])}
+    ratio = rows["ratio", "a"]
+    assert ratio.mean == pytest.approx((0.5 + 0 + 0.6) / 3)
+    assert ratio.pooled == pytest.approx(4 / 15)
+    assert (ratio.pooled_low, ratio.pooled_high) == (0, pytest.approx(0.6))
+    assert rows["ratio", "b"].pooled is None
+    assert rows["ratio", ALL_LABELS].pooled is None

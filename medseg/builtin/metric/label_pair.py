@@ -23,13 +23,14 @@ class LabelPair:
     """One label in both: masks `[i, j, k]`, cropped together, and the grid they were cropped from.
 
     A label that is absent from both has masks of one voxel. What lies outside the crop is background; at its
-    border may be the border of the image.
+    border may be the border of the image. `box` is where the crop lies.
     """
 
     label: str
     prediction: NDArray[np.bool_] = field(repr=False)
     reference: NDArray[np.bool_] = field(repr=False)
     grid: Grid
+    box: Box = (slice(None), slice(None), slice(None))
 
     @property
     def absent(self) -> str:
@@ -57,7 +58,7 @@ def label_pairs(prediction: Segmentation, reference: Segmentation) -> Iterator[L
             part = segmentation.replace(array=segmentation.array[crop], grid=here)
             known = label.name in segmentation.labels
             masks.append(part.mask(label.name) if known else np.zeros(here.shape, bool))
-        yield LabelPair(label.name, masks[0], masks[1], reference.grid)
+        yield LabelPair(label.name, masks[0], masks[1], reference.grid, box)
 
 
 def _around(boxes: list[Box]) -> Box:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medseg.builtin.metric.label_pair import LabelPair
 from medseg.volume import Grid
 
-__all__ = ["surface_distances"]
+__all__ = ["nearest_distances", "surface_distances"]
 
 LEAF_POINTS = 32  # fastest of 8, 16 and 32 on balls, thin parts and noise
 
@@ -22,7 +22,7 @@ def surface_distances(pair: LabelPair) -> tuple[NDArray[np.float64], NDArray[np.
     """
     ours, theirs = _surface(pair.prediction, pair.grid), _surface(pair.reference, pair.grid)
     here, there = _places(ours, pair.grid), _places(theirs, pair.grid)
-    return _nearest(here, ~theirs[ours], there), _nearest(there, ~ours[theirs], here)
+    return nearest_distances(here, ~theirs[ours], there), nearest_distances(there, ~ours[theirs], here)
 
 
 def _surface(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
@@ -44,7 +44,7 @@ def _places(surface: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
     return np.asarray(np.column_stack(index).astype(np.float64) @ grid.affine[:3, :3].T)
 
 
-def _nearest(
+def nearest_distances(
     places: NDArray[np.float64], apart: NDArray[np.bool_], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """How far each place is from the nearest of the others; those not `apart` are among the others.

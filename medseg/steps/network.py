@@ -23,6 +23,14 @@ class Network(Step, ABC):
         In training mode it may give a list of logits, the full resolution first.
         """
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether a processor trains it faster with channels as the innermost axis in memory.
+
+        Convolutions are, and PyTorch's instance normalisation is not. Shapes and numbers are the same.
+        """
+        return False
+
     @abstractmethod
     def divisor(self, *, dims: Literal[2, 3]) -> tuple[int, ...]:
         """What each side of a patch must be a multiple of, in voxels."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning  # noqa: TID253 - this module is imported where a training begins
 import torch  # noqa: TID253
+from lightning.pytorch.plugins.io import TorchCheckpointIO  # noqa: TID253
 
 from medseg.errors import PipelineError
 from medseg.inference.processors import processor_count
@@ -24,6 +25,7 @@ from medseg.prediction import Resources
 from medseg.steps import Metric
 from medseg.training import checkpoints
 from medseg.training.batches import Batches
+from medseg.training.model_folder import weights_saved
 from medseg.training.module import TrainedModule
 from medseg.training.prepared import PreparedCase
 from medseg.training.recipe import Recipe
@@ -190,6 +192,7 @@ def _trainer(course: Course, watch: _Watch) -> lightning.Trainer:
         deterministic=hardware.deterministic,
         benchmark=kind == "cuda" and not hardware.deterministic,
         callbacks=[watch],
+        plugins=[_Keep()],
         default_root_dir=course.folder,
         use_distributed_sampler=False,
         logger=False,
@@ -314,14 +317,14 @@ class _Watch(lightning.Callback):
         if standing.best is None or score > standing.best:
             standing.best, standing.best_epoch, standing.since_best = float(score), standing.epoch, 0
             if trainer.is_global_zero:
-                _keep_best(self._course.folder, module)
+                weights_saved(module.kept, self._course.folder / BEST)
         standing.over = standing.over or standing.since_best >= patience
 
     def _publish(self, trainer: lightning.Trainer, standing: Standing, row: Row) -> None:
         """Keep a checkpoint, then log: what is logged can be gone on from."""
         folder = self._course.folder
+        trainer.save_checkpoint(folder / "checkpoints")  # by all processes; the first one writes
         if trainer.is_global_zero:
-            checkpoints.keep(folder / "checkpoints", standing.epoch, lambda path: _save(trainer, path))
             write_log(folder / "log.csv", standing.rows)
             for name, value in row.items():
                 if name not in ("epoch", "step") and value is not None:
@@ -331,11 +334,17 @@ class _Watch(lightning.Callback):
         trainer.strategy.barrier()
 
 
-def _save(trainer: lightning.Trainer, path: Path) -> None:
-    """Lightning's checkpoint of this process, which all others equal."""
-    content = io.BytesIO()  # PyTorch itself tells of a full disk by an error that could mean anything
-    torch.save(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), content)
-    path.write_bytes(content.getbuffer())
+class _Keep(TorchCheckpointIO):
+    """What Lightning writes its checkpoints with: into a folder, whole, the newest two."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
+    ) -> None:
+        """Keep the checkpoint of this process, which all others equal, in the folder `path`."""
+        content = io.BytesIO()  # PyTorch itself tells of a full disk by an error that could mean anything
+        torch.save(checkpoint, content)
+        epoch: int = checkpoint["standing"]["epoch"]
+        checkpoints.keep(Path(path), epoch, lambda partial: partial.write_bytes(content.getbuffer()))
 
 
 def _gathered(scored: Scored, processes: int) -> Scored:
@@ -356,17 +365,9 @@ def _board(folder: Path, standing: Standing) -> Any:
     return SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
 
 
-def _keep_best(folder: Path, module: TrainedModule) -> None:
-    """Put the network's weights aside, whole or not at all."""
-    from safetensors.torch import save_model
-
-    partial = folder / ".best.part"
-    save_model(module.kept, str(partial))
-    partial.replace(folder / BEST)
-
-
 def _load_best(folder: Path, module: TrainedModule) -> None:
     from safetensors.torch import load_model
 
     if (folder / BEST).is_file():
+        module.kept.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in its stubs
         load_model(module.kept, str(folder / BEST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import shutil
@@ -31,10 +32,12 @@ MOST_LINES, MOST_CHARACTERS = 100, 2000  # of what a card takes
 
 def weights_saved(network: torch.nn.Module, path: Path) -> None:
     """The network's tensors as safetensors, whole or not at all; the same tensors are the same bytes."""
+    import torch
     from safetensors.torch import load_file, save_file, save_model
 
     partial = path.with_name(f".{path.name}.part")
-    save_model(network, str(partial))
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    save_model(plain, str(partial))  # which takes no tensors with their channels last
     save_file(load_file(partial), partial)  # without a list of shared tensors, which comes in any order
     partial.replace(path)
 

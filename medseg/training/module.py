@@ -45,8 +45,19 @@ class TrainedModule(lightning.LightningModule):
         with blamed(recipe.loss):
             self.loss = recipe.loss.step.build(self._head, spacing=spacing, channels=outputs)
         self.standing = Standing()
+        self._layout = torch.contiguous_format
         self._sum: torch.Tensor | float = 0.0
         self.steps = 0
+
+    def configure_model(self) -> None:
+        """Lay weights out in memory as a processor likes them, before anything is made of them."""
+        architecture = self._recipe.segment.step.architecture
+        if self.trainer.strategy.root_device.type == "cpu" and architecture.channels_last:
+            layouts = {2: torch.channels_last, 3: torch.channels_last_3d}
+            self._layout = layouts[len(self._recipe.patch)]
+            for network in (self.network, self.average):
+                if network is not None:
+                    network.to(memory_format=self._layout)  # type: ignore[call-overload]  # not in its stubs
 
     @property
     def kept(self) -> torch.nn.Module:
@@ -58,7 +69,7 @@ class TrainedModule(lightning.LightningModule):
         with blamed(self._recipe.segment):
             with torch.no_grad():
                 target = self._head.targets(batch["labels"], self._recipe.labels, spacing=self._spacing)
-            outputs = _scales(self.network(batch["image"]))
+            outputs = _scales(self.network(batch["image"].contiguous(memory_format=self._layout)))
         weights = [0.5**level for level in range(len(outputs))]
         total: torch.Tensor | float = 0.0
         for weight, logits in zip(weights, outputs, strict=True):

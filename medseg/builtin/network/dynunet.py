@@ -54,6 +54,11 @@ class DynUnet(Network):
         """The product of the strides."""
         return divisor(self._strides, dims)
 
+    @property
+    def channels_last(self) -> bool:
+        """With plain blocks, whose normalisation keeps them there."""
+        return not self.residual
+
     def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
         """MONAI's DynUNet; in training mode with deep supervision it gives a list, the finest first."""
         between = per_axis(self._strides, dims)

@@ -10,6 +10,8 @@ from torch import Tensor, nn  # noqa: TID253
 
 __all__ = ["InstanceNormLeakyReLU", "join_activations"]
 
+aten = torch.ops.aten
+
 
 def join_activations(network: nn.Module) -> nn.Module:
     """Let the basic blocks of a MONAI DynUNet normalise and activate in one operation; gives the network.
@@ -55,15 +57,31 @@ class InstanceNormLeakyReLU(nn.Module):
 
 
 class _Joined(torch.autograd.Function):
-    """The operation and its gradient, of what PyTorch uses for each of the two."""
+    """The operation and its gradient, of what PyTorch uses for each of the two.
+
+    Each case is a batch of its own to a batch normalisation. That keeps the channels last where they are,
+    which PyTorch's instance normalisation does not.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
-        cases = x.shape[0]
-        out, mean, inverse_sd = torch.native_batch_norm(
-            _as_one(x), weight.repeat(cases), bias.repeat(cases), None, None, True, 0.0, eps
-        )
-        out = nn.functional.leaky_relu_(out, slope).view(x.shape)
+        out = torch.empty_like(x)
+        mean, inverse_sd = (x.new_empty(x.shape[:2]) for _ in range(2))
+        for n in range(len(x)):
+            aten.native_batch_norm.out(
+                x[n : n + 1],
+                weight,
+                bias,
+                None,
+                None,
+                True,
+                0.0,
+                eps,
+                out=out[n : n + 1],
+                save_mean=mean[n],
+                save_invstd=inverse_sd[n],
+            )
+        nn.functional.leaky_relu_(out, slope)
         ctx.save_for_backward(x, weight, mean, inverse_sd, out)
         ctx.eps, ctx.slope = eps, slope
         return out
@@ -71,29 +89,24 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, inverse_sd, out = ctx.saved_tensors
-        cases = x.shape[0]
-        within = torch.ops.aten.leaky_relu_backward(gradient, out, ctx.slope, True)
-        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            _as_one(within),
-            _as_one(x),
-            weight.repeat(cases),
-            None,
-            None,
-            mean,
-            inverse_sd,
-            True,
-            ctx.eps,
-            [True, True, True],
-        )
-        return (
-            of_x.view(x.shape),
-            of_weight.view(cases, -1).sum(0),
-            of_bias.view(cases, -1).sum(0),
-            None,
-            None,
-        )
-
-
-def _as_one(x: Tensor) -> Tensor:
-    """The channels of all cases as those of one, `[1, N C, *size]`: each is normalised by itself."""
-    return x.reshape(1, -1, *x.shape[2:])
+        within = torch.empty_like(x)
+        aten.leaky_relu_backward.grad_input(gradient, out, ctx.slope, True, grad_input=within)
+        of_x = torch.empty_like(x)
+        of_weight, of_bias = torch.empty_like(mean), torch.empty_like(mean)
+        for n in range(len(x)):
+            aten.native_batch_norm_backward.out(
+                within[n : n + 1],
+                x[n : n + 1],
+                weight,
+                None,
+                None,
+                mean[n],
+                inverse_sd[n],
+                True,
+                ctx.eps,
+                [True, True, True],
+                out0=of_x[n : n + 1],
+                out1=of_weight[n],
+                out2=of_bias[n],
+            )
+        return of_x, of_weight.sum(0), of_bias.sum(0), None, None

@@ -50,6 +50,11 @@ class Unet(Network):
         """The product of the strides."""
         return divisor(self._strides, dims)
 
+    @property
+    def channels_last(self) -> bool:
+        """It is faster so."""
+        return True
+
     def build(self, *, dims: Literal[2, 3], inputs: int, outputs: int) -> torch.nn.Module:
         """MONAI's UNet with instance normalisation and PReLU."""
         from monai.networks.nets.unet import UNet

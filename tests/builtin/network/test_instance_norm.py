@@ -21,11 +21,13 @@ def pair(dims: int, channels: int) -> tuple[nn.Sequential, InstanceNormLeakyReLU
     return nn.Sequential(norm, nn.LeakyReLU(SLOPE)), InstanceNormLeakyReLU(copy.deepcopy(norm), SLOPE)
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
 @pytest.mark.parametrize("dims", [2, 3])
-def test_values_and_gradients_are_those_of_the_two_layers(dims: int) -> None:
+def test_values_and_gradients_are_those_of_the_two_layers(dims: int, last: bool) -> None:
     torch.manual_seed(dims)
     two, one = pair(dims, 5)
-    x = torch.randn(3, 5, *(6, 7, 4)[:dims]) * 3 + 1
+    layout = (torch.channels_last, torch.channels_last_3d)[dims - 2] if last else torch.contiguous_format
+    x = (torch.randn(3, 5, *(6, 7, 4)[:dims]) * 3 + 1).contiguous(memory_format=layout)
     along = torch.randn_like(x)
     found = []
     for module in (two, one):
@@ -35,6 +37,7 @@ def test_values_and_gradients_are_those_of_the_two_layers(dims: int) -> None:
         found.append((out.detach(), given.grad, *(p.grad for p in module.parameters())))
     for wanted, got in zip(*found, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    assert found[1][0].is_contiguous(memory_format=layout)
     torch.testing.assert_close(one(x), two(x))  # without gradients
 
 

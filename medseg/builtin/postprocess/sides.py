@@ -1,12 +1,14 @@
 """The postprocessor `sides`."""
 
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, parts_of_labels
+from medseg.builtin.postprocess.connected_parts import Connectivity, Parts, parts_of_labels
 from medseg.builtin.postprocess.repaint import changeable
 from medseg.errors import UsageError
 from medseg.segmentation import SIDE, Label, Segmentation
@@ -18,6 +20,7 @@ __all__ = ["Sides"]
 LEFT_WORDS = {"left", "l", "lt", "sin"}
 CLEAR = 0.95  # of a part's voxels must lie beyond the midline
 RIVAL = 0.25  # of the largest part: the least that a second one must have to be the other side's organ
+PAIR_BYTES = 12  # a voxel beside masks, measured: the pair alone, its numbered parts, and which voxels move
 
 
 class Sides(Postprocessor):
@@ -48,6 +51,11 @@ class Sides(Postprocessor):
     connectivity: Connectivity = 26
     """Voxels that belong together share a face (6), a face or an edge (18), or also a corner only (26)."""
 
+    def work_bytes(self, segmentation: Segmentation, volume: Volume) -> int:
+        """What masks take, and a layer of the pair alone."""
+        more = (PAIR_BYTES + segmentation.array.dtype.itemsize) * math.prod(segmentation.grid.shape)
+        return super().work_bytes(segmentation, volume) + more
+
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation with parts on the side of their label."""
         segmentation.grid.require_mm("margin_mm of sides")
@@ -57,9 +65,16 @@ class Sides(Postprocessor):
                 raise UsageError(
                     f"sides: {left.name!r} and {right.name!r} lie in different layers; leave them out"
                 )
-            middle = self._middle(segmentation, (left, right))
-            if middle is not None:
-                self._exchange(array[left.layer], segmentation.grid, (left, right), middle)
+            layer = array[left.layer]
+            pair = np.where(np.isin(layer, (left.value, right.value)), layer, layer.dtype.type(0))
+            middle = self._middle(segmentation, pair)
+            if middle is None:
+                continue
+            parts = parts_of_labels(pair, self.connectivity)
+            to_right = self._beyond(parts, left.value, 1, segmentation.grid, middle)  # x grows to the right
+            to_left = self._beyond(parts, right.value, -1, segmentation.grid, middle)
+            layer[to_right[parts.numbers]] = right.value
+            layer[to_left[parts.numbers]] = left.value
         return segmentation.replace(array=array)
 
     def _pairs(self, segmentation: Segmentation) -> list[tuple[Label, Label]]:
@@ -80,65 +95,49 @@ class Sides(Postprocessor):
             found.append((table[names[0]], table[names[1]]))
         return found
 
-    def _middle(self, segmentation: Segmentation, pair: tuple[Label, Label]) -> float | None:
-        """Where the midline is along x in mm (RAS+); None where nothing tells."""
+    def _middle(self, segmentation: Segmentation, layer: NDArray[Any]) -> float | None:
+        """Where the midline is along x in mm (RAS+); None where nothing tells.
+
+        `layer[i, j, k]` holds the labels of the pair alone.
+        """
         grid = segmentation.grid
         if self.midline is not None:
             mask = segmentation.mask(self.midline)
-            return _mean_x(mask, grid) if mask.any() else None
-        both = np.isin(segmentation.array[pair[0].layer], [label.value for label in pair])
-        parts = _placed(both, grid, self.connectivity)
-        largest = sorted(parts, key=lambda part: part.size)[-2:]
-        if len(largest) < 2 or largest[0].size < RIVAL * largest[1].size:
+            return float(_mean_x(mask.view(np.uint8), grid)[1]) if mask.any() else None
+        parts = parts_of_labels(layer > 0, self.connectivity)
+        if len(parts.sizes) < 3:
             return None
-        xs = sorted(part.mean for part in largest)
-        return (xs[0] + xs[1]) / 2 if xs[1] - xs[0] > 2 * self.margin_mm else None
+        smaller, larger = np.argsort(parts.sizes, kind="stable")[-2:]
+        if parts.sizes[smaller] < RIVAL * parts.sizes[larger]:
+            return None
+        xs = _mean_x(parts.numbers, grid)[[smaller, larger]]
+        return float(xs.mean()) if np.ptp(xs) > 2 * self.margin_mm else None
 
-    def _exchange(self, layer: NDArray[Any], grid: Grid, pair: tuple[Label, Label], middle: float) -> None:
-        """Give parts on the wrong side to the other label, in place."""
-        moves = []
-        for label, other, wrong in ((pair[0], pair[1], 1), (pair[1], pair[0], -1)):  # x grows to the right
-            for part in _placed(layer == label.value, grid, self.connectivity):
-                beyond = wrong * (part.xs - middle)
-                if wrong * (part.mean - middle) > self.margin_mm and np.mean(beyond > 0) >= CLEAR:
-                    moves.append((part.where, other.value))
-        for where, value in moves:  # once both are looked at: what has moved must not move back
-            layer.reshape(-1)[where] = value
+    def _beyond(self, parts: Parts, value: int, sign: int, grid: Grid, middle: float) -> NDArray[np.bool_]:
+        """Whether each part is of a label and on its wrong side, where x times `sign` is larger."""
+        wrong = sign * (_mean_x(parts.numbers, grid) - middle) > self.margin_mm
+        share = _share(parts.numbers, grid, lambda xs: sign * (xs - middle) > 0)
+        return np.asarray(wrong & (share >= CLEAR) & (parts.owners == value))
 
 
-class _Part(NamedTuple):
-    """A connected part: its flat indices, and where their voxels lie along x in mm."""
-
-    where: NDArray[np.intp]
-    xs: NDArray[np.float64]
-
-    @property
-    def size(self) -> int:
-        return len(self.where)
-
-    @property
-    def mean(self) -> float:
-        return float(self.xs.mean())
+def _mean_x(numbers: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    """The mean RAS+ x in mm of the voxels of each number."""
+    return _share(numbers, grid, lambda xs: xs)
 
 
-def _placed(mask: NDArray[np.bool_], grid: Grid, connectivity: Connectivity) -> list[_Part]:
-    """The connected parts of a mask."""
-    parts = parts_of_labels(mask, connectivity)
-    where = np.flatnonzero(parts.numbers)
-    numbers = parts.numbers.reshape(-1)[where]
-    order = np.argsort(numbers, kind="stable")
-    ends = np.cumsum(parts.sizes[1:])[:-1]
-    return [_Part(own, _xs(own, grid)) for own in np.split(where[order], ends) if len(own)]
-
-
-def _xs(where: NDArray[np.intp], grid: Grid) -> NDArray[np.float64]:
-    """RAS+ x in mm of voxels of a grid, by their flat indices."""
-    index = np.stack(np.unravel_index(where, grid.shape), axis=-1)
-    return np.asarray(index @ grid.affine[0, :3] + grid.affine[0, 3])
-
-
-def _mean_x(mask: NDArray[np.bool_], grid: Grid) -> float:
-    return float(_xs(np.flatnonzero(mask), grid).mean())
+def _share(
+    numbers: NDArray[Any], grid: Grid, worth: Callable[[NDArray[np.float64]], NDArray[Any]]
+) -> NDArray[np.float64]:
+    """The mean of `worth(x)` over the voxels of each number, plane by plane; x is RAS+ in mm."""
+    count = int(numbers.max(initial=0)) + 1
+    sums, sizes = np.zeros(count), np.zeros(count, np.int64)
+    _, j, k = (np.arange(n) for n in grid.shape)
+    across = grid.affine[0, 1] * j[:, None] + grid.affine[0, 2] * k + grid.affine[0, 3]
+    for i, plane in enumerate(numbers):
+        flat = plane.reshape(-1)
+        sums += np.bincount(flat, worth(across + grid.affine[0, 0] * i).reshape(-1), minlength=count)
+        sizes += np.bincount(flat, minlength=count)
+    return np.asarray(sums / np.maximum(sizes, 1))
 
 
 def _is_left(name: str) -> bool:

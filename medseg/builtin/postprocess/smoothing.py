@@ -15,7 +15,7 @@ from medseg.volume import Volume
 
 __all__ = ["Smoothing"]
 
-FIELD_BYTES = 16  # a voxel beside masks: the distance, and what is filtered and sorted of it
+FIELD_BYTES = 24  # a voxel beside masks: the distance, and what is filtered and sorted of it
 
 
 class Smoothing(Postprocessor):

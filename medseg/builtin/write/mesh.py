@@ -17,7 +17,7 @@ from medseg.volume import LPS_TO_RAS, Volume
 
 __all__ = ["Mesh"]
 
-FIELD_BYTES = 32  # a voxel of the label's box: distances, one of them smoothed, what marching cubes keeps
+FIELD_BYTES = 48  # a voxel, measured where holes all over make many triangles: distances, two surfaces
 ROUND = 0.7  # of the coarsest spacing: the least blur at which slices no longer show as steps
 HEADER_BYTES = 80
 TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

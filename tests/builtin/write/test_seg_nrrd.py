@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from medseg.builtin.write.seg_nrrd import SegNrrd
+from medseg.io import read
 from medseg.io.itk import nrrd_texts
 from medseg.io.masks import read_segmentation
 from medseg.prediction import Prediction, Result
@@ -143,6 +144,26 @@ def test_labels_go_back_onto_the_original_voxels(tmp_path: Path) -> None:
     assert np.array_equal(after.array, before.onto(native).array)
     planes = Planes((9, 8), np.stack([before.grid.affine] * 2))
     assert b"sizes: 9 8 7\n" in written(tmp_path, before, planes).read_bytes()
+
+
+def test_real_labels_come_back_equal_and_where_they_were(tmp_path: Path, real_data: Path) -> None:
+    import SimpleITK as sitk
+
+    folder = real_data / "ct_totalseg_A"
+    image = read(folder / "ct_sm.nii.gz")
+    labels = folder / "ct_sm_seg_total.nii.gz"
+    before = read_segmentation(labels, onto=image)
+    path = written(tmp_path, before, image.grid)
+    after = read_segmentation(path, onto=image, tell=pytest.fail)
+    assert np.array_equal(after.array, before.array)
+    assert [label.name for label in after.labels] == [label.name for label in before.labels]
+    ours, original = sitk.ReadImage(str(path)), sitk.ReadImage(str(labels))
+    assert np.array_equal(sitk.GetArrayViewFromImage(ours), sitk.GetArrayViewFromImage(original))
+    corner = [size - 1 for size in original.GetSize()]
+    for index in ([0, 0, 0], corner):
+        assert ours.TransformIndexToPhysicalPoint(index) == pytest.approx(
+            original.TransformIndexToPhysicalPoint(index), abs=1e-3
+        )
 
 
 def test_equal_masks_make_equal_files(tmp_path: Path) -> None:

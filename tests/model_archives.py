@@ -12,7 +12,7 @@ from safetensors_files import safetensors, tensor
 __all__ = ["CARD", "WEIGHTS", "good", "member", "patched", "pipeline", "write_folder", "write_zip"]
 
 CARD = "name: mine\nversion: '1.5'\nsummary: One line.\nlicence: MIT\nintended_use: Tests.\n"
-WEIGHTS = safetensors({"x": tensor(0, 16, dtype="F32", shape=[2, 2])}, bytes(range(16)))
+WEIGHTS = safetensors({"x": tensor(0, 16, dtype="F32", shape=[2, 2])}, struct.pack("<4f", 1, 2, 3, 4))
 CENTRAL, LOCAL = b"PK\x01\x02", b"PK\x03\x04"
 
 

@@ -170,6 +170,11 @@ def build(source: str, out: str, name: str | None, version: str | None, half: bo
     distribution = built.distribution
     click.echo(f"{distribution.name} {distribution.version} is in {built.folder} ({_counted(built.model)})")
     click.echo(f"  licence       {distribution.licence}")
+    count = sum(each.tensors for each in built.rounded)
+    if count:
+        error = max(each.error for each in built.rounded)
+        click.echo(f"  rounded       tensors to half precision: {count}, by up to {error:.2g} of their size;")
+        click.echo("                the card says so, and its evaluation is of the weights before")
     place = out if Path(out).is_absolute() else f"./{out}"  # a bare word would be a package of an index
     click.echo(f"  install it    pip install {shlex.quote(place)}")
     click.echo("  research use only, not for diagnosis")

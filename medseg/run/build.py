@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -18,14 +18,15 @@ from medseg.io.regular_file import printable
 from medseg.model import CARD, Card, opened
 from medseg.model.distribution import Distribution, HowTrained, paths_of
 from medseg.model.folder import PIPELINE
-from medseg.model.half import halve
+from medseg.model.half import Rounded, halve
 from medseg.pipeline import Pipeline
 from medseg.plugin.catalog import Catalog, discover, normalised
 from medseg.run.install import Checked, check_model, weights_of
 
-__all__ = ["Built", "Packing", "build_model"]
+__all__ = ["ROUNDED", "Built", "Packing", "build_model"]
 
 OWN = "medseg"  # the distribution of medseg itself
+ROUNDED = "Weights are rounded to half precision, after the evaluation unless that says otherwise."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +47,12 @@ AS_IT_IS = Packing()
 
 @dataclass(frozen=True)
 class Built:
-    """A distribution that was written: where, under which name, and the model in it."""
+    """A distribution that was written: where, under which name, the model in it, what was rounded for it."""
 
     folder: Path
     distribution: Distribution
     model: Checked
+    rounded: tuple[Rounded, ...] = ()
 
 
 def build_model(
@@ -85,13 +87,14 @@ def build_model(
             folder = new / distribution.folder
             folder.mkdir(parents=True)
             parcel.copy_all(folder)
-            if packing.half:
-                _halve(folder, weights_of(checked.pipeline))
-            if card != given:
-                _write_card(folder / CARD, card)
+            rounded = _halve(folder, weights_of(checked.pipeline)) if packing.half else ()
+            if any(each.tensors for each in rounded):
+                distribution = _told_rounded(distribution)
+            if distribution.card != given:
+                _write_card(folder / CARD, distribution.card)
             _write(new, distribution.texts())
             written = check_model(folder, installed)
-    return Built(target, distribution, written)
+    return Built(target, distribution, written, rounded)
 
 
 def _card(card: Card, packing: Packing) -> Card:
@@ -104,6 +107,16 @@ def _card(card: Card, packing: Packing) -> Card:
         return Card.model_validate(content)
     except ValidationError as problem:
         raise UsageError(f"--{describe(problem, Card)}") from problem
+
+
+def _told_rounded(distribution: Distribution) -> Distribution:
+    """The distribution whose card and recipe say that its weights are not quite those of the training."""
+    card, training = distribution.card, distribution.training
+    card = card.model_copy(update={"limitations": tuple(dict.fromkeys((*card.limitations, ROUNDED)))})
+    if training is not None:
+        said = "Its weights have single precision; in this package they are rounded to half (`--half`)."
+        training = replace(training, note=f"{training.note} {said}".strip())
+    return replace(distribution, card=card, training=training)
 
 
 def _dependencies(pipeline: Pipeline, catalog: Catalog) -> tuple[str, ...]:
@@ -138,13 +151,15 @@ def _requirement(name: str, version: str) -> str:
     return f"{name}>={found.major}.{found.minor},<{found.major + 1}"
 
 
-def _halve(folder: Path, weights: Mapping[str, str]) -> None:
+def _halve(folder: Path, weights: Mapping[str, str]) -> tuple[Rounded, ...]:
     """Store the weights in half precision, and write their new checksums into the pipeline file."""
     pipeline = folder / PIPELINE
+    rounded = {name: halve(folder / name) for name in weights}
     text = pipeline.read_text(encoding="utf-8")
     for name, sha256 in weights.items():
-        text = text.replace(sha256, halve(folder / name))
+        text = text.replace(sha256, rounded[name].sha256)
     pipeline.write_text(text, encoding="utf-8")
+    return tuple(rounded.values())
 
 
 def _write_card(path: Path, card: Card) -> None:

@@ -127,6 +127,15 @@ def test_build_says_what_it_built_and_where(medseg: Medseg, mine: Path) -> None:
     assert medseg("models", "build", mine, "-o", out, "--overwrite").code == 0
 
 
+def test_build_says_what_was_rounded(medseg: Medseg, mine: Path) -> None:
+    out = mine.parent / "dist"
+    done = medseg("models", "build", mine, "-o", out, "--half")
+    assert done.code == 0, done.err
+    assert "  rounded       tensors to half precision: 1, by up to 0 of their size;\n" in done.out
+    assert "Weights are rounded to half precision" in (out / "medseg_mine/models/mine/card.yaml").read_text()
+    assert "rounded" not in medseg("models", "build", mine, "-o", out, "--overwrite").out
+
+
 def test_build_takes_an_installed_name_too(medseg: Medseg, mine: Path) -> None:
     out = mine.parent / "dist"
     assert medseg("models", "build", "ct-tissue", "-o", out, "--name", "tissue").code == 0

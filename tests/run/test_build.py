@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 
 import medseg
 from medseg.errors import MedsegError, ModelError, UsageError
-from medseg.model import find_model, installed_models
+from medseg.model import find_model, installed_models, read_card
 from medseg.model.distribution import HowTrained
 from medseg.plugin.catalog import discover
-from medseg.run.build import Packing, build_model
+from medseg.run.build import ROUNDED, Packing, build_model
 from medseg.segmentation import Segmentation
 from medseg.testing.abdomen import Phantom, abdomen, scan_grid
 from medseg.testing.contracts import check_plugin
@@ -133,6 +133,7 @@ def test_an_installed_wheel_is_listed_keeps_the_contract_and_runs(
     # the weights of phantom-abdomen are in half precision already: not a bit of them changes
     for name in ("weights.safetensors", "pipeline.yaml"):
         assert (model.folder / name).read_bytes() == (PHANTOM / name).read_bytes()
+    assert ROUNDED not in model.card.limitations
     assert dice(segmented("built-here"), phantom().truth, "liver") > 0.95
 
 
@@ -157,8 +158,15 @@ def test_half_precision_halves_the_file_and_leaves_the_labels(tmp_path: Path) ->
     after = hashlib.sha256(weights.read_bytes()).hexdigest()
     pipeline.write_text(pipeline.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
-    built = build_model(single, tmp_path / "dist", Packing(half=True))
+    training = HowTrained("training: {}\n", "medseg train DATASET -o RUN")
+    built = build_model(single, tmp_path / "dist", Packing(half=True, training=training))
     folder = built.folder / built.distribution.folder
+    (rounded,) = built.rounded
+    assert rounded.tensors == len(tensors)
+    assert 2**-13 < rounded.error < 2**-11
+    assert read_card(folder / "card.yaml").limitations[-1] == ROUNDED
+    told = (built.folder / "recipe" / "README.md").read_text(encoding="utf-8")
+    assert "in this package they are rounded to half (`--half`)." in told
     assert (folder / "weights.safetensors").stat().st_size == pytest.approx(
         weights.stat().st_size / 2, rel=0.01
     )

@@ -113,7 +113,7 @@ def medseg_postprocessors() -> Iterable[Component]:
     yield Component("erode", f"{here}.erosion:Erosion", "Take a rim of a radius in mm off a label.")
     yield Component("dilate", f"{here}.dilation:Dilation", "Put a rim of a radius in mm around a label.")
     yield Component(
-        "smooth", f"{here}.smoothing:Smoothing", "Smooth the outline of a label and keep its volume."
+        "smooth-surface", f"{here}.smoothing:Smoothing", "Smooth the outline of a label and keep its volume."
     )
     yield Component(
         "within",

@@ -49,8 +49,8 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         Postprocessor,
         plugin.medseg_postprocessors(),
         {
-            *("keep-largest", "remove-small", "fill-holes", "open", "close", "erode", "dilate", "smooth"),
-            *("within", "sides", "split"),
+            *("keep-largest", "remove-small", "fill-holes", "open", "close", "erode", "dilate"),
+            *("smooth-surface", "within", "sides", "split"),
         },
     ),
     "measurement": (
@@ -66,7 +66,15 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             *("seg-nrrd", "itksnap-labels", "mesh"),
         },
     ),
-    "metric": (Metric, plugin.medseg_metrics(), {"dice", "hd95"}),
+    "metric": (
+        Metric,
+        plugin.medseg_metrics(),
+        {
+            *("dice", "iou", "overall-iou", "sensitivity", "specificity", "pixel-accuracy", "volume-error"),
+            *("hd", "hd95", "assd", "nsd", "boundary-iou", "cldice"),
+            *("lesion-f1", "panoptic-quality", "average-precision"),
+        },
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The postprocessor `smooth`."""
+"""The postprocessor `smooth-surface`."""
 
 import math
 
@@ -43,8 +43,8 @@ class Smoothing(Postprocessor):
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation with smoother labels; an image of one slice is smoothed within it."""
         grid = segmentation.grid
-        grid.require_mm("sigma_mm of smooth")
-        require_right_angles(grid, step="smooth")
+        grid.require_mm("sigma_mm of smooth-surface")
+        require_right_angles(grid, step="smooth-surface")
         sigma = [0.0 if n == 1 else self.sigma_mm / s for n, s in zip(grid.shape, grid.spacing, strict=True)]
         around = [math.ceil(TRUNCATE * s) + 1 for s in sigma]
 

@@ -117,9 +117,9 @@ def test_sheared_grids_pixels_objects_and_wrong_parameters_are_refused(
     sheared: MakeGrid, labelled: Labelled, objects: Segmentation, any_image: AnyImage
 ) -> None:
     full = np.ones((4, 4, 4), bool)
-    with pytest.raises(GeometryError, match="smooth needs axes at right angles"):
+    with pytest.raises(GeometryError, match="smooth-surface needs axes at right angles"):
         Smoothing(sigma_mm=2)(labelled(sheared((4, 4, 4)), a=full), any_image(objects))
-    with pytest.raises(GeometryError, match="sigma_mm of smooth needs a scale"):
+    with pytest.raises(GeometryError, match="sigma_mm of smooth-surface needs a scale"):
         Smoothing(sigma_mm=2)(labelled(Grid((4, 4, 4), np.eye(4), "px"), a=full), any_image(objects))
     with pytest.raises(UsageError, match="layer of objects"):
         Smoothing(sigma_mm=2)(objects, any_image(objects))

@@ -1,0 +1,129 @@
+"""Masks made elsewhere: read, measured, published."""
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
+import pytest
+from closed_forms import ball
+
+from medseg.errors import InputError, PipelineError, UsageError
+from medseg.run.made_masks import measure_mask, measurements_named
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.volume import Grid
+
+AFFINE = np.diag([-2.0, -2.0, 4.0, 1.0])
+GRID = Grid((40, 36, 20), AFFINE)
+BALL_ML = 4 / 3 * np.pi * 20**3 / 1000
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "ct.nii.gz"
+    values = np.random.default_rng(0).integers(-50, 150, GRID.shape).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, AFFINE), path)
+    return path
+
+
+def bodies() -> np.ndarray:
+    """A liver of 20 mm radius (1) with a tumour of 8 mm (2)."""
+    values = ball(GRID, GRID.centre, 20).astype(np.uint8)
+    values[ball(GRID, GRID.centre + np.array([8, 0, 0]), 8)] = 2
+    return values
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    path = tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(bodies(), AFFINE), path)
+    (tmp_path / "mask.json").write_text(json.dumps({"labels": {"liver": 1, "liver tumour": 2}}))
+    return path
+
+
+def rows(folder: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["label"], row["object"], row["quantity"]): row for row in csv.DictReader(file)}
+
+
+def test_a_mask_is_measured_and_published(image: Path, mask: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = measure_mask(image, mask, out=out)
+    assert result.case_id == "ct"
+    found = rows(out)
+    both = sum(float(found[name, "", "volume"]["value"]) for name in ("liver", "liver tumour"))
+    assert both == pytest.approx(BALL_ML, rel=0.03)
+    assert found["liver tumour", "1", "host"]["value"] == "liver"
+    assert float(found["liver tumour", "1", "longest_axial_diameter"]["value"]) == pytest.approx(16, abs=2)
+    assert found["liver", "", "qc"]["value"] == "ok"
+    assert found["liver", "", "surface_area"]["unit"] == "mm²"
+    record = json.loads((out / "run.json").read_text())
+    assert sorted(record["outputs"]) == ["measurements.csv", "measurements.json", "preview.png"]
+    assert record["mask"]["labels"] == {"1": "liver", "2": "liver tumour"}
+    assert [next(iter(step)) for step in record["measure"]][:2] == ["medseg/volumes", "medseg/shape"]
+    assert str(tmp_path) not in (out / "run.json").read_text()
+    with pytest.raises(UsageError, match="exists"):
+        measure_mask(image, mask, out=out, measure="volumes")
+    measure_mask(image, mask, out=out, measure="volumes", labels=["liver"], overwrite=True, case="again")
+    assert {(row["case"], row["label"]) for row in rows(out).values()} == {("again", "liver")}
+
+
+def test_another_axis_order_gives_the_same_numbers(image: Path, mask: Path, tmp_path: Path) -> None:
+    table = LabelTable((Label(1, "liver"), Label(2, "liver tumour")))
+    turned = Segmentation(bodies()[None], GRID, table).onto(GRID.reoriented("SPR"))
+    other = tmp_path / "turned" / "mask.nii.gz"
+    other.parent.mkdir()
+    nib.save(nib.Nifti1Image(turned.array[0], turned.grid.affine), other)
+    (other.parent / "mask.json").write_text((tmp_path / "mask.json").read_text())
+    first, second = (measure_mask(image, path, measure="volumes, lesions") for path in (mask, other))
+    assert first.measurements == second.measurements
+
+
+def test_another_grid_is_told_in_every_output(image: Path, tmp_path: Path) -> None:
+    finer = GRID.respaced((1, 1, 2))
+    path = tmp_path / "fine.nii.gz"
+    nib.save(nib.Nifti1Image(ball(finer, GRID.centre, 20).astype(np.uint8), finer.affine), path)
+    out = tmp_path / "out"
+    measure_mask(image, path, out=out, measure="volumes")
+    (volume,) = (row for key, row in rows(out).items() if key[2] == "volume")
+    assert float(volume["value"]) == pytest.approx(BALL_ML, rel=0.05)
+    note = "mask: its voxels (1 x 1 x 2 mm) are not the image's (2 x 2 x 4): nearest labels are taken"
+    assert volume["note"] == note
+    assert note in json.loads((out / "run.json").read_text())["notes"]
+
+
+def test_what_cannot_be_measured_is_refused_in_one_line_and_leaves_nothing(
+    image: Path, mask: Path, tmp_path: Path
+) -> None:
+    far = tmp_path / "far.nii.gz"
+    moved = AFFINE.copy()
+    moved[:3, 3] = (500, 0, 0)
+    nib.save(nib.Nifti1Image(bodies(), moved), far)
+    out = tmp_path / "out"
+    for wrong, message in (
+        (far, r"none of its .* lies in the image"),
+        (image, "smallest value is -50"),
+        (tmp_path, "a folder"),
+    ):
+        with pytest.raises(InputError, match=message) as refused:
+            measure_mask(image, wrong, out=out)
+        assert "\n" not in str(refused.value)
+    with pytest.raises(UsageError, match=r"measure\[0\].lesions.labels: there is no label 'lver'"):
+        measure_mask(image, mask, out=out, measure="lesions: {labels: [lver]}")
+    with pytest.raises(UsageError, match="no label 'bone'"):
+        measure_mask(image, mask, out=out, labels=["bone"])
+    assert not out.exists()
+
+
+def test_measurements_are_named_as_in_a_pipeline_file() -> None:
+    (first, second) = measurements_named("volumes, lesions: {min_ml: 0.1}")
+    assert (first.name, second.name) == ("volumes", "lesions")
+    assert dict(second.written)["medseg/lesions"]["min_ml"] == 0.1
+    with pytest.raises(PipelineError, match="volume"):
+        measurements_named("volumen")
+    with pytest.raises(PipelineError, match="min_m"):
+        measurements_named("lesions: {min_m: 1}")
+    for nothing in ("", "[", "{"):
+        with pytest.raises(UsageError):
+            measurements_named(nothing)

@@ -81,7 +81,8 @@ class Stage(Generic[S_co]):
 class Pipeline:
     """An assembled pipeline: names resolved, parameters checked, nothing heavy loaded yet.
 
-    `only` are the labels to which the results are limited, None for all of `labels`.
+    `only` are the labels to which the results are limited, None for all of `labels`; `asked` is what whoever
+    runs it wants kept of the prediction, beside what its steps ask for.
     """
 
     inputs: tuple[Input, ...]
@@ -93,6 +94,7 @@ class Pipeline:
     write: tuple[Stage[Writer], ...]
     only: tuple[str, ...] | None = None
     refine: tuple[Stage[Refiner], ...] = ()
+    asked: Wanted = Wanted()  # noqa: RUF009 - it is frozen
 
     @property
     def stages(self) -> tuple[Stage[Step], ...]:
@@ -115,7 +117,7 @@ class Pipeline:
 
         With `only`, scores of those labels alone; labels too where no later step may look at others.
         """
-        declared = reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), Wanted())
+        declared = reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), self.asked)
         declared = replace(declared, refinable=bool(self.refine))
         if self.only is None:
             return declared

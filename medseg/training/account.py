@@ -25,6 +25,7 @@ class Account:
     dataset: Dataset
     begun: Begun
     device: str
+    calibration: str = ""
 
     def write(
         self,
@@ -73,6 +74,7 @@ class Account:
             ("training time", f"{seconds / 60:.1f} min"),
             ("device", self.device),
             ("seed", str(self.begun.seed)),
+            *([("calibration", self.calibration)] if self.calibration else []),
         ]
 
 

@@ -89,10 +89,10 @@ def _note(run: RunFolder, begun: Begun) -> str:
 
 
 def _untrained(file: PipelineFile, catalog: Catalog) -> PipelineFile:
-    """The pipeline file without what a training adds to its segmenter: the weights."""
+    """The pipeline file without what a training adds to its segmenter: weights and temperature."""
     (segment,) = stages(Segmenter, "segment", (file.segment,), catalog)
     if not isinstance(segment.step, TrainableSegmenter):
         return file
-    added = segment.step.trained({})
+    added = {**segment.step.trained({}), **segment.step.calibrated(1.0)}
     rest = {key: value for key, value in file.segment.parameters.items() if key not in added}
     return file.model_copy(update={"segment": StepCall(name=file.segment.name, parameters=rest)})

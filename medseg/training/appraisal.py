@@ -6,10 +6,12 @@ On the native grid, by the steps that a user's image takes; and with each post-p
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,12 +20,16 @@ from medseg.config import PipelineFile, StepCall
 from medseg.evaluation import evaluate
 from medseg.pipeline import Stage, blamed, walk
 from medseg.plugin.catalog import Catalog
-from medseg.prediction import Measured, Resources
+from medseg.prediction import Measured, Resources, Wanted
 from medseg.segmentation import Segmentation
-from medseg.steps import Metric, Postprocessor
+from medseg.steps import Head, Metric, Postprocessor, Segmenter, TrainableSegmenter
+from medseg.training.calibration import Sample, about, joined, sampled
 from medseg.training.dataset import Case, Dataset, Example, read_case
 from medseg.training.run_folder import write_json
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    from medseg.inference.score_store import ScoreStore
 
 __all__ = ["CANDIDATES", "Appraised", "Appraiser", "Shown", "calls", "chosen_steps", "steps_of"]
 
@@ -33,6 +39,8 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "fill-holes": ("medseg/fill-holes",),
     "keep-largest, fill-holes": ("medseg/keep-largest", "medseg/fill-holes"),
 }
+SCORES = ".scores.npz"
+MOST_SCORE_BYTES = 4 << 30  # on disk, of one case, to calibrate by
 GAIN = 1e-4  # of the mean Dice; less is not worth a step
 Rows = tuple[Measured, ...]
 Shown = tuple[Volume, Segmentation, Segmentation]
@@ -87,7 +95,14 @@ class Appraiser:
         with blamed(pipeline.segment), pipeline.segment.step.open(self.resources) as predictor:
             for number, case in enumerate(cases, start=1):
                 example = read_case(case, self.dataset)
-                _, segmentation, _ = walk(pipeline, example.volume, predictor)
+                head = _head(pipeline.segment.step)
+                box = None if head is None else _calibration_box(example, head)
+                asking = replace(pipeline, asked=Wanted(score_boxes=() if box is None else (box,)))
+                prediction, segmentation, _ = walk(asking, example.volume, predictor)
+                if head is not None and prediction.scores is not None:
+                    sample = _sample(prediction.scores, example, head, seed=number)
+                    sample.save(kept / f"{case.id}{SCORES}")
+                    prediction.scores.close()
                 segmentation = _where_known(segmentation, example)
                 np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
                 found.append(self._scored(case.id, fold, segmentation, example))
@@ -106,6 +121,28 @@ class Appraiser:
                     own = evaluate(better, reference, self.metrics, labels=[label.name])
                     changed.setdefault(name, {})[label.name] = own
         return Appraised(case, fold, evaluate(found, reference, self.metrics), changed)
+
+    def calibration_sample(self, cases: Sequence[Case], kept: Path, head: Head) -> Sample | None:
+        """The probabilities that were kept when these cases were appraised; None where there are none."""
+        paths = [path for case in cases if (path := kept / f"{case.id}{SCORES}").is_file()]
+        if head.activation is None or not paths:
+            return None
+        return joined([Sample.load(path, head.activation) for path in paths])
+
+    def label_s(self, example: Example, label: str) -> float:
+        """Seconds that scoring one label of a case takes where every candidate changes it.
+
+        The reference, a voxel beside itself, stands for a prediction.
+        """
+        reference = _reference(example)
+        found = reference.replace(array=np.roll(reference.array, 1, axis=1))
+        began = time.monotonic()
+        evaluate(found, reference, self.metrics, labels=[label])
+        scores = time.monotonic() - began
+        for name in CANDIDATES:
+            better = self._after(calls(name, label), found, example.volume)
+            np.array_equal(better.mask(label), found.mask(label))
+        return time.monotonic() - began + len(CANDIDATES) * scores
 
     def _after(self, steps: Sequence[StepCall], found: Segmentation, volume: Volume) -> Segmentation:
         """What the steps, one after another, make of a prediction."""
@@ -149,6 +186,33 @@ class Appraiser:
             return each
         _, found, reference = self.shown(each.case, kept, steps)
         return replace(each, rows=evaluate(found, reference, self.metrics))
+
+
+def _head(segmenter: Segmenter) -> Head | None:
+    """The head whose probabilities can be calibrated; None without one."""
+    if isinstance(segmenter, TrainableSegmenter) and segmenter.head.activation is not None:
+        return segmenter.head
+    return None
+
+
+def _calibration_box(example: Example, head: Head) -> Grid | None:
+    """Where probabilities are kept to be calibrated; None where there is nothing, or too much to keep."""
+    reference = _reference(example)
+    box = about(reference)
+    if box is None or 2 * len(reference.labels) * math.prod(box.shape) > MOST_SCORE_BYTES:
+        return None
+    return box
+
+
+def _sample(scores: ScoreStore, example: Example, head: Head, *, seed: int) -> Sample:
+    assert head.activation is not None
+    return sampled(
+        scores,
+        _reference(example),
+        activation=head.activation,
+        known=None if example.ignore is None else ~example.ignore,
+        rng=np.random.default_rng(seed),
+    )
 
 
 def _reference(example: Example) -> Segmentation:

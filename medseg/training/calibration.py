@@ -77,13 +77,14 @@ class Calibration:
     """A temperature, and the expected calibration error and Brier score with it and without.
 
     `before` and `after` are (error, score). With several folds, `after` is measured on each with the
-    temperature of the others; with one, on the voxels that the temperature was fitted to.
+    temperature of the others (`crossed`); with one, on the voxels that the temperature was fitted to.
     """
 
     temperature: float
     before: tuple[float, float]
     after: tuple[float, float]
     voxels: int
+    crossed: bool
 
 
 def about(reference: Segmentation) -> Grid | None:
@@ -177,6 +178,7 @@ def calibrated(folds: Sequence[Sample]) -> Calibration | None:
         (calibration_error(whole), brier(whole)),
         (calibration_error(after), brier(after)),
         len(whole.there),
+        crossed=len(folds) > 1,
     )
 
 

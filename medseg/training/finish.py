@@ -13,13 +13,14 @@ from medseg.plugin.catalog import Catalog
 from medseg.prediction import Resources
 from medseg.training.account import Account
 from medseg.training.appraisal import Appraised, Appraiser, Shown, chosen_steps, steps_of
+from medseg.training.calibration import Calibration, calibrated
 from medseg.training.dataset import Dataset
 from medseg.training.model_folder import card_of, sha256_of, write_model
 from medseg.training.recipe import Recipe
 from medseg.training.run_folder import Begun, RunFolder
 from medseg.training.wishes import Trained
 
-__all__ = ["Finish"]
+__all__ = ["METRICS", "Finish"]
 
 METRICS = "dice, hd95"
 WORST = 4  # cases that the report draws
@@ -37,9 +38,12 @@ class Finish:
     resources: Resources
 
     def __call__(self, name: str | None = None) -> Trained:
-        """Write the model, called `name`, and the report; nothing where a fold is still to be trained."""
+        """Write the model, called `name`, and the report; nothing where a fold is still to be trained.
+
+        A fold is done when it is appraised: another command may be at it.
+        """
         folds = range(len(self.begun.folds))
-        missing = tuple(number for number in folds if not self.run.weights(number).is_file())
+        missing = tuple(number for number in folds if not self._is_done(number))
         if missing:
             return Trained(None, None, missing=missing)
         appraised = [each for number in folds for each in self.appraised(number)]
@@ -48,8 +52,11 @@ class Finish:
         chosen, final = self._appraiser.together(appraised, chosen, kept)
         steps, measured = steps_of(chosen), summarise(each.rows for each in final)
         said = caveats(self.dataset, self.recipe, measured=bool(final), chosen=bool(chosen))
-        self._write_model(name, steps, measured, said)
-        told = Account(self.run, self.recipe, self.dataset, self.begun, self.resources.device)
+        calibration = self._calibration()
+        self._write_model(name, steps, measured, said, calibration)
+        told = Account(
+            self.run, self.recipe, self.dataset, self.begun, self.resources.device, sentence(calibration)
+        )
         told.write(final, chosen, self._worst(final, steps), said)
         return Trained(self.run.model, self.run.report, measured)
 
@@ -68,6 +75,10 @@ class Finish:
             kept=self._kept(number),
         )
 
+    def _is_done(self, number: int) -> bool:
+        appraised = self._kept(number).with_suffix(".json").is_file() or not self.begun.folds[number]
+        return appraised and self.run.weights(number).is_file()
+
     @property
     def _appraiser(self) -> Appraiser:
         return Appraiser(self.dataset, metrics_named(METRICS, self.catalog), self.catalog, self.resources)
@@ -76,12 +87,27 @@ class Finish:
         """The predictions of a fold's validation cases."""
         return self.run.fold(number) / "validation"
 
+    def _calibration(self) -> Calibration | None:
+        """The temperature that held-out voxels ask for; None without any, or where nothing is gained."""
+        head = self.recipe.segment.step.head
+        if not self.recipe.segment.step.calibrated(1.0):
+            return None
+        samples = (
+            self._appraiser.calibration_sample(
+                [self.dataset.case(case) for case in held], self._kept(number), head
+            )
+            for number, held in enumerate(self.begun.folds)
+        )
+        found = calibrated([sample for sample in samples if sample is not None])
+        return found if found is not None and found.after[0] < found.before[0] else None
+
     def _write_model(
         self,
         name: str | None,
         steps: tuple[StepCall, ...],
         measured: Sequence[Statistics],
         limitations: Sequence[str],
+        calibration: Calibration | None,
     ) -> None:
         count = len(self.begun.folds)
         cases = [case.id for case in self.dataset.trainable]
@@ -93,12 +119,17 @@ class Finish:
             measured=measured,
             how=f"{count}-fold cross-validation" if count > 1 else "held-out cases of the training data",
         )
-        card = card.model_copy(update={"limitations": (*card.limitations, *limitations)})
+        told = sentence(calibration)
+        more = {"limitations": (*card.limitations, *limitations)}
+        if told:
+            more["evaluation"] = (*card.evaluation, f"{told[0].upper()}{told[1:]}.")
+        card = card.model_copy(update=more)
         files = {
             "weights.safetensors" if count == 1 else f"fold{n}.safetensors": self.run.weights(n)
             for n in range(count)
         }
-        write_model(self.run.model, self.recipe, files, card, steps)
+        temperature = None if calibration is None else calibration.temperature
+        write_model(self.run.model, self.recipe, files, card, steps, temperature)
 
     def _worst(
         self, final: Sequence[Appraised], steps: Sequence[StepCall]
@@ -112,6 +143,20 @@ class Finish:
 
         for each in sorted(final, key=dice)[:WORST]:
             yield each, self._appraiser.shown(each.case, self._kept(each.fold), steps)
+
+
+def sentence(calibration: Calibration | None) -> str:
+    """What a card and a report say of a calibration; empty without one."""
+    if calibration is None:
+        return ""
+    (before, brier), (after, better) = calibration.before, calibration.after
+    which = f"{calibration.voxels} held-out voxels about the labels"
+    which += "" if calibration.crossed else ", to which it was fitted,"
+    return (
+        f"logits are divided by the temperature {calibration.temperature:.3g}: on {which} the expected "
+        f"calibration error is {after:.4f} instead of {before:.4f}, "
+        f"the Brier score {better:.4f} instead of {brier:.4f}"
+    )
 
 
 def caveats(dataset: Dataset, recipe: Recipe, *, measured: bool, chosen: bool) -> tuple[str, ...]:

@@ -49,14 +49,19 @@ def sha256_of(path: Path) -> str:
 
 
 def write_model(
-    folder: Path, recipe: Recipe, weights: Mapping[str, Path], card: Card, postprocess: tuple[StepCall, ...]
+    folder: Path,
+    recipe: Recipe,
+    weights: Mapping[str, Path],
+    card: Card,
+    postprocess: tuple[StepCall, ...],
+    temperature: float | None = None,
 ) -> None:
     """The model's folder with these weights, by the name they get there; replaces one that was there.
 
     One of the same weights and pipeline is left as it is: its card may have been written further by hand.
     """
     sums = {name: sha256_of(path) for name, path in weights.items()}
-    file = recipe.file_with(sums, postprocess)
+    file = recipe.file_with(sums, postprocess, temperature)
     if _is_there(folder, sums, plan_text(file)):
         return
     with staged_folder(folder, overwrite=True, require_ours=_require_model) as staged:

@@ -64,10 +64,19 @@ class Recipe:
             "labels": [[label.value, label.name, label.layer] for label in self.labels],
         }
 
-    def file_with(self, weights: Mapping[str, str], postprocess: tuple[StepCall, ...] = ()) -> PipelineFile:
-        """The pipeline file that runs these weights, as path in the model's folder to sha256."""
-        call = self.file.segment
-        trained = {**call.parameters, **self.segment.step.trained(weights)}
+    def file_with(
+        self,
+        weights: Mapping[str, str],
+        postprocess: tuple[StepCall, ...] = (),
+        temperature: float | None = None,
+    ) -> PipelineFile:
+        """The pipeline file that runs these weights, as path in the model's folder to sha256.
+
+        With a temperature, logits are divided by it, so that probabilities come true as often as they say.
+        """
+        call, step = self.file.segment, self.segment.step
+        found = {} if temperature is None else step.calibrated(temperature)
+        trained = {**call.parameters, **step.trained(weights), **found}
         return self.file.model_copy(
             update={
                 "segment": StepCall(name=call.name, parameters=trained),

@@ -326,7 +326,9 @@ def pipeline_schema(catalog: Catalog) -> dict[str, Any]:
                         "additionalProperties": False,
                     }
                 )
-        definitions[kind] = {"anyOf": choices} if choices else {"not": {}}  # none is installed: none is right
+        if not choices:  # none is installed: none is right
+            choices.append({"not": {}})
+        definitions[kind] = {"anyOf": choices}
     properties = schema["properties"]
     for key, kind in (
         ("preprocess", "preprocessor"),

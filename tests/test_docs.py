@@ -101,6 +101,7 @@ def test_every_key_of_the_pipeline_file_appears(reference: ModuleType) -> None:
         "labels",
         "preprocess",
         "segment",
+        "refine",
         "postprocess",
         "measure",
         "write",
@@ -230,6 +231,7 @@ def test_the_classes_in_write_a_plugin_keep_to_the_contract(
     (tmp_path / "shown_in_docs.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     kinds = {
+        "Refiner": "refiner",
         "Postprocessor": "postprocessor",
         "Measurement": "measurement",
         "Writer": "writer",

@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,8 @@ def _run_refiner(step: Step) -> str:
         Scores(softmax, volume.grid, "logits", "softmax"),
         Scores(sigmoid, volume.grid, "logits", "sigmoid"),
     ):
-        first, second = twice(
-            lambda scores=scores: Refiner.check(step(scores, volume), like=scores), scores.array, volume.array
-        )
+        results = twice(partial(step, scores, volume), scores.array, volume.array)
+        first, second = (Refiner.check(result, like=scores) for result in results)
         if not np.array_equal(first.array, second.array):
             raise PluginError("gave two different results for one input")
     return ""

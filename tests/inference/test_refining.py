@@ -69,7 +69,9 @@ def refined(improve: Any, onto: Grid, margin_mm: float = 0, **more: Any) -> tupl
 
 def grown(scores: Scores, volume: Volume) -> Scores:
     """Both labels larger by more than a voxel, wherever there are voxels."""
-    return Scores(scores.array + np.float32([0, 1.5, 1.5])[:, None, None, None], scores.grid, "logits")
+    return Scores(
+        scores.array + np.array([0, 1.5, 1.5], np.float32)[:, None, None, None], scores.grid, "logits"
+    )
 
 
 @pytest.mark.parametrize("onto", [GRID, FINER], ids=["same grid", "finer and turned"])

@@ -1,0 +1,121 @@
+"""The parameters of a field, which scores and labels share, and what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from medseg.errors import GeometryError, InputError
+from medseg.steps import Step
+from medseg.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FieldParameters", "improved", "margin_mm", "work_bytes"]
+
+REACH = 2.0  # SDs of the wider kernel; beyond it lies a seventh of a neighbour's say
+SQUARE = 1e-3  # cosine of the angle between two axes; less is rounding
+FLOAT = 4  # bytes
+
+
+class FieldParameters(Step):
+    """How far the kernels reach, and what they weigh."""
+
+    intensity: float = Field(gt=0)
+    """Standard deviation of the appearance kernel in the image's own unit, as this step gets the image: after
+    `preprocess` for scores, as read for labels. Twice the noise is a good start."""
+
+    appearance_mm: float = Field(default=8.0, gt=0, le=1000)
+    """Standard deviation of the appearance kernel in mm: how far voxels of like intensity are heard."""
+
+    appearance_weight: float = Field(default=3.0, ge=0, le=1000)
+    """How much voxels of like intensity count: the change of a logit if all of them agree."""
+
+    smooth_mm: float = Field(default=1.5, gt=0, le=1000)
+    """Standard deviation of the smoothness kernel in mm, whatever the intensities."""
+
+    smooth_weight: float = Field(default=1.0, ge=0, le=1000)
+    """How much near voxels count, whatever their intensity."""
+
+    iterations: int = Field(default=5, ge=1, le=1000)
+    """Updates of the mean field."""
+
+    channel: int = Field(default=0, ge=0, le=1023)
+    """Which channel of the image the appearance kernel looks at, counted from 0."""
+
+
+def margin_mm(parameters: FieldParameters) -> float:
+    """How far a voxel is heard."""
+    wide = parameters.appearance_mm if parameters.appearance_weight else 0.0
+    near = parameters.smooth_mm if parameters.smooth_weight else 0.0
+    return REACH * max(wide, near)
+
+
+def work_bytes(channels: int, voxels: int) -> int:
+    """What the field takes beside what it is given: its state, what is heard, and the cells of the kernel."""
+    from medseg_crf.bilateral_grid import FINEST, MOST_CELLS, MOST_SDS
+
+    cells = min(MOST_CELLS, voxels * int(2 * MOST_SDS / FINEST + 2))
+    return FLOAT * (voxels * (4 * channels + 8) + 5 * cells)
+
+
+def improved(
+    parameters: FieldParameters,
+    logits: NDArray[Any],
+    volume: Volume,
+    *,
+    exclusive: bool,
+    step: str,
+) -> NDArray[np.float32]:
+    """Logits `[C, i, j, k]` after the field has settled, on the grid of `volume`."""
+    import torch
+
+    from medseg_crf.mean_field import mean_field
+
+    grid = volume.grid
+    _check(parameters, volume, step)
+    unary = torch.from_numpy(np.array(logits, np.float32))
+    kernels = _kernels(parameters, volume.array[parameters.channel], grid)
+    with torch.no_grad():
+        found = mean_field(unary, kernels, iterations=parameters.iterations, exclusive=exclusive)
+    result: NDArray[np.float32] = found.numpy()
+    return result
+
+
+def _kernels(parameters: FieldParameters, image: NDArray[Any], grid: Grid) -> list[tuple[float, Any]]:
+    """Weights and kernels, those without weight left out."""
+    import torch
+
+    from medseg_crf.bilateral_grid import BilateralGrid
+    from medseg_crf.gaussian import Gaussian
+
+    kernels: list[tuple[float, Any]] = []
+    if parameters.smooth_weight:
+        near = tuple(parameters.smooth_mm / step for step in grid.spacing)
+        kernels.append((parameters.smooth_weight, Gaussian(near)))
+    if parameters.appearance_weight:
+        wide = tuple(parameters.appearance_mm / step for step in grid.spacing)
+        values: torch.Tensor = torch.from_numpy(np.array(image, np.float32))
+        kernels.append((parameters.appearance_weight, BilateralGrid(values, wide, parameters.intensity)))
+    return kernels
+
+
+def _check(parameters: FieldParameters, volume: Volume, step: str) -> None:
+    """Refuse images whose voxels have no mm or lean, or that lack the channel."""
+    grid = volume.grid
+    grid.require_mm(f"appearance_mm of {step}")
+    if parameters.channel >= len(volume.channels):
+        raise InputError(
+            f"channel {parameters.channel} of {step} is not there: the image has {len(volume.channels)}, "
+            "counted from 0"
+        )
+    axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > SQUARE:
+        raise GeometryError(
+            f"{step} needs axes at right angles; this image's lean, as in a tilted CT. "
+            f"Leave {step} out of the pipeline, or resample before it."
+        )

@@ -176,6 +176,9 @@ def medseg_writers() -> Iterable[Component]:
         "uncertainty", f"{here}.uncertainty:Uncertainty", "Entropy as NIfTI: where the network is unsure."
     )
     yield Component(
+        "disagreement", f"{here}.disagreement:Disagreement", "Where the members of an ensemble disagree."
+    )
+    yield Component(
         "seg-nrrd",
         f"{here}.seg_nrrd:SegNrrd",
         "The segmentation for 3D Slicer: names, colours, codes and layers in one file.",

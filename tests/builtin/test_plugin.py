@@ -63,6 +63,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         plugin.medseg_writers(),
         {
             *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
+            "disagreement",
             *("seg-nrrd", "itksnap-labels", "mesh"),
         },
     ),

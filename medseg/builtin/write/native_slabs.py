@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medseg.volume import Grid, Planes, Volume, resampled
 
-__all__ = ["native_slabs", "written_grid"]
+__all__ = ["covering", "native_slabs", "written_grid"]
 
 Floats = NDArray[np.float32]
 SLAB_VOXELS = 1 << 22  # in float32 16 MiB, and a few times that while they are interpolated
@@ -18,6 +18,17 @@ def written_grid(volume: Volume) -> Grid:
     """The original's grid; where its slices have none, the even one that was segmented."""
     native = volume.source.native if volume.source is not None else None
     return volume.grid if native is None or isinstance(native, Planes) else native
+
+
+def covering(grid: Grid, box: Grid) -> tuple[tuple[slice, slice, slice], Grid] | None:
+    """The voxels of `grid` between which those of `box` lie, and their own grid; None if there are none."""
+    corners = grid.to_index(box.corners())
+    low = np.maximum(0, np.floor(corners.min(axis=0)).astype(int)).tolist()
+    high = np.minimum(grid.shape, np.ceil(corners.max(axis=0)).astype(int) + 1).tolist()
+    if any(b <= a for a, b in zip(low, high, strict=True)):
+        return None
+    i, j, k = (slice(a, b) for a, b in zip(low, high, strict=True))
+    return (i, j, k), grid.cropped(low, high)
 
 
 def native_slabs(onto: Grid, read: Callable[[Grid], tuple[Floats, Grid] | None]) -> Iterator[Floats]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.write.native_slabs import native_slabs, written_grid
+from medseg.builtin.write.native_slabs import covering, native_slabs, written_grid
 from medseg.io.nifti import write_slabs
 from medseg.prediction import Result, Wanted
 from medseg.steps import Writer
@@ -40,13 +40,8 @@ class Uncertainty(Writer):
         grid, values = entropy.grid, entropy.array[0]
 
         def read(box: Grid) -> tuple[NDArray[np.float32], Grid] | None:
-            corners = grid.to_index(box.corners())
-            low = np.maximum(0, np.floor(corners.min(axis=0)).astype(int))
-            high = np.minimum(grid.shape, np.ceil(corners.max(axis=0)).astype(int) + 1)
-            if (high <= low).any():
-                return None
-            part = values[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-            return part.astype(np.float32), grid.cropped(low.tolist(), high.tolist())
+            found = covering(grid, box)
+            return None if found is None else (values[found[0]].astype(np.float32), found[1])
 
         path = folder / "entropy.nii.gz"
         onto = written_grid(result.volume)

@@ -189,6 +189,11 @@ def medseg_writers() -> Iterable[Component]:
         "Names and colours of labels for ITK-SNAP, beside the NIfTI files.",
     )
     yield Component("mesh", f"{here}.mesh:Mesh", "The closed surface of each label in mm, as STL or OBJ.")
+    yield Component(
+        "key-images",
+        f"{here}.key_images:KeyImages",
+        "A picture of the largest lesions with their diameters, each where it is longest.",
+    )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
     yield Component(

@@ -22,7 +22,7 @@ def turn(degrees: float) -> Place:
     """A rotation about x after one of the same angle about z."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     about_z = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ about_z
+    return np.asarray(np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ about_z)
 
 
 def turned_grid(spacing: tuple[float, float, float], degrees: float, extent_mm: float = 54.0) -> Grid:

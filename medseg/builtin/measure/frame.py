@@ -1,6 +1,7 @@
 """What a label is measured against: its image's grid, and whether that is a flat picture or a body."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -31,11 +32,15 @@ class Frame:
             return "volume", "mL", self.grid.voxel_ml
         return "volume", "px³", float(abs(np.linalg.det(self.grid.affine[:3, :3])))
 
+    @cached_property
+    def _codes(self) -> str:
+        return self.grid.axis_codes
+
     def faces(self, axis: int) -> tuple[str, str]:
         """What lies beyond the first and the last voxel along an axis."""
         if self.picture or self.grid.unit != "mm":
             return EDGES[axis]
-        code = self.grid.axis_codes[axis]
+        code = self._codes[axis]
         return FACES[OPPOSITE[code]], FACES[code]
 
     def faces_touched(self, box: Box) -> list[str]:

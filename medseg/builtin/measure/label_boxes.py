@@ -1,6 +1,8 @@
 """The smallest box around each label, so that only there anything is compared, copied or counted."""
 
 from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +15,40 @@ __all__ = ["Box", "box_of", "cut_out", "label_boxes"]
 HIGHEST_SEARCHED = 1 << 16  # find_objects keeps a slot for every value up to the highest
 
 Box = tuple[slice, slice, slice]
+_found: WeakKeyDictionary[Segmentation, Mapping[str, Box | None]] = WeakKeyDictionary()
 
 
 def label_boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
-    """The smallest box around each label by name: in one pass over a layer if values allow. None: empty."""
-    from scipy import ndimage
+    """The smallest box around each label by name: in one pass over a layer if values allow. None: empty.
 
+    Found once for all measurements of a segmentation, which never changes.
+    """
+    if segmentation not in _found:
+        _found[segmentation] = _boxes(segmentation)
+    return _found[segmentation]
+
+
+def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
     boxes: dict[str, Box | None] = {}
     for layer, kind in enumerate(segmentation.kinds):
         labels = [label for label in segmentation.labels if label.layer == layer]
         highest = max((label.value for label in labels), default=0)
         if kind == "labels" and 0 < highest < HIGHEST_SEARCHED:
-            found = ndimage.find_objects(segmentation.array[layer], max_label=highest)
+            found = _boxes_by_value(segmentation.array[layer], highest)
             boxes |= {label.name: found[label.value - 1] for label in labels}
         else:
             boxes |= {label.name: box_of(segmentation.mask(label.name)) for label in labels}
     return boxes
+
+
+def _boxes_by_value(layer: NDArray[Any], highest: int) -> list[Box | None]:
+    """The box of each value from 1 on, read in the order in which the layer lies in memory."""
+    from scipy import ndimage
+
+    if not layer.flags.f_contiguous:
+        return list(ndimage.find_objects(layer, max_label=highest))
+    turned = ndimage.find_objects(layer.T, max_label=highest)
+    return [None if box is None else (box[2], box[1], box[0]) for box in turned]
 
 
 def box_of(mask: NDArray[np.bool_]) -> Box | None:

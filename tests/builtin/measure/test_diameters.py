@@ -41,5 +41,6 @@ def test_a_picture_has_diameters_in_pixels_and_none_in_space() -> None:
         "axial_slice",
     ]
     row = found["line", None, "longest_axial_diameter"]
-    assert (row.value, row.unit) == (pytest.approx(20), "px")
+    assert row.value == pytest.approx(20)
+    assert row.unit == "px"
     assert found["line", None, "perpendicular_axial_diameter"].value == pytest.approx(1)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ResourceError,
         UsageError,
     )
+    from medseg.evaluation import evaluate
     from medseg.io import Policy, inspect, read
     from medseg.prediction import Measured, Plan, Prediction, Resources, Result, Scores, Sink, Wanted
     from medseg.run import segment, segment_cohort
@@ -61,6 +62,7 @@ HOMES = {
         "ResourceError",
         "UsageError",
     ),
+    "medseg.evaluation": ("evaluate",),
     "medseg.io": ("Policy", "inspect", "read"),
     "medseg.prediction": (
         "Measured",
@@ -137,6 +139,7 @@ __all__ = [
     "Volume",
     "Wanted",
     "Writer",
+    "evaluate",
     "inspect",
     "read",
     "segment",

@@ -10,23 +10,26 @@ for row in done.summary:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from medseg.assemble import stages
 from medseg.config import Call, StepCall, describe
-from medseg.errors import GeometryError, InputError, PipelineError, PluginError, UsageError, did_you_mean
-from medseg.evaluation.labels import paired
+from medseg.errors import InputError, PipelineError, PluginError, UsageError, did_you_mean
+from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair, match_files
-from medseg.evaluation.summary import Statistics, summarise
+from medseg.evaluation.summary import Pools, Statistics, summarise
+from medseg.evaluation.volumes import volume_pairs
 from medseg.pipeline import Stage, blamed
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Measured
+from medseg.report.agreement import VolumePair
 from medseg.run.case import memory_as_resource
 from medseg.run.provenance import sha256_of
 from medseg.run.reasons import without_names
@@ -76,31 +79,42 @@ def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -
 
 
 def evaluate(
-    prediction: Segmentation,
-    reference: Segmentation,
-    metrics: Sequence[Stage[Metric]],
+    prediction: Segmentation | str | Path,
+    reference: Segmentation | str | Path,
+    metrics: str | Sequence[Stage[Metric]] = DEFAULT_METRICS,
     *,
     labels: Collection[str] | None = None,
     tell: Tell = logger.warning,
 ) -> tuple[Measured, ...]:
-    """What each metric says of each label, metric by metric.
+    """What each metric says of each label, metric by metric; of one case, in memory or in files.
 
     Labels are matched by name; by value, where one of the two has no names but "label 1", "label 2". A label
     that only one of them has is absent from the other, which `tell` hears. `labels` are the names, of the
     reference first, to which rows are limited; one that neither has gives none.
 
     Raises GeometryError where the two lie on different grids, InputError where named labels have none in
-    common, PluginError where a metric breaks its contract.
+    common or a file cannot be read, PluginError where a metric breaks its contract.
+
+        for row in medseg.evaluate("found.nii.gz", "true.nii.gz", "dice, nsd: {tolerance_mm: 2}"):
+            print(row.label, row.quantity, row.value, row.unit, row.flag)
     """
-    if not prediction.grid.same_as(reference.grid):
-        raise GeometryError(
-            f"the prediction lies on {prediction.grid!r}, the reference on {reference.grid!r}; "
-            "put one onto the other's grid"
-        )
-    found, wanted = paired(prediction, reference, tell)
-    if labels is not None:
-        kept = [label.name for label in wanted.labels if label.name in labels]
-        found, wanted = found.only(kept), wanted.only(kept)
+    steps = metrics_named(metrics) if isinstance(metrics, str) else metrics
+    if isinstance(prediction, Segmentation) and isinstance(reference, Segmentation):
+        found, wanted = prediction, reference
+    elif isinstance(prediction, Segmentation) or isinstance(reference, Segmentation):
+        raise UsageError("prediction and reference are both in memory or both in files; read the other one")
+    else:
+        pairs = match_files(prediction, reference)
+        if len(pairs) > 1:
+            raise UsageError(f"there are {len(pairs)} cases; give `evaluate_files` what `match_files` finds")
+        found, wanted = read_pair(pairs[0], tell)
+    return _measured(*comparable(found, wanted, labels, tell), steps)
+
+
+def _measured(
+    found: Segmentation, wanted: Segmentation, metrics: Sequence[Stage[Metric]]
+) -> tuple[Measured, ...]:
+    """What each metric says, held against its contract."""
     rows: list[Measured] = []
     seen: set[tuple[str, int | None, str]] = set()
     for stage in metrics:
@@ -118,7 +132,8 @@ def evaluate(
 class Evaluated:
     """One case: its rows, checksums of the masks that were read, and what was decided on the way.
 
-    `notes` are for files and hold no path or file name; `told` says the same for the terminal.
+    `notes` are for files and hold no path or file name; `told` says the same for the terminal. `volumes` are
+    those of each label that either mask has.
     """
 
     case: str
@@ -127,20 +142,32 @@ class Evaluated:
     reference_sha256: tuple[str, ...]
     notes: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    volumes: tuple[VolumePair, ...] = ()
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All cases, with the metrics that were asked for and the labels they were limited to (None: all)."""
+    """All cases, with the metrics that were asked for and the labels they were limited to (None: all).
+
+    `subjects` are those of the cases, where they are known.
+    """
 
     cases: tuple[Evaluated, ...]
     metrics: tuple[Stage[Metric], ...]
     labels: tuple[str, ...] | None = None
+    subjects: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def summary(self) -> tuple[Statistics, ...]:
-        """Mean, median and so on over cases, for each metric and label, and over labels for each metric."""
-        return summarise(case.rows for case in self.cases)
+        """Mean, median and so on over cases, for each metric and label, and over labels for each metric.
+
+        With 95 % intervals by the bootstrap over subjects, where those are known, else over cases.
+        """
+        return summarise(
+            [case.rows for case in self.cases],
+            groups=[self.subjects.get(case.case, case.case) for case in self.cases],
+            pools=[stage.step for stage in self.metrics if isinstance(stage.step, Pools)],
+        )
 
 
 def evaluate_files(
@@ -148,11 +175,13 @@ def evaluate_files(
     metrics: Sequence[Stage[Metric]],
     *,
     labels: Collection[str] | None = None,
+    subjects: Mapping[str, str] | None = None,
     watcher: Watcher = lambda case, done, total: None,
 ) -> Evaluation:
     """Read and evaluate pairs of mask files one after another, each on its reference's grid.
 
     Every case has rows for all labels of all cases: one that neither of its masks has is absent from both.
+    `subjects` says whose each case is, for the intervals of the summary.
     Raises InputError for the first file that cannot be read or belongs to another place, and where no mask
     has a label; UsageError for a name in `labels` that no case has.
     """
@@ -164,7 +193,9 @@ def evaluate_files(
         try:
             with memory_as_resource():
                 prediction, reference = read_pair(pair, told.append)
-                rows = evaluate(prediction, reference, metrics, labels=labels, tell=told.append)
+                found, wanted = comparable(prediction, reference, labels, told.append)
+                rows = _measured(found, wanted, metrics)
+                volumes = volume_pairs(pair.case, found, wanted)
         except Exception as problem:
             if len(waiting) > 1:
                 problem.add_note(f"case {pair.case}")
@@ -183,6 +214,7 @@ def evaluate_files(
                 tuple(map(sha256_of, pair.reference)),
                 notes=tuple(without_names(line, files) for line in told),
                 told=tuple(told),
+                volumes=volumes,
             )
         )
         watcher(pair.case, done, len(waiting))
@@ -193,7 +225,10 @@ def evaluate_files(
         if name not in seen:
             raise UsageError(f"no case has a label {name!r}{did_you_mean(name, known)}")
     return Evaluation(
-        _filled(cases), tuple(metrics), None if labels is None else tuple(dict.fromkeys(labels))
+        _filled(cases),
+        tuple(metrics),
+        None if labels is None else tuple(dict.fromkeys(labels)),
+        dict(subjects or {}),
     )
 
 

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from medseg.errors import InputError
+from medseg.errors import GeometryError, InputError
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["paired"]
+__all__ = ["comparable", "paired"]
 
 MOST_SHOWN = 6
+
+
+def comparable(
+    prediction: Segmentation,
+    reference: Segmentation,
+    labels: Collection[str] | None,
+    tell: Callable[[str], None],
+) -> tuple[Segmentation, Segmentation]:
+    """Both under the same names, limited to `labels`, names of the reference first.
+
+    Raises GeometryError where they lie on different grids, and what `paired` raises.
+    """
+    if not prediction.grid.same_as(reference.grid):
+        raise GeometryError(
+            f"the prediction lies on {prediction.grid!r}, the reference on {reference.grid!r}; "
+            "put one onto the other's grid"
+        )
+    found, wanted = paired(prediction, reference, tell)
+    if labels is not None:
+        kept = [label.name for label in wanted.labels if label.name in labels]
+        found, wanted = found.only(kept), wanted.only(kept)
+    return found, wanted
 
 
 def paired(

@@ -13,7 +13,7 @@ from medseg.report.label_files import SLICES
 from medseg.run.inputs import PLAIN
 from medseg.run.output_folder import record_in
 
-__all__ = ["DICOM_ENDINGS", "Pair", "match_files"]
+__all__ = ["DICOM_ENDINGS", "Pair", "match_files", "match_images"]
 
 MASK = "segmentation.nii.gz"  # as the writer `nifti` names it, and further layers with an ending
 DICOM_ENDINGS = (".dcm", ".dicom")
@@ -50,6 +50,29 @@ def match_files(prediction: str | Path, reference: str | Path) -> tuple[Pair, ..
     _require_matched(found.keys() - wanted.keys(), wanted.keys() - found.keys())
     pairs = [Pair(_case(stem, found[stem], wanted[stem]), found[stem], wanted[stem]) for stem in found]
     return tuple(pairs)
+
+
+def match_images(place: str | Path, pairs: Sequence[Pair]) -> dict[str, Path]:
+    """The images of cases, by case: a file or a folder of DICOM for a single case, else those in a folder.
+
+    In a folder, an image has the name of its case, but for the suffix. Raises InputError where there is none
+    of any case.
+    """
+    place = Path(place)
+    if not is_folder(place):
+        require_regular(place)
+        if len(pairs) > 1:
+            raise InputError(f"{printable(place)}: one image for {len(pairs)} cases; give a folder of images")
+        return {pairs[0].case: place}
+    named = {_name((path,)): path for path in sorted(place.iterdir()) if not path.name.startswith(".")}
+    found = {pair.case: named[pair.case] for pair in pairs if pair.case in named}
+    if not found and len(pairs) == 1:
+        return {pairs[0].case: place}
+    if not found:
+        raise InputError(
+            f"{printable(place)}: holds no image that is called as a case, such as {pairs[0].case}.nii.gz"
+        )
+    return found
 
 
 def _require_matched(lone: Iterable[str], missing: Iterable[str]) -> None:

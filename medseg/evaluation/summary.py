@@ -115,13 +115,14 @@ def _with_intervals(
     found, means = [], []
     for row in own:
         values = _by_case(labels[row.label], weights.shape[1])
-        means.append(weighted_means(values, weights))
+        drawn = weighted_means(values, weights)
         medians = weighted_medians(values, weights)
-        found.append(_between(row, means[-1], medians) if row.n > 1 else row)
-    together = np.stack(means)
-    known = together[:, ~np.isnan(together).all(axis=0)]
-    if known.size and any(row.n > 1 for row in own):
-        over = _between(over, np.nanmean(known, axis=0), np.nanmedian(known, axis=0))
+        found.append(_between(row, drawn, medians) if row.n > 1 else row)
+        if row.n:
+            means.append(drawn)
+    if any(row.n > 1 for row in own):  # a resample in which one of the labels is missing is no mean of them
+        together = np.stack(means)
+        over = _between(over, together.mean(axis=0), np.median(together, axis=0))
     return [*found, over]
 
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from medseg.prediction import Measured
 
@@ -117,11 +118,15 @@ def label_statistics(cases: Sequence[CaseScores], labels: Iterable[str]) -> tupl
     return tuple(found)
 
 
-def worst_first(cases: Iterable[CaseScores]) -> tuple[CaseScores, ...]:
-    """By the mean Dice of a case's labels; those without any come last, equal ones by name."""
+def worst_first(
+    cases: Iterable[CaseScores], metric: str = DICE, better: Literal["high", "low"] = "high"
+) -> tuple[CaseScores, ...]:
+    """By the mean of a metric over a case's labels; those without any come last, equal ones by name."""
 
     def key(case: CaseScores) -> tuple[float, str]:
-        mean = case.mean(DICE)
-        return (math.inf if mean is None else mean, case.case)
+        mean = case.mean(metric)
+        if mean is None:
+            return (math.inf, case.case)
+        return (mean if better == "high" else -mean, case.case)
 
     return tuple(sorted(cases, key=key))

@@ -64,8 +64,18 @@ def test_tables_are_written_and_replaced_if_asked(
     out = tmp_path / "eval"
     done = medseg("evaluate", *pair, "-o", out)
     assert done.code == 0
-    assert done.out.endswith(f"The tables are in {out}. Research use only.\n")
-    assert sorted(path.name for path in out.iterdir()) == ["cases.csv", "evaluation.json", "summary.csv"]
+    assert done.out.endswith(f"Tables and pictures are in {out}. Research use only.\n")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
+        "cases.csv",
+        "evaluation.json",
+        "pictures",
+        "pictures/dice.png",
+        "pictures/hd95.png",
+        "pictures/worst-1-1.png",
+        "pictures/worst-1-2.png",
+        "report.html",
+        "summary.csv",
+    ]
     again = medseg("evaluate", *pair, "-o", out)
     assert again.code == 64
     assert again.err == f"medseg: {out} exists; choose another folder or give --overwrite\n"
@@ -80,7 +90,7 @@ def test_json_is_what_the_record_says(medseg: Medseg, pair: tuple[Path, Path], t
     assert printed["only"] == ["liver"]
     assert [row["value"] for row in printed["cases"][0]["results"]] == [0.5, 2.0]
     written = json.loads((tmp_path / "eval" / "evaluation.json").read_text(encoding="utf-8"))
-    assert set(written.pop("outputs")) == {"cases.csv", "summary.csv"}
+    assert {"cases.csv", "summary.csv", "report.html"} < set(written.pop("outputs"))
     assert written == printed
 
 
@@ -92,12 +102,35 @@ def test_folders_give_a_summary(medseg: Medseg, tmp_path: Path) -> None:
     assert done.code == 0
     assert done.err.splitlines() == ["1/3 a", "2/3 b", "3/3 c"]
     assert done.out.splitlines() == [
-        "metric  label                  n   mean     sd  median    min    max",
-        "dice    label 1           3 of 3  0.833  0.289   1.000  0.500  1.000",
-        "dice    label 2           1 of 3  0.000      -   0.000  0.000  0.000",
-        "dice    (mean of labels)  2 of 2  0.417  0.589   0.417  0.000  0.833",
+        "metric  label                  n   mean            95 %     sd  median    min    max",
+        "dice    label 1           3 of 3  0.833  0.500 to 1.000  0.289   1.000  0.500  1.000",
+        "dice    label 2           1 of 3  0.000               -      -   0.000  0.000  0.000",
+        "dice    (mean of labels)  2 of 2  0.417  0.333 to 0.500  0.589   0.417  0.000  0.833",
         "c: note: the prediction has no label 'label 2': counted as absent from it",
     ]
+
+
+def test_subjects_images_and_numbers_of_all_cases_together(medseg: Medseg, tmp_path: Path) -> None:
+    for case, start in (("a", 2), ("b", 4), ("c", 3)):
+        save(tmp_path / "pred" / f"{case}.nii.gz", {1: start})
+        save(tmp_path / "ref" / f"{case}.nii.gz", {1: 2})
+        save(tmp_path / "images" / f"{case}.nii.gz", {250: 2})
+    subjects = tmp_path / "subjects.csv"
+    subjects.write_text("case,subject\na,1\nb,1\nc,2\n")
+    more = ("--metrics", "overall-iou, lesion-f1", "--subjects", subjects, "--images", tmp_path / "images")
+    out = tmp_path / "eval"
+    done = medseg("evaluate", tmp_path / "pred", tmp_path / "ref", *more, "-o", out, "-q")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads((out / "evaluation.json").read_text())["intervals"]["over"] == "subjects"
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file) if row["label"] == "label 1"}
+    common, either = 4 + 2 + 3, 4 + 6 + 5
+    assert float(rows["overall-iou"]["pooled"]) == pytest.approx(common / either)
+    assert float(rows["overall-iou"]["pooled_low"]) == pytest.approx(3 / 5)
+    assert rows["lesion-f1"]["pooled"] == "1.0"
+    printed = medseg("evaluate", tmp_path / "pred", tmp_path / "ref", *more[:4]).out.splitlines()
+    assert printed[0].split()[-1] == "pooled"
+    assert printed[-1].split()[-1] == "0.600"
 
 
 def test_results_of_a_cohort_are_predictions(
@@ -129,6 +162,9 @@ def test_results_of_a_cohort_are_predictions(
         (("--metrics", "dice: {a: 1}"), 4, "metrics[0].dice"),
         (("--labels", "lever"), 64, "no case has a label 'lever'; did you mean 'liver'?"),
         (("--labels", "a,,b"), 64, "give names with a comma between them"),
+        (("--metrics", "nsd: {tolerance_mm: -1}"), 4, "metrics[0].nsd.tolerance_mm"),
+        (("--subjects", "none.csv"), 2, "none.csv"),
+        (("--images", "none.nii.gz"), 2, "none.nii.gz"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(
@@ -139,6 +175,12 @@ def test_what_cannot_be_meant_is_one_line(
     assert said in done.err
     assert done.err.count("\n") == 1
     assert not (tmp_path / "eval").exists()
+
+
+def test_images_are_for_a_folder(medseg: Medseg, pair: tuple[Path, Path]) -> None:
+    done = medseg("evaluate", *pair, "--images", pair[0])
+    assert (done.code, done.out) == (64, "")
+    assert done.err == "medseg: --images: they are drawn into a folder; give it with -o\n"
 
 
 def test_what_is_wrong_with_files_is_one_line(

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medseg.errors import InputError
 from medseg.evaluation import match_files
+from medseg.evaluation.pairs import match_images
 
 Save = Callable[..., Path]
 
@@ -97,3 +99,23 @@ def test_two_masks_of_one_name_and_none_at_all_are_refused(tmp_path: Path, save:
         match_files(tmp_path / "none", file)
     with pytest.raises(InputError, match="does not exist"):
         match_files(tmp_path / "absent.nii.gz", file)
+
+
+def test_images_have_the_names_of_their_cases(tmp_path: Path, save: Save) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / "pred" / f"{name}.nii.gz", {1: 2})
+        save(tmp_path / "ref" / f"{name}.nii.gz", {1: 2})
+    image, _ = save(tmp_path / "images" / "a.nii", {9: 2}), save(tmp_path / "images" / "other.nii.gz", {9: 2})
+    pairs = match_files(tmp_path / "pred", tmp_path / "ref")
+    assert match_images(tmp_path / "images", pairs) == {"a": image}
+    with pytest.raises(InputError, match=r"holds no image that is called as a case, such as c\.nii\.gz"):
+        match_images(tmp_path / "pred", [replace(pair, case="c") for pair in pairs])
+    with pytest.raises(InputError, match="one image for 2 cases"):
+        match_images(image, pairs)
+
+
+def test_the_image_of_one_case_is_a_file_or_a_folder_of_slices(tmp_path: Path, save: Save) -> None:
+    pairs = match_files(save(tmp_path / "mine.nii.gz", {1: 2}), save(tmp_path / "case-7.nii.gz", {1: 2}))
+    image = save(tmp_path / "scan" / "image.nii.gz", {9: 2})
+    assert match_images(image, pairs) == {"case-7": image}
+    assert match_images(image.parent, pairs) == {"case-7": image.parent}

@@ -8,6 +8,7 @@ import pytest
 from medseg.errors import UsageError
 from medseg.evaluation import Evaluation, evaluate_files, match_files, metrics_named
 from medseg.evaluation.record import require_free, write_evaluation
+from medseg.evaluation.worst import worst_cases
 from medseg.run.provenance import sha256_of
 
 Save = Callable[..., Path]
@@ -48,6 +49,13 @@ def test_tables_and_record(evaluation: Evaluation, tmp_path: Path) -> None:
     record = json.loads(text)
     assert record["metrics"] == [{"medseg/dice": {}}, {"medseg/hd95": {}}]
     assert record["cases"][0]["prediction_sha256"] == [sha256_of(tmp_path / "Jane.nii.gz")]
+    assert record["intervals"] == {"level": 0.95, "resamples": 2000, "seed": 0, "over": "cases"}
+    assert record["cases"][0]["volumes"][0] == {
+        "label": "liver",
+        "prediction": 0.288,
+        "reference": 0.288,
+        "unit": "mL",
+    }
     assert record["outputs"]["cases.csv"] == sha256_of(tmp_path / "eval" / "cases.csv")
     assert "Jane" not in text
     assert str(tmp_path) not in text
@@ -78,3 +86,37 @@ def test_other_folders_and_files_are_kept(evaluation: Evaluation, tmp_path: Path
             call(other, overwrite=True)
         with pytest.raises(UsageError, match="is not a folder"):
             call(other / "cases.csv", overwrite=True)
+
+
+def test_pictures_and_a_page_that_shows_them(evaluation: Evaluation, tmp_path: Path) -> None:
+    out = tmp_path / "eval"
+    pairs = match_files(tmp_path / "Jane.nii.gz", tmp_path / "case-1.nii.gz")
+    write_evaluation(evaluation, out, overwrite=False, worst=worst_cases(evaluation, pairs))
+    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    assert pictures == ["dice.png", "hd95.png", "worst-1-1.png", "worst-1-2.png"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/png;base64,') == 4
+    assert "<script" not in page
+    assert "Jane" not in page
+    assert "Research use only" in page
+    record = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(record["outputs"]) == {
+        "cases.csv",
+        "summary.csv",
+        "report.html",
+        *(f"pictures/{name}" for name in pictures),
+    }
+    write_evaluation(evaluation, out, overwrite=True)
+    (out / "pictures" / "mine.png").write_bytes(b"precious")
+    with pytest.raises(UsageError, match=r"mine\.png was not written by medseg"):
+        write_evaluation(evaluation, out, overwrite=True)
+
+
+def test_names_from_files_are_no_markup(tmp_path: Path, save: Save) -> None:
+    name = {1: "<b>liver</b>"}
+    found, wanted = (save(tmp_path / f"{file}.nii.gz", {1: 2}, name) for file in ("found", "wanted"))
+    evaluation = evaluate_files(match_files(found, wanted), metrics_named("dice"))
+    write_evaluation(evaluation, tmp_path / "eval", overwrite=False)
+    page = (tmp_path / "eval" / "report.html").read_text(encoding="utf-8")
+    assert "<b>" not in page
+    assert "&lt;b&gt;liver" in page

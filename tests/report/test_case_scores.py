@@ -45,3 +45,12 @@ def test_words_infinities_and_single_objects_do_not_count() -> None:
 def test_the_worst_come_first_and_those_without_a_number_last() -> None:
     cases = [scores("d", None, None), scores("c", 0.9, 0.9), scores("b", 0.5, 0.5), scores("a", None, 0.5)]
     assert [case.case for case in worst_first(cases)] == ["a", "b", "c", "d"]
+
+
+def test_of_a_distance_the_worst_is_the_largest() -> None:
+    cases = [
+        CaseScores(name, "", (Measured(label="a", quantity="hd95", value=value, unit="mm"),))
+        for name, value in (("near", 1.0), ("far", 9.0), ("none", None))
+    ]
+    assert [case.case for case in worst_first(cases, "hd95", "low")] == ["far", "near", "none"]
+    assert [case.case for case in worst_first(cases, "hd95", "high")] == ["near", "far", "none"]

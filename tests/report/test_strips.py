@@ -49,3 +49,30 @@ def test_a_fold_without_a_curve_is_drawn_too() -> None:
 def test_nothing_is_drawn_of_nothing() -> None:
     assert draw_strips([], LABELS, ["fold 0"]) is None
     assert draw_strips([scored("1", "fold 0", None)], LABELS, ["fold 0"]) is None
+
+
+def test_any_metric_can_be_drawn_as_far_as_it_reaches() -> None:
+    cases = [
+        CaseScores(str(n), "", (Measured(label="a", quantity="hd95", value=value, unit="mm"),))
+        for n, value in enumerate((2.0, 4.0, 30.0))
+    ]
+    picture = draw_strips(cases, ["a", "b"], [], metric="hd95", unit="mm")
+    assert picture is not None
+    assert "a median 4.00 mm, highest 30.00 mm" in picture.alt
+    assert draw_strips(cases, ["a"], [], metric="hd95", unit="px") is None
+    with Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))) as image:
+        blue = np.all(np.abs(np.asarray(image).astype(int) - BLUE) < 60, axis=-1)
+    columns = np.flatnonzero(blue.any(axis=0))  # 30 mm is at the right end, as no legend shows the colour
+    assert np.ptp(columns) > 0.8 * 1600 * 0.75
+
+
+def test_values_below_nothing_are_in_the_picture() -> None:
+    cases = [
+        CaseScores(str(n), "", (Measured(label="a", quantity="volume-bias", value=value, unit="mL"),))
+        for n, value in enumerate((-8.0, 0.0, 8.0))
+    ]
+    picture = draw_strips(cases, ["a"], [], metric="volume-bias", unit="mL")
+    assert picture is not None
+    with Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))) as image:
+        blue = np.all(np.abs(np.asarray(image).astype(int) - BLUE) < 60, axis=-1)
+    assert np.ptp(np.flatnonzero(blue.any(axis=0))) > 0.8 * 1600 * 0.75

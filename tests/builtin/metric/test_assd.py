@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage  # noqa: TID253 - a test module
 
 from medseg.builtin.metric.assd import Assd
+from medseg.builtin.metric.surface_elements import Surface
 
 Make = Callable[..., Any]
 
@@ -17,10 +18,11 @@ def blob(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.pad(np.asarray(inner), 2)
 
 
-def tensors(*masks: NDArray[np.bool_]) -> list[Any]:
+def tensors(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[Any, Any]:
     import torch
 
-    return [torch.from_numpy(mask)[None, None].float() for mask in masks]
+    first, second = (torch.from_numpy(mask)[None, None].float() for mask in (one, two))
+    return first, second
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)], ids=["cubes", "slices"])
@@ -68,10 +70,11 @@ def test_voxels_of_slices_count_a_lid_more_than_it_is(straight: Make, labelled: 
     low[4:44, 4:44, 2:10], high[4:44, 4:44, 2:11] = True, True
     lower = 900 * 5 + 80 * 5**2 - 8 / 3 * 5**3  # the integral of d x 4 (40 - 2 d) up to 5 mm
     exact = (1600 * 5 + 800 * 2.5 + lower) / (9600 + 10400)
-    values = {}
-    for surface in ("corners", "patches", "voxels"):
+    values: dict[str, float] = {}
+    surfaces: tuple[Surface, ...] = ("corners", "patches", "voxels")
+    for surface in surfaces:
         (row,) = Assd(surface=surface)(labelled(grid, a=high), labelled(grid, a=low))
-        values[surface] = row.value
+        values[surface] = float(row.value or 0)
     assert values["corners"] == pytest.approx(exact, rel=0.02)
     assert values["patches"] == pytest.approx(exact, rel=0.05)
     assert values["voxels"] > 1.3 * exact

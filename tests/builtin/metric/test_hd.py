@@ -18,10 +18,11 @@ def blob(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.pad(np.asarray(inner), 2)
 
 
-def tensors(*masks: NDArray[np.bool_]) -> list[Any]:
+def tensors(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[Any, Any]:
     import torch
 
-    return [torch.from_numpy(mask)[None, None].float() for mask in masks]
+    first, second = (torch.from_numpy(mask)[None, None].float() for mask in (one, two))
+    return first, second
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)], ids=["cubes", "slices"])

@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.builtin.metric.lesion_f1 import LesionF1
+from medseg.builtin.metric.object_pair import Connectivity
 from medseg.prediction import Measured
 
 Make = Callable[..., Any]
@@ -60,7 +61,8 @@ def test_by_iou_each_lesion_has_one_partner(straight: Make, labelled: Make) -> N
 def test_what_touches_at_a_corner_is_one_lesion_if_so_asked(straight: Make, labelled: Make) -> None:
     grid = straight(SHAPE)
     corner = labelled(grid, a=boxes((2, 2), (6, 4)))
-    for connectivity, count in ((6, 2), (18, 1), (26, 1)):
+    expected: dict[Connectivity, int] = {6: 2, 18: 1, 26: 1}
+    for connectivity, count in expected.items():
         assert values(LesionF1(connectivity=connectivity)(corner, corner))["lesions-detected"] == count
 
 

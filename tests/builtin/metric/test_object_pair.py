@@ -24,7 +24,8 @@ def test_parts_and_what_they_share_are_those_of_scipy(
     straight: Make, labelled: Make, connectivity: Any, reach: int
 ) -> None:
     grid, masks = straight(SHAPE), [noise(1), noise(2)]
-    (pair,) = object_pairs(*(labelled(grid, a=mask) for mask in masks), connectivity)
+    prediction, truth = (labelled(grid, a=mask) for mask in masks)
+    (pair,) = object_pairs(prediction, truth, connectivity)
     (ours, n), (theirs, m) = (
         ndimage.label(mask, ndimage.generate_binary_structure(3, reach)) for mask in masks
     )

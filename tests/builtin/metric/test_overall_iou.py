@@ -28,10 +28,8 @@ def test_a_large_and_a_small_case(straight: Make, labelled: Make) -> None:
                 metric(labelled(grid, a=box(grid, start, size)), labelled(grid, a=box(grid, other, length)))
             )
         )
-    assert [(row.quantity, row.unit, row.value) for row in cases[1]] == [
-        ("intersection", "mL", pytest.approx(4 * 0.01)),
-        ("union", "mL", pytest.approx(12 * 0.01)),
-    ]
+    assert [(row.quantity, row.unit) for row in cases[1]] == [("intersection", "mL"), ("union", "mL")]
+    assert [row.value for row in cases[1]] == pytest.approx([4 * 0.01, 12 * 0.01])
     (row,) = [row for row in summarise(cases, pools=[metric]) if row.metric == "overall-iou"]
     assert (row.label, row.cases, row.n, row.mean) == ("a", 2, 2, None)
     assert row.pooled == pytest.approx(11 / 15)

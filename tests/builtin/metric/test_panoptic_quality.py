@@ -44,11 +44,11 @@ def test_it_is_what_monai_gives(straight: Make, labelled: Make) -> None:
     rng = np.random.default_rng(4)
     masks = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 1) for _ in range(2)]
     masks = [masks[0] > 0.2, masks[0] + 0.3 * masks[1] > 0.2]
-    parts = [torch.from_numpy(ndimage.label(mask, np.ones((3, 3, 3)))[0]) for mask in masks]
+    ours, theirs = (torch.from_numpy(ndimage.label(mask, np.ones((3, 3, 3)))[0]) for mask in masks)
     found = values(PanopticQuality()(*(labelled(straight(SHAPE), a=mask) for mask in masks)))
     assert found["pq-tp"] >= 2
     for name in ("pq", "sq", "rq"):
-        expected = float(compute_panoptic_quality(*parts, metric_name=name))
+        expected = float(compute_panoptic_quality(ours, theirs, metric_name=name))
         assert found[name] == pytest.approx(expected, rel=1e-5)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage  # noqa: TID253 - a test module
 
 from medseg.builtin.metric.label_pair import LabelPair
-from medseg.builtin.metric.surface_elements import surface_parts
+from medseg.builtin.metric.surface_elements import Surface, surface_parts
 from medseg.volume import Grid
 
 Make = Callable[..., Any]
@@ -19,10 +19,11 @@ def blob(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.pad(np.asarray(inner), 2)
 
 
-def tensors(*masks: NDArray[np.bool_]) -> list[Any]:
+def tensors(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[Any, Any]:
     import torch
 
-    return [torch.from_numpy(mask)[None, None].float() for mask in masks]
+    first, second = (torch.from_numpy(mask)[None, None].float() for mask in (one, two))
+    return first, second
 
 
 def area(mask: NDArray[np.bool_], grid: Grid) -> float:
@@ -107,9 +108,9 @@ def test_areas_and_distances_are_those_of_monai(straight: Make) -> None:
     spacing = (0.7, 1.1, 3.0)
     rng = np.random.default_rng(8)
     one, two = blob(rng, (20, 18, 16)), blob(rng, (20, 18, 16))
-    masks = [each[0, 0].bool() for each in tensors(one, two)]
+    first, second = (each[0, 0].bool() for each in tensors(one, two))
     edges, distances, areas = get_edge_surface_distance(
-        *masks, spacing=spacing, use_subvoxels=True, symmetric=True
+        first, second, spacing=spacing, use_subvoxels=True, symmetric=True
     )
     parts = surface_parts(LabelPair("a", one, two, straight(one.shape, spacing)))
     for part, edge, distance, sizes in zip(parts, edges, distances, areas, strict=True):
@@ -120,9 +121,11 @@ def test_areas_and_distances_are_those_of_monai(straight: Make) -> None:
 def test_patches_lie_where_the_surface_is(oblique: Make, sphere: Make) -> None:
     """Spheres 6 mm apart: elements at corners are up to half a voxel off it, on the near side too."""
     grid = oblique((62, 62, 62))
-    pair = LabelPair("a", *(sphere(grid, (30.5, 30.5, 30.5), radius) for radius in (18, 24)), grid)
+    small, large = (sphere(grid, (30.5, 30.5, 30.5), radius) for radius in (18, 24))
+    pair = LabelPair("a", small, large, grid)
     means = {}
-    for surface in ("patches", "corners", "voxels"):
+    surfaces: tuple[Surface, ...] = ("patches", "corners", "voxels")
+    for surface in surfaces:
         part, _ = surface_parts(pair, surface)
         means[surface] = np.average(part.distances, weights=part.sizes)
     assert means["patches"] == pytest.approx(6, abs=0.2)

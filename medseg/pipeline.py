@@ -199,8 +199,12 @@ def refine(
     *,
     room: Room = lambda count: None,
     watch: Watch = nullcontext,
+    keep_scores: bool = False,
 ) -> Prediction:
-    """Improve scores around the labels that were found, and decide those anew; the rest stays as it is."""
+    """Improve scores around the labels that were found, and decide those anew; the rest stays as it is.
+
+    With `keep_scores` the prediction that was given can be refined again; else its scores are gone.
+    """
     if not pipeline.refine:
         return prediction
     with blamed(pipeline.segment):
@@ -226,7 +230,8 @@ def refine(
             work=pipeline.refining_bytes,
             room=room,
         )
-    prediction.refinable.store.close()
+    if not keep_scores:
+        prediction.refinable.store.close()
     used = {**prediction.used, "refined": used}
     return replace(prediction, segmentation=segmentation, refinable=None, used=used)
 

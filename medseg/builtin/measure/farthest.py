@@ -69,9 +69,9 @@ def farthest_in_slice(mask: NDArray[np.bool_], grid: Grid, axis: int) -> InSlice
             best, longest = at, max(length, longest)
     outline = _outline(filled[best], first[best], last[best], steps)
     _, one, other = _longest(outline)
-    long, upright = (outline[one], outline[other]), _upright(outline, outline[one], outline[other])
+    upright = _upright(outline, one, other)
     offset = grid.affine[:3, 3] + best * grid.affine[:3, axis]
-    return InSlice(_chord(long, basis, offset), _chord(upright, basis, offset), best)
+    return InSlice(_chord((one, other), basis, offset), _chord(upright, basis, offset), best)
 
 
 def _chord(ends: tuple[Points, Points], basis: Points, offset: Points) -> Chord:
@@ -96,16 +96,16 @@ def _widest(
     shorter by the cosine.
     """
     slices, rows = np.nonzero(filled)
-    ends = [np.stack([rows, side[slices, rows]]) for side in (first, last)]
-    widest = np.full(len(filled), 0.0)
-    for angle in np.arange(DIRECTIONS) * np.pi / DIRECTIONS:
-        along = np.array([np.cos(angle), np.sin(angle)]) @ steps
-        low, high = np.full(len(filled), np.inf), np.full(len(filled), -np.inf)
-        for end in ends:
-            np.minimum.at(low, slices, along @ end)
-            np.maximum.at(high, slices, along @ end)
-        widest = np.maximum(widest, high - low + np.abs(along).max())
-    return np.asarray(np.where(widest > 0, widest / np.cos(np.pi / 2 / DIRECTIONS), -1.0))
+    starts = np.flatnonzero(np.diff(slices, prepend=-1))  # of each slice that holds anything, in order
+    angles = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
+    along = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ steps
+    low, high = along @ np.stack([rows, first[slices, rows]]), along @ np.stack([rows, last[slices, rows]])
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    widths = np.maximum.reduceat(high, starts, axis=1) - np.minimum.reduceat(low, starts, axis=1)
+    widest = (widths + np.abs(along).max(axis=1, keepdims=True)).max(axis=0)
+    bounds = np.full(len(filled), -1.0)
+    bounds[slices[starts]] = widest / np.cos(np.pi / 2 / DIRECTIONS)
+    return bounds
 
 
 def _outline(
@@ -114,7 +114,7 @@ def _outline(
     """The middles `[n, 2]` of the outer faces of one slice's outermost voxels, in its plane."""
     rows = np.flatnonzero(filled)
     centres = np.concatenate([np.stack([rows, side[rows]], axis=1) for side in (first, last)])
-    centres = _hull(centres @ steps.T)
+    centres = centres @ steps.T
     return np.concatenate([centres + half for half in (*(steps.T / 2), *(-steps.T / 2))])
 
 
@@ -130,11 +130,12 @@ def _hull(points: Points) -> Points:
         return points
 
 
-def _longest(points: Points) -> tuple[float, int, int]:
-    """The largest distance between two of the points `[n, 2]`, and which two."""
+def _longest(points: Points) -> tuple[float, Points, Points]:
+    """The largest distance between two of the points `[n, 2]`, and these two."""
+    points, middle = _far_out(points)
     squares = ((points[:, None] - points) ** 2).sum(axis=-1)
     one, other = divmod(int(squares.argmax()), len(points))
-    return float(np.sqrt(squares[one, other])), one, other
+    return float(np.sqrt(squares[one, other])), points[one] + middle, points[other] + middle
 
 
 def _upright(points: Points, start: Points, stop: Points) -> tuple[Points, Points]:
@@ -170,7 +171,7 @@ def feret_diameter(mask: NDArray[np.bool_], grid: Grid) -> float:
     steps = grid.affine[:3, :3].T
     centres = _corners(mask) @ steps
     points = np.concatenate([centres + half for half in (*(steps / 2), *(-steps / 2))])
-    points = _hull(_far_out(points))
+    points = _hull(_far_out(points)[0])
     squares = (points**2).sum(axis=1)
     chunk = max(1, CHUNK_PAIRS // len(points))
     farthest = 0.0
@@ -181,8 +182,8 @@ def feret_diameter(mask: NDArray[np.bool_], grid: Grid) -> float:
     return float(np.sqrt(farthest))
 
 
-def _far_out(points: Points) -> Points:
-    """The points that may be one of the farthest two, from the middle between two that are far apart.
+def _far_out(points: Points) -> tuple[Points, Points]:
+    """The points that may be one of the farthest two, from the middle between two far apart, and that.
 
     If all lie within R of the middle, none of a pair that is L apart lies nearer to it than L - R.
     """
@@ -194,9 +195,10 @@ def _far_out(points: Points) -> Points:
         if squares[at] <= apart:
             break
         other, one, apart = one, points[at], float(squares[at])
-    points = points - (one + other) / 2
+    middle = (one + other) / 2
+    points = points - middle
     away = np.linalg.norm(points, axis=1)
-    return np.asarray(points[away >= np.sqrt(apart) - away.max() - TIE])
+    return points[away >= np.sqrt(apart) - away.max() - TIE], middle
 
 
 def _corners(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -204,12 +206,17 @@ def _corners(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
 
     A corner ends its row, and is never half-way between two voxels of the mask.
     """
-    around = np.pad(mask, 1)
-    filled, first, last = _row_ends(around)
+    filled, first, last = _row_ends(mask)
     i, j = np.nonzero(filled)
-    found = np.concatenate([np.stack([i, j, side[i, j]], axis=1) for side in (first, last)])
+    shape = tuple(n + 2 for n in mask.shape)
+    around = np.zeros(shape, np.bool_)
+    around[1:-1, 1:-1, 1:-1] = mask
+    flat = around.reshape(-1)
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    rows = (np.stack([i, j], axis=1) + 1) @ strides[:2]
+    found = np.concatenate([rows + side[i, j] + 1 for side in (first, last)])
     for step in product((-1, 0, 1), repeat=3):
         if step > (0, 0, 0):
-            before, after = (found - step).T, (found + step).T
-            found = found[~(around[tuple(before)] & around[tuple(after)])]
-    return found - 1
+            beside = int(np.dot(step, strides))
+            found = found[~(flat[found - beside] & flat[found + beside])]
+    return np.stack(np.unravel_index(found, shape), axis=1) - 1

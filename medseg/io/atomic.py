@@ -82,11 +82,11 @@ def staged_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def held_folder(target: Path) -> Iterator[Path]:
+def held_folder(target: Path, *, waiting: Callable[[], object] | None = None) -> Iterator[Path]:
     """A folder, made where need be, that one run at a time can hold; gone again if nothing was put into it.
 
-    Raises UsageError where the target is something else, ResourceError where another run holds it or it
-    cannot be written into.
+    Where another run holds it, `waiting` is called and its end is waited for. Without it ResourceError is
+    raised, as where the folder cannot be written into; UsageError where the target is something else.
     """
     target = _resolved(target)
     made: list[Path] = []
@@ -98,7 +98,7 @@ def held_folder(target: Path) -> Iterator[Path]:
         with _disk_trouble(target, "opened"):
             held = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _hold(target, held)
+            _hold(target, held, waiting)
             yield target
         finally:
             os.close(held)
@@ -108,14 +108,18 @@ def held_folder(target: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _hold(target: Path, descriptor: int) -> None:
+def _hold(target: Path, descriptor: int, waiting: Callable[[], object] | None) -> None:
     """Lock a folder until its descriptor is closed, by whatever end of the process."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ResourceError(
-            f"{printable(target)}: another run is writing into it; wait for its end or choose another folder"
-        ) from None
+        if waiting is None:
+            raise ResourceError(
+                f"{printable(target)}: another run is writing into it; wait for its end or choose another "
+                "folder"
+            ) from None
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:  # a file system without locks
         pass
     if not os.access(target, os.W_OK | os.X_OK):

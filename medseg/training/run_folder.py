@@ -4,7 +4,7 @@ RUN/
   plan.yaml        the pipeline file that is trained, complete
   training.json    dataset, folds, budget: what --resume goes by
   fingerprint.json what the dataset is like
-  cases/           prepared cases, mapped into memory
+  cases/           prepared cases, mapped into memory, and a mark that medseg wrote them
   fold0/           log.csv, tensorboard/, checkpoints/, weights.safetensors, validation.json
   model/           what `--model RUN/model` runs
   report.html
@@ -16,7 +16,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ import yaml
 
 from medseg.config import PipelineFile, read_pipeline
 from medseg.errors import InputError, ResourceError, UsageError
+from medseg.io.atomic import held_folder
 
 __all__ = ["Begun", "RunFolder", "begin", "plan_text", "write_json", "write_plan"]
 
 DECIDED = ("labels", "preprocess", "training")  # by a plan, always
+MARK = ".medseg-train"  # in cases/
 OURS = r"(plan\.yaml|training\.json|fingerprint\.json|cases|model|report\.html|evaluation)"
+FOLD = re.compile(r"fold\d+")
 # what a killed process was writing, too
-NAME = re.compile(rf"{OURS}|fold\d+|\.{OURS}\.(\d+\.part|partial-[0-9a-f]{{8}})")
+NAME = re.compile(rf"{OURS}|{FOLD.pattern}|\.{OURS}\.(\d+\.part|partial-[0-9a-f]{{8}})")
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,12 @@ class RunFolder:
         except (OSError, ValueError) as problem:
             raise InputError(f"{path}: cannot be read; begin anew with --overwrite") from problem
 
+    def mark(self) -> None:
+        """Say that this is a training's folder, before anything else is written into it."""
+        with _written(self.cases):
+            self.cases.mkdir(parents=True, exist_ok=True)
+            (self.cases / MARK).touch()
+
     def record(self, begun: Begun, file: PipelineFile, fingerprint: Mapping[str, Any]) -> None:
         """Keep what was decided; `training.json` last, as it says that a training has begun."""
         write_plan(self.plan, file)
@@ -120,40 +130,57 @@ def begin(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
 
     Raises UsageError for a folder with something in it, ResourceError where it cannot be written.
     """
-    run = RunFolder(path)
-    try:
+    with _written(path):
         there = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
-        if resume or not there:
+        if resume or all(_is_empty(path / name) for name in there):
             path.mkdir(parents=True, exist_ok=True)
-            return run
-        if not overwrite:
+        elif overwrite:
+            _clear(path, there)
+        else:
             raise UsageError(
                 f"{path} is not empty; give --resume to go on with a training, --overwrite to begin anew, "
                 "or another folder"
             )
-        _clear(path, there)
+    return RunFolder(path)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Tell in one line where a folder cannot be written."""
+    try:
+        yield
     except OSError as problem:
         raise ResourceError(
             f"{path}: cannot be written: {problem.strerror}; choose another folder"
         ) from problem
-    return run
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether this is an empty folder of a training, as one leaves that was killed at once."""
+    ours = NAME.fullmatch(path.name) is not None
+    return ours and _is_folder(path) and next(path.iterdir(), None) is None
 
 
 def _clear(path: Path, there: Sequence[str]) -> None:
-    """Remove a training; raises UsageError where something in the folder is of none."""
-    if "training.json" not in there:
-        raise UsageError(
-            f"{path} holds no training that has begun; choose another folder, or --resume one that was "
-            "being prepared"
-        )
+    """Remove a training; refuse where something in the folder is of none, or another command trains in it."""
+    if "training.json" not in there and not (path / "cases" / MARK).is_file():
+        raise UsageError(f"{path} holds no training; choose another folder")
     foreign = [name for name in there if not NAME.fullmatch(name)]
     if foreign:
         raise UsageError(f"{path / foreign[0]} is not of a training; move it away, or choose another folder")
-    for name in there:
-        if (path / name).is_dir() and not (path / name).is_symlink():
-            shutil.rmtree(path / name)
-        else:
-            (path / name).unlink()
+    with ExitStack() as held:
+        for name in there:
+            if FOLD.fullmatch(name) and _is_folder(path / name):
+                held.enter_context(held_folder(path / name))
+        for name in there:
+            if _is_folder(path / name):
+                shutil.rmtree(path / name)
+            else:
+                (path / name).unlink()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def write_plan(path: Path, file: PipelineFile) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.config import PipelineFile
-from medseg.errors import InputError, PipelineError, UsageError
+from medseg.errors import InputError, UsageError
 from medseg.evaluation import metrics_named
 from medseg.io import digests
+from medseg.io.atomic import held_folder
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
 from medseg.segmentation import Segmentation
@@ -24,13 +26,13 @@ from medseg.training.finish import Finish
 from medseg.training.folds import single_split, subjects_folds
 from medseg.training.model_folder import weights_saved
 from medseg.training.outlook import appraisal_s, watched
-from medseg.training.overlay import overridden
 from medseg.training.planning import Machine, Planned, plan
 from medseg.training.prepared import PreparedCase, ReadCase, prepared_case
 from medseg.training.processes import Processes, joined
 from medseg.training.recipe import Recipe, recipe
 from medseg.training.run_folder import Begun, RunFolder, begin
 from medseg.training.schedule import Budget
+from medseg.training.wished_plan import for_time, with_wishes
 from medseg.training.wishes import Heard, Trained, Wishes
 from medseg.volume import Volume
 
@@ -41,7 +43,6 @@ LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
 DEFAULT_SECONDS = 3600.0
 FOLD_SEED = 1_000_003  # apart, so that no fold has the seed of another training's
-SHORT_S, LEAST_STEPS = 1800.0, 5  # a budget for which epochs are made shorter, and how short
 PLANNED, NOBODY = Wishes(), Heard()
 
 
@@ -52,7 +53,7 @@ def planned(
     found = open_dataset(dataset, subjects=wishes.subjects)
     _require_cases(found)
     facts = fingerprint(found, found.trainable, resources.progress)
-    made, paths = _for_time(*_with_wishes(plan(found, facts, _machine(resources)), wishes), wishes)
+    made, paths = for_time(*with_wishes(plan(found, facts, _machine(resources)), wishes), wishes)
     recipe(made.file, catalog or discover())
     return made, found, paths
 
@@ -68,68 +69,26 @@ def train(
     """Train a model on a dataset, in the folder `out`.
 
     Raises InputError for what is wrong with the data, PipelineError with the plan or its components,
-    UsageError with what is asked for, ResourceError where memory or disk run out. A training that was stopped
-    goes on with `resume` from the last epoch.
+    UsageError with what is asked for, ResourceError where memory or disk run out or another command trains
+    the same fold. A training that was stopped goes on with `resume` from the last epoch.
     """
     from medseg.inference.torch_runtime import torch_device
 
     started = time.monotonic()
     resources = resources or Resources()
     device = torch_device(resources)
-    with joined(gpu=device.type == "cuda") as processes:
+    with joined(gpu=device.type == "cuda") as processes, ExitStack() as held:
         resources = replace(resources, device=str(device))
         if not processes.first:  # one of them tells how far it is
             resources = replace(resources, progress=Resources().progress)
         work = _Training(dataset, out, wishes, resources, processes, heard)
-        processes.after_first(lambda: work.begin(started))
+        processes.after_first(lambda: work.begin(started, held))
         work.load()
         for number in work.numbers:
             work.fit(number)
         if not processes.first:
             return Trained(None, None)
         return work.finish()
-
-
-def _with_wishes(made: Planned, wishes: Wishes) -> tuple[Planned, tuple[str, ...]]:
-    """The plan with the user's pipeline file and options laid over it."""
-    file: PipelineFile = made.file
-    paths: tuple[str, ...] = ()
-    if wishes.pipeline is not None:
-        file, paths = overridden(file, wishes.pipeline)
-        _require_labels(file, made.file, wishes.pipeline)
-    said = {"epochs": wishes.epochs, "seed": wishes.seed}
-    spec = file.training
-    assert spec is not None  # a plan has it
-    spec = spec.model_copy(update={name: value for name, value in said.items() if value is not None})
-    return replace(made, file=file.model_copy(update={"training": spec})), paths
-
-
-def _require_labels(file: PipelineFile, planned: PipelineFile, path: Path) -> None:
-    """Refuse a pipeline file by which a value of the masks would mean another structure than there."""
-    told, meant = (
-        {value: (spec.name, spec.layer) for value, spec in each.labels.items()} for each in (file, planned)
-    )
-    if told != meant:
-        value = next(value for value in {**told, **meant} if told.get(value) != meant.get(value))
-        said, there = (each[value][0] if value in each else "nothing" for each in (told, meant))
-        raise PipelineError(
-            f"{path}: labels: {value} is {said!r} here, and {there!r} in the dataset; "
-            "colours and codes may differ, names and values may not"
-        )
-
-
-def _for_time(made: Planned, paths: tuple[str, ...], wishes: Wishes) -> tuple[Planned, tuple[str, ...]]:
-    """The plan with epochs of which some fit into a short time, unless the user says how long they are."""
-    spec, name = made.file.training, "training.steps_per_epoch"
-    assert spec is not None  # a plan has it
-    if wishes.seconds is None or wishes.seconds >= SHORT_S or name in paths:
-        return made, paths
-    steps = max(LEAST_STEPS, round(spec.steps_per_epoch * wishes.seconds / SHORT_S))
-    if steps >= spec.steps_per_epoch:
-        return made, paths
-    file = made.file.model_copy(update={"training": spec.model_copy(update={"steps_per_epoch": steps})})
-    reason = "time is short: the rate falls, and the network is validated, from epoch to epoch"
-    return Planned(file, {**made.reasons, name: reason}), paths
 
 
 def _machine(resources: Resources) -> Machine:
@@ -169,20 +128,41 @@ class _Training:
         self._run = RunFolder(out)
         self._prepared: dict[str, PreparedCase] = {}
 
-    def begin(self, started: float) -> None:
-        """Plan and prepare, or find what was planned and prepared; the first process does, for all."""
+    def begin(self, started: float, held: ExitStack) -> None:
+        """Plan and prepare, or find what was planned and prepared; the first process does, for all.
+
+        Until `held` is closed, no other command can train the folds of this one.
+        """
         for note in self._dataset.notes:
             self._heard.tell(note)
         unstated = subjects_unstated(self._dataset)
         if unstated is not None:
             self._heard.tell(str(unstated))
-        begin(self._run.path, resume=self._wishes.resume, overwrite=self._wishes.overwrite)
+        self._hold(held)
+        with self._turn("prepares the cases"):
+            self._plan_and_prepare(started)
+
+    def _hold(self, held: ExitStack) -> None:
+        """Make or clear the folder, and take the folds that are to be trained."""
+        with held_folder(self._run.path, waiting=lambda: None):  # for a moment
+            begin(self._run.path, resume=self._wishes.resume, overwrite=self._wishes.overwrite)
+            begun = self._run.begun()
+            for number in self._fold_numbers(self._wishes.folds if begun is None else len(begun.folds)):
+                held.enter_context(held_folder(self._run.fold(number)))
+
+    def _turn(self, doing: str) -> AbstractContextManager[Path]:
+        """What commands that train different folds do one after the other."""
+        return held_folder(
+            self._run.cases,
+            waiting=lambda: self._heard.tell(f"another command {doing}; this one waits for it"),
+        )
+
+    def _plan_and_prepare(self, started: float) -> None:
         begun = self._run.begun()
-        self._fold_numbers(self._wishes.folds if begun is None else len(begun.folds))
         if begun is None:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
             made = plan(self._dataset, facts, _machine(self._resources))
-            made, _ = _for_time(*_with_wishes(made, self._wishes), self._wishes)
+            made, _ = for_time(*with_wishes(made, self._wishes), self._wishes)
             self._prepare(recipe(made.file, self._catalog))
             self._run.record(self._begun(made.file, facts, started), made.file, facts.as_json())
         else:
@@ -252,7 +232,7 @@ class _Training:
                     f"{path}: was begun with {option} {then}; leave {option} out, or --overwrite"
                 )
         file = self._run.file()
-        if _with_wishes(Planned(file, {}), wishes)[0].file != file:
+        if with_wishes(Planned(file, {}), wishes)[0].file != file:
             raise UsageError(f"{path}: was begun with another --pipeline; leave it out, or --overwrite")
         if wishes.seconds is not None:
             self._heard.tell("the time is that which the training began with; --time-budget changes nothing")
@@ -263,6 +243,8 @@ class _Training:
             raise UsageError(
                 f"training.batch: {batch} samples cannot be shared by {processes} processes; give a multiple"
             )
+        if self._processes.first:
+            self._run.mark()
         cases = self._dataset.trainable
         for number, case in enumerate(cases, start=1):
             self._prepared[case.id] = self._prepared_case(case, made)
@@ -360,7 +342,8 @@ class _Training:
         )
         for number in self.numbers:
             finish.appraised(number)
-        return finish(self._wishes.name)
+        with self._turn("writes the model"):
+            return finish(self._wishes.name)
 
 
 def _reading(case: Case, dataset: Dataset) -> ReadCase:

@@ -376,28 +376,6 @@ def test_errno_of_a_full_quota_counts_as_the_disk(tmp_path: Path) -> None:
         fail_inside(tmp_path / "out", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))
 
 
-def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "out"
-    with (
-        held_folder(target),
-        pytest.raises(ResourceError, match="another run is writing into it"),
-        held_folder(target),
-    ):
-        pass
-    assert not (tmp_path / "deep").exists()  # nothing was put into it
-    with held_folder(target) as folder:
-        (folder / "a").touch()
-    with held_folder(target):
-        pass
-    assert (target / "a").exists()
-
-
-def test_only_a_folder_can_be_held(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="exists and is not a folder"), held_folder(tmp_path / "file"):
-        pass
-
-
 @pytest.mark.parametrize(
     "how", [held_folder, partial(staged_folder, overwrite=False)], ids=["held", "staged"]
 )

@@ -5,6 +5,7 @@ import yaml
 
 from medseg.config import PipelineFile
 from medseg.errors import InputError, PipelineError, ResourceError, UsageError
+from medseg.io.atomic import held_folder
 from medseg.training.run_folder import Begun, RunFolder, begin, write_json, write_plan
 
 FILE = PipelineFile.model_validate(
@@ -82,9 +83,41 @@ def test_overwrite_leaves_a_folder_alone_that_holds_something_else(tmp_path: Pat
 
 def test_overwrite_refuses_what_is_no_training(tmp_path: Path) -> None:
     (tmp_path / "cases").mkdir()
-    with pytest.raises(UsageError, match="holds no training that has begun; choose another folder, or --res"):
+    (tmp_path / "cases" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds no training; choose another folder"):
         begin(tmp_path, resume=False, overwrite=True)
-    assert names(tmp_path) == {"cases"}
+    assert (tmp_path / "cases" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_clears_what_was_stopped_while_it_prepared(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run", resume=False, overwrite=False)
+    run.mark()
+    for folder in ("cases/a", "cases/.b.17.part", "fold0"):
+        (run.path / folder).mkdir()
+    (run.cases / "a" / "image.npy").write_text("x")
+    with pytest.raises(UsageError, match="is not empty; give --resume"):
+        begin(run.path, resume=False, overwrite=False)
+    begin(run.path, resume=False, overwrite=True)
+    assert names(run.path) == set()
+
+
+def test_what_was_killed_before_it_prepared_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "fold0").mkdir()
+    begin(tmp_path, resume=False, overwrite=False)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UsageError, match="is not empty"):
+        begin(tmp_path, resume=False, overwrite=False)
+
+
+def test_overwrite_leaves_a_training_alone_that_is_at_work(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    before = sorted(run.path.rglob("*"))
+    with (
+        held_folder(run.fold(11)),
+        pytest.raises(ResourceError, match="fold11: another run is writing into it; wait for its end"),
+    ):
+        begin(run.path, resume=False, overwrite=True)
+    assert sorted(run.path.rglob("*")) == before
 
 
 def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import trainings
 import yaml
 from datasets import nifti, nnunet, table
 
-from medseg.errors import InputError, PipelineError, UsageError
+from medseg.errors import InputError, PipelineError, ResourceError, UsageError
+from medseg.io.atomic import held_folder
 from medseg.prediction import Resources
 from medseg.training.run_folder import RunFolder
 from medseg.training.train import planned, train
@@ -72,6 +73,39 @@ def test_folds_become_an_ensemble_and_may_be_trained_one_by_one(
     assert last.model is not None
     assert pipeline_of(last.model) == pipeline_of(done.model)
     assert last.measured == done.measured
+
+
+def test_a_fold_is_trained_by_one_command_at_a_time(data: Path, tiny: Path, tmp_path: Path) -> None:
+    """While it trains, the same fold is refused and nothing is cleared; another fold may be trained."""
+    run, refused = tmp_path / "run", []
+
+    def meanwhile(row: object, fold: int) -> None:
+        before = files(run)
+        for wishes in ({"resume": True}, {"resume": True, "fold": 0, "folds": 2}, {"overwrite": True}):
+            with pytest.raises(ResourceError, match="fold0: another run is writing into it") as told:
+                trained(data, run, tiny, **wishes)
+            refused.append(str(told.value))
+        assert files(run) == before
+
+    with held_folder(run / "fold1"):  # by a command that began at the same time
+        done = trained(data, run, tiny, Heard(epoch=meanwhile), folds=2, fold=0)
+        assert done.missing == (1,)
+    assert len(refused) == 3
+    assert all("\n" not in line for line in refused)
+    (run / "fold0" / "validation.json").unlink()  # as while it is appraised still
+    assert trained(data, run, tiny, folds=2, fold=1, resume=True).missing == (0,)
+    assert trained(data, run, tiny, folds=2, fold=0, resume=True).model is not None
+
+
+def test_what_was_stopped_while_it_prepared_can_be_begun_anew(data: Path, tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wishes: dict[str, Any] = {"seconds": 0.001, "epochs": None, "overwrite": True}
+    with pytest.raises(UsageError, match="no time is left"):
+        trained(data, run, tiny, **wishes)
+    before = (run / "cases" / "case0" / "image.npy").stat().st_mtime_ns
+    with pytest.raises(UsageError, match="no time is left"):
+        trained(data, run, tiny, **wishes)
+    assert (run / "cases" / "case0" / "image.npy").stat().st_mtime_ns > before
 
 
 def test_without_validation_it_trains_on_all_and_claims_nothing(

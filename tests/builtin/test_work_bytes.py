@@ -23,6 +23,8 @@ STEPS = [
     ("postprocessor", "fill-holes", {"mode": "slice"}),
     ("postprocessor", "open", {"radius_mm": 3.0}),
     ("postprocessor", "close", {"radius_mm": 12.0}),
+    ("postprocessor", "dilate", {"radius_mm": 3.0}),
+    ("postprocessor", "within", {"label": "one", "of": "two", "cut": True}),
     ("measurement", "volumes", {}),
     ("measurement", "shape", {}),
     ("measurement", "diameters", {}),
@@ -32,6 +34,7 @@ STEPS = [
     ("writer", "csv", {}),
     ("writer", "json", {}),
     ("writer", "preview", {}),
+    ("writer", "seg-nrrd", {}),
 ]
 
 

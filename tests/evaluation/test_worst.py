@@ -1,0 +1,59 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medseg.evaluation import evaluate_files, match_files, metrics_named
+from medseg.evaluation.pairs import Pair
+from medseg.evaluation.worst import ranked_by, worst_cases
+
+Save = Callable[..., Path]
+NAMES = {1: "liver", 2: "tumour"}
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, save: Save) -> tuple[Pair, ...]:
+    """Four cases, of which c is the worst and b has nothing wrong."""
+    for case, start in (("a", 3), ("b", 2), ("c", 5), ("d", 3)):
+        save(tmp_path / "pred" / f"{case}.nii.gz", {1: start, 2: 9}, NAMES)
+        save(tmp_path / "ref" / f"{case}.nii.gz", {1: 2, 2: 9}, NAMES)
+    return match_files(tmp_path / "pred", tmp_path / "ref")
+
+
+@pytest.mark.parametrize("metrics", ["dice", "hd95", "iou"])
+def test_the_worst_case_comes_first_whatever_is_measured(pairs: tuple[Pair, ...], metrics: str) -> None:
+    evaluation = evaluate_files(pairs, metrics_named(metrics))
+    worst = list(worst_cases(evaluation, pairs))
+    assert [case.case for case in worst] == ["c", "a", "d", "b"]
+    assert worst[0].dice == pytest.approx({"liver": 0.25, "tumour": 1.0})
+
+
+def test_dice_orders_cases_where_it_was_asked_for(pairs: tuple[Pair, ...]) -> None:
+    assert ranked_by(evaluate_files(pairs, metrics_named("hd95, dice"))) == ("dice", "high")
+    assert ranked_by(evaluate_files(pairs, metrics_named("hd95, iou"))) == ("hd95", "low")
+
+
+def test_labels_that_were_not_compared_are_not_drawn(pairs: tuple[Pair, ...]) -> None:
+    evaluation = evaluate_files(pairs, metrics_named("dice"), labels=["liver"])
+    (first,) = worst_cases(evaluation, pairs, most=1)
+    assert [label.name for label in first.reference.labels] == ["liver"]
+
+
+def test_worst_cases_are_drawn_on_their_images(pairs: tuple[Pair, ...], save: Save, tmp_path: Path) -> None:
+    evaluation = evaluate_files(pairs, metrics_named("dice"))
+    image = save(tmp_path / "image.nii.gz", {200: 5})
+    (first,) = worst_cases(evaluation, pairs, images={"c": image}, most=1)
+    assert first.volume.array.max() == 200
+
+
+def test_an_image_that_cannot_be_read_costs_no_evaluation(
+    pairs: tuple[Pair, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluation = evaluate_files(pairs, metrics_named("dice"))
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING):
+        (first,) = worst_cases(evaluation, pairs, images={"c": broken}, most=1)
+    assert first.volume.array.max() == 0
+    assert "case c is drawn without its image" in caplog.text

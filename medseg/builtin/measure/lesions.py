@@ -208,16 +208,21 @@ class _Scene:
         """Mean and population standard deviation of what is finite."""
         source = self.volume.source
         unit = "HU" if source is not None and source.modality == "CT" else ""
-        values: NDArray[Any] = self.volume.array[0][lesion.box][lesion.mask].astype(np.float64)
-        finite = values[np.isfinite(values)]
-        lost = len(values) - len(finite)
+        values: NDArray[Any] = self.volume.array[0][lesion.box][lesion.mask]
+        lost = 0
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            lost = int(np.count_nonzero(~finite))
+            values = values[finite] if lost else values
         flag = f"{lost} voxels not finite" if lost else ""
         for name, number in (("mean", np.mean), ("sd", np.std)):
-            yield f"intensity_{name}", float(number(finite)) if len(finite) else None, unit, flag
+            value = float(number(values, dtype=np.float64)) if len(values) else None
+            yield f"intensity_{name}", value, unit, flag
 
 
 def _centroid(lesion: _Lesion, grid: Grid) -> list[float]:
-    """The mean of the voxel centres, RAS+."""
-    index = [float(places.mean()) for places in np.nonzero(lesion.mask)]
+    """The mean of the voxel centres, RAS+, from counts per slice: no list of coordinates is made."""
+    counts = (lesion.mask.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1)))
+    index = [float(np.average(np.arange(len(count)), weights=count)) for count in counts]
     inside = [at + extent.start for at, extent in zip(index, lesion.box, strict=True)]
     return [float(position) for position in grid.to_world(inside)]

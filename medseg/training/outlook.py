@@ -1,17 +1,25 @@
-"""What segmenting the held-out cases will take, so that it does not eat up a time budget."""
+"""What segmenting and scoring the held-out cases will take, so that it does not eat up a time budget."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
+
 from medseg.inference.windows import Windows
+from medseg.pipeline import blamed, preprocess
+from medseg.prediction import Scores
+from medseg.training.appraisal import Appraiser
+from medseg.training.dataset import Example, read_case
 from medseg.training.prepared import PreparedCase
 from medseg.training.recipe import Recipe
 from medseg.training.validation import OVERLAP
+from medseg.volume import Grid
 
-__all__ = ["appraisal_s", "watched"]
+__all__ = ["network_s", "scoring_s", "watched"]
 
 SHARE = 2  # windows of a validation, by an epoch's samples, of which one takes three times as long
 NATIVE_OVERLAP = 0.5
@@ -32,8 +40,8 @@ def watched(cases: Sequence[PreparedCase], recipe: Recipe) -> tuple[PreparedCase
     return tuple(chosen)
 
 
-def appraisal_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> float:
-    """Seconds that segmenting the cases will take at most, by the time of one window on this device."""
+def network_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> float:
+    """Seconds that the network will take with the cases at most, by the time of one window on this device."""
     import torch
 
     windows = _windows(cases, recipe, NATIVE_OVERLAP)
@@ -53,6 +61,44 @@ def appraisal_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> f
             taken = time.monotonic() - began
     passes: int = 2 ** len(getattr(segmenter, "mirror", ()))
     return windows * passes * taken
+
+
+def scoring_s(cases: Sequence[PreparedCase], recipe: Recipe, appraiser: Appraiser) -> float:
+    """Seconds that appraising the cases will take at most besides the network, by what one of them takes.
+
+    The first with a label is read and preprocessed once more, and one of its labels, of middling size, is
+    scored with every post-processing that may be chosen: all labels together would take as long as what is
+    being foreseen.
+    """
+    case = next((each for each in cases if any(each.counts)), None)
+    if case is None:
+        return 0.0
+    began = time.monotonic()
+    example = read_case(appraiser.dataset.case(case.id), appraiser.dataset)
+    preprocess(recipe.preprocess, example.volume)
+    once = time.monotonic() - began
+    sizes = sorted(
+        (count, label.name) for count, label in zip(case.counts, recipe.labels, strict=True) if count
+    )
+    label = appraiser.label_s(example, sizes[len(sizes) // 2][1])
+    voxels = sum(math.prod(each.grid.shape) for each in cases) / math.prod(case.grid.shape)
+    return voxels * (once + len(recipe.labels) * label + _decoding_s(case, example, recipe))
+
+
+def _decoding_s(case: PreparedCase, example: Example, recipe: Recipe) -> float:
+    """Seconds that the way from a case's scores to labels on its own grid takes, by one window's scores."""
+    head, labels = recipe.segment.step.head, recipe.labels
+    i, j, k = (min(n, m) for n, m in zip((*recipe.patch, 1)[:3], case.grid.shape, strict=True))
+    grid = Grid((i, j, k), case.grid.affine, case.grid.unit)
+    beside = grid.affine.copy()
+    beside[:3, 3] += beside[:3, :2].sum(axis=1) / 4  # or there would be nothing to interpolate
+    with blamed(recipe.segment):
+        began = time.monotonic()
+        sink = head.sink(labels, grid=grid, axis=2, onto=Grid(grid.shape, beside, grid.unit))
+        sink.take(Scores(np.zeros((head.channels(labels), i, j, k), np.float32), grid, "logits"), 0)
+        sink.finish()
+        taken = time.monotonic() - began
+    return taken * math.prod(example.volume.grid.shape) / (i * j * k)
 
 
 def _windows(cases: Iterable[PreparedCase], recipe: Recipe, overlap: float) -> int:

@@ -19,13 +19,14 @@ from medseg.io.atomic import held_folder
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
 from medseg.segmentation import Segmentation
+from medseg.training.appraisal import Appraiser
 from medseg.training.check import subjects_unstated
 from medseg.training.dataset import Case, Dataset, open_dataset, read_case
 from medseg.training.fingerprint import Fingerprint, fingerprint, fingerprint_key
-from medseg.training.finish import Finish
+from medseg.training.finish import METRICS, Finish
 from medseg.training.folds import single_split, subjects_folds
 from medseg.training.model_folder import weights_saved
-from medseg.training.outlook import appraisal_s, watched
+from medseg.training.outlook import network_s, scoring_s, watched
 from medseg.training.planning import Machine, Planned, plan
 from medseg.training.prepared import PreparedCase, ReadCase, prepared_case
 from medseg.training.processes import Processes, joined
@@ -179,8 +180,9 @@ class _Training:
             seconds = DEFAULT_SECONDS
             self._heard.tell(f"no budget is given: it is {DEFAULT_SECONDS / 3600:g} hour")
         if seconds is not None:
-            given, spent = seconds, time.monotonic() - started
-            seconds = given - spent - self._reserve(given, file, folds)
+            given, kept = seconds, self._reserve(seconds, file, folds)
+            spent = time.monotonic() - started
+            seconds = given - spent - kept
             if seconds <= 0:
                 raise UsageError(
                     f"preparing took {spent / 60:.1f} min of the {given / 60:.1f} there are, and no time is "
@@ -193,16 +195,17 @@ class _Training:
         """Seconds of the budget that are kept for what follows the last epoch."""
         fold = self._wishes.fold
         held = [name for n, names in enumerate(folds) if fold in (None, n) for name in names]
-        cases = [self._prepared[name] for name in held]
-        needed = max(
-            LEAST_RESERVE_S,
-            RESERVE * seconds,
-            appraisal_s(cases, recipe(file, self._catalog), self._resources.device),
+        cases, made = [self._prepared[name] for name in held], recipe(file, self._catalog)
+        appraiser = Appraiser(
+            self._dataset, metrics_named(METRICS, self._catalog), self._catalog, self._resources
         )
+        appraisal = network_s(cases, made, self._resources.device) + scoring_s(cases, made, appraiser)
+        needed = max(LEAST_RESERVE_S, RESERVE * seconds, appraisal)
         if needed > MOST_RESERVE * seconds:
             beyond = (needed - MOST_RESERVE * seconds) / 60
             self._heard.tell(
-                f"segmenting the held-out cases will take about {beyond:.0f} min beyond the budget"
+                f"segmenting and scoring the held-out cases will take up to {beyond:.0f} min beyond the "
+                "budget"
             )
         return min(MOST_RESERVE * seconds, needed)
 

@@ -16,7 +16,13 @@ from datasets import nifti, table
 from numpy.typing import NDArray
 from prepared_cases import prepared
 
-START = "from medseg.cli import main; main()"
+# an interrupt is ignored in what a shell runs in its background, and so in what the tests start there
+START = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from medseg.cli import main
+main()
+"""
 SIDE = 24
 LABELS = ("large", "small")
 TIMES = ("seconds", "samples_per_s")  # columns of a log that no two runs have alike

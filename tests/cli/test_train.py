@@ -213,8 +213,13 @@ def test_signals_end_it_and_it_can_be_gone_on_with(medseg: Medseg, tmp_path: Pat
         )
         for number in signals
     }
+    try:
+        found = {n: _interrupted(process, tmp_path / n.name, n) for n, process in started.items()}
+    finally:
+        for process in started.values():
+            process.kill()
     for number, code in signals.items():
-        ended, said = _interrupted(started[number], tmp_path / number.name, number)
+        ended, said = found[number]
         assert ended == code, said
         assert "Traceback" not in said
         assert "bug" not in said

@@ -1,6 +1,7 @@
 """The loop: killed and resumed at any moment, it ends where one that was left alone ends."""
 
 import math
+import re
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,15 @@ import pytest
 import torch  # noqa: TID253 - a test module
 import trainings
 
+import medseg.training
 from medseg.errors import PipelineError, ResourceError
 from medseg.training.checkpoints import newest
 from medseg.training.fit import Course, fit
 from medseg.training.schedule import Budget, pace, rate
 from medseg.training.validation import mean, validated
 
-EPOCHS = 9
-KILLS = 3
+EPOCHS = 6
+KILLS = 2  # twenty in tests/soak
 
 
 class StoppedError(Exception):
@@ -102,6 +104,12 @@ def test_a_full_disk_ends_it_and_it_can_be_gone_on_with(tmp_path: Path) -> None:
     assert len(trainings.rows(tmp_path / "run")) == 2
     fit(course, resume=True)
     assert end(course) == end(whole)
+
+
+def test_of_lightning_only_what_it_offers_is_used() -> None:
+    for path in Path(medseg.training.__file__).parent.glob("*.py"):
+        private = re.findall(r"(?:trainer|strategy|lightning)\._\w+", path.read_text(encoding="utf-8"))
+        assert private == [], path
 
 
 def test_resumed_when_it_is_over_nothing_is_trained(tmp_path: Path) -> None:

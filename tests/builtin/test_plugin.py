@@ -56,7 +56,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
     "measurement": (
         Measurement,
         plugin.medseg_measurements(),
-        {"volumes", "shape", "diameters", "lesions", "volume-interval", "quality"},
+        {"volumes", "shape", "diameters", "lesions", "volume-interval", "quality", "order"},
     ),
     "writer": (
         Writer,

@@ -161,7 +161,9 @@ def medseg_measurements() -> Iterable[Component]:
         "quality", f"{here}.quality:Quality", "Whether each label looks as one expects, and if not, why."
     )
     yield Component(
-        "order", f"{here}.order:Order", "Whether labels follow each other as anatomy has them, as vertebrae."
+        "order",
+        f"{here}.order:Order",
+        "Whether labels follow each other as anatomy has them, as vertebrae.",
     )
 
 

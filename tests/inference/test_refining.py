@@ -171,7 +171,8 @@ def pipeline(folder: Path, more: str) -> Path:
 
 def segmented(folder: Path, more: str, **options: Any) -> medseg.Result:
     path = pipeline(folder, more)
-    return medseg.segment(IMAGE, model=path, resources=Resources(threads=1), **options)
+    resources = options.pop("resources", Resources(threads=1))
+    return medseg.segment(IMAGE, model=path, resources=resources, **options)
 
 
 def test_a_pipeline_refines_between_the_network_and_the_labels(
@@ -192,7 +193,7 @@ def test_a_pipeline_refines_between_the_network_and_the_labels(
     record = more.provenance
     assert record["used"]["refined"]["parts"] == 1
     assert record["pipeline"]["refine"][1] == {
-        "fake-refining/favour": {"channel": 1, "by": 0.0, "look_mm": 0.0, "labels": []}
+        "fake-refining/favour": {"channel": 1, "by": 0.0, "look_mm": 0.0, "labels": [], "takes_gb": 0.0}
     }
     assert [each["step"] for each in record["steps"]][2:5] == ["segment", "refine[1]", "refine[0]"]
     assert "GB of scores on disk" in record["plan"]["strategy"]
@@ -206,6 +207,16 @@ def test_results_for_some_labels_are_those_of_the_full_run(
     whole = segmented(tmp_path, refine)
     some = segmented(tmp_path, refine, labels=["spleen"])
     assert np.array_equal(some.segmentation.mask("spleen"), whole.segmentation.mask("spleen"))
+
+
+def test_a_limit_on_memory_holds_for_refining(tmp_path: Path, install: Callable[..., None]) -> None:
+    install("refining")
+    limit = Resources(threads=1, max_memory_bytes=6 << 30)
+    kept = segmented(tmp_path, "refine: [{favour: {by: 50}}]", resources=limit)
+    assert kept.segmentation.mask("liver").any()
+    with pytest.raises(ResourceError, match="this needs") as caught:
+        segmented(tmp_path, "refine: [{favour: {takes_gb: 100}}]", resources=limit)
+    assert any("refine[0]: favour" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize(

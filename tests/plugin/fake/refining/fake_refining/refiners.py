@@ -24,6 +24,12 @@ class Favour(Refiner):
     labels: tuple[str, ...] = ()
     """Without effect."""
 
+    takes_gb: float = 0.0
+    """Memory that it says it takes."""
+
+    def work_bytes(self, scores: Scores, volume: Volume) -> int:
+        return int(self.takes_gb * 1e9)
+
     @property
     def margin_mm(self) -> float:
         return self.look_mm

@@ -16,7 +16,7 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import edt  # noqa: TID253 - a benchmark
 import numpy as np
@@ -32,7 +32,9 @@ from medseg import Grid, Label, LabelTable, Prediction, Segmentation, Volume
 from medseg.builtin.metric.hd95 import Hd95
 from medseg.builtin.postprocess.connected_parts import parts_of_labels
 from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
+from medseg.pipeline import Stage
 from medseg.run.made_masks import DEFAULT_MEASURE, measurements_named
+from medseg.steps import Measurement
 
 SPACING = (0.8, 0.8, 1.5)
 Table = dict[tuple[str, str], float]
@@ -61,12 +63,12 @@ def body(shape: tuple[int, int, int], count: int) -> tuple[Image, Map]:
     return image, labels
 
 
-def ours(volume: Volume, segmentation: Segmentation) -> Table:
+def ours(volume: Volume, segmentation: Segmentation, steps: Sequence[Stage[Measurement]]) -> Table:
     """The table of `medseg measure`."""
     prediction = Prediction(segmentation=segmentation)
     return {
         (row.label, row.quantity): float(row.value)
-        for stage in measurements_named(DEFAULT_MEASURE)
+        for stage in steps
         for row in stage.step(volume, segmentation, prediction)
         if isinstance(row.value, int | float)
     }
@@ -127,12 +129,13 @@ def table(image: Image, labels: Map, grid: Grid, count: int) -> None:
     volume, segmentation = Volume(image[None], grid), Segmentation(labels[None], grid, names)
     near = grid.cropped((0, 0, 0), (9, 9, 9))
     few = Segmentation(labels[None, :9, :9, :9], near, names)
-    ours(Volume(image[None, :9, :9, :9], near), few)  # libraries are loaded before memory is looked at
+    steps = measurements_named(DEFAULT_MEASURE)
+    ours(Volume(image[None, :9, :9, :9], near), few, steps)  # libraries are loaded before memory is looked at
     release_freed_memory()
     reset_peak()
     before = resident_bytes()
     start = time.process_time()
-    own = ours(volume, segmentation)
+    own = ours(volume, segmentation, steps)
     seconds = time.process_time() - start
     taken = (peak_bytes() - before) / labels.nbytes
     start = time.process_time()

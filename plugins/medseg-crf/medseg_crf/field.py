@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ FLOAT = 4  # bytes
 
 class FieldParameters(Step):
     """How far the kernels reach, and what they weigh."""
+
+    libraries: ClassVar[Mapping[str, int]] = {"torch": 240 << 20}
 
     intensity: float = Field(gt=0)
     """Standard deviation of the appearance kernel in the image's own unit, as this step gets the image: after

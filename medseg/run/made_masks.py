@@ -32,7 +32,7 @@ from medseg.volume import Volume
 __all__ = ["DEFAULT_MEASURE", "measure_mask", "measurements_named"]
 
 DEFAULT_MEASURE = "volumes, shape, diameters, lesions, quality"
-IN_PIXELS = "volumes, diameters, lesions, quality"  # what a picture without a scale can be asked
+OF_PICTURES = "volumes, diameters, lesions, quality"  # and of images in pixels: no surface
 WRITE = "csv, json, preview"
 NAME = "image"
 
@@ -134,7 +134,8 @@ def _measured(
     if volume.source is not None:  # every output repeats what was decided
         source = volume.source
         volume = volume.replace(source=replace(source, decided=(*source.decided, *notes)))
-    fits = DEFAULT_MEASURE if volume.grid.unit == "mm" else IN_PIXELS
+    flat = volume.is_picture or volume.grid.unit != "mm"
+    fits = OF_PICTURES if flat else DEFAULT_MEASURE
     steps = measurements_named(fits, ask.catalog) if ask.measure is None else ask.measure
     _labels_exist(steps, segmentation.labels)
     prediction = Prediction(segmentation=segmentation)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from medseg.builtin.measure.crofton import surface_area
 from medseg.builtin.measure.label_boxes import cut_out, label_boxes
+from medseg.errors import GeometryError
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
@@ -26,7 +27,7 @@ UNITS = {
 
 
 class Shape(Measurement):
-    """Surface, sphericity and principal axes of every label; in mm, so not for pictures without a scale.
+    """Surface, sphericity and principal axes of every label; in mm, and not for flat pictures.
 
     For each label:
 
@@ -48,8 +49,10 @@ class Shape(Measurement):
     def __call__(
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
     ) -> Iterable[Measured]:
-        """Yield the rows of each label; raises GeometryError where the image is in pixels."""
+        """Yield the rows of each label; raises GeometryError for flat pictures and images in pixels."""
         segmentation.grid.require_mm("shape")
+        if volume.is_picture:
+            raise GeometryError("shape is of bodies, and this image is a flat picture; leave shape out")
         boxes = label_boxes(segmentation)
         for label in segmentation.labels:
             box = boxes[label.name]

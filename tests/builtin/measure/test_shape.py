@@ -5,7 +5,7 @@ from closed_forms import ball, box, ellipsoid, measured, segmented, turned_grid
 
 from medseg.builtin.measure.shape import Shape, axis_lengths
 from medseg.errors import GeometryError
-from medseg.volume import Grid
+from medseg.volume import Grid, Source, Volume
 
 FROM_MOMENTS = np.sqrt(5 / 4)  # the diameter of an ellipsoid over 4 √λ
 
@@ -68,3 +68,10 @@ def test_pixels_have_no_surface() -> None:
     grid = Grid((5, 5, 1), np.eye(4), "px")
     with pytest.raises(GeometryError, match="shape needs a scale"):
         measured(Shape(), segmented(grid, spot=np.ones(grid.shape, bool)))
+
+
+def test_flat_pictures_have_no_surface() -> None:
+    grid = Grid((5, 5, 1), np.eye(4))
+    picture = Volume(np.zeros((1, 5, 5, 1), np.uint8), grid, source=Source(grid, "PNG"))
+    with pytest.raises(GeometryError, match="flat picture; leave shape out"):
+        measured(Shape(), segmented(grid, spot=np.ones(grid.shape, bool)), volume=picture)

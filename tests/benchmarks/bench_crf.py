@@ -1,6 +1,6 @@
 """Time and memory of the fully connected CRF on a box of 256 x 224 x 160 voxels, two labels, five updates.
 
-    python tests/benchmarks/bench_crf.py [--shape 256 224 160] [--threads 2]
+    python tests/benchmarks/bench_crf.py [--shape 256 224 160] [--threads 2] [--backend torch]
 
 Prints the wall time, the peak of the process above what it held before, and both bounds: 60 s and 3 GB.
 """
@@ -39,9 +39,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", nargs=3, type=int, default=(256, 224, 160))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backend", choices=("torch", "pydensecrf"), default="torch")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    step = DenseCrf(intensity=40)
+    step = DenseCrf(intensity=40, backend=asked.backend)
     step(*box((16, 16, 16)))  # libraries are loaded
     scores, volume = box(tuple(asked.shape))
     before = resident_bytes()
@@ -51,6 +52,7 @@ def main() -> int:
     said = {
         "shape": list(asked.shape),
         "threads": asked.threads,
+        "backend": asked.backend,
         "seconds": round(time.perf_counter() - begun, 1),
         "processor_seconds": round(time.process_time() - busy, 1),
         "bound_seconds": SECONDS,

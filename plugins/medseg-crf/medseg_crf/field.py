@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medseg.errors import GeometryError, InputError
 from medseg.steps import Step
@@ -50,6 +51,16 @@ class FieldParameters(Step):
     channel: int = Field(default=0, ge=0, le=1023)
     """Which channel of the image the appearance kernel looks at, counted from 0."""
 
+    backend: Literal["torch", "pydensecrf"] = "torch"
+    """What computes it: medseg-crf itself, or pydensecrf2 where it is installed; results differ a little."""
+
+    @field_validator("backend")
+    @classmethod
+    def _is_installed(cls, backend: str) -> str:
+        if backend == "pydensecrf" and find_spec("pydensecrf") is None:
+            raise ValueError("pydensecrf is not there: pip install 'medseg-crf[pydensecrf]', or take torch")
+        return backend
+
 
 def margin_mm(parameters: FieldParameters) -> float:
     """How far a voxel is heard."""
@@ -75,12 +86,19 @@ def improved(
     step: str,
 ) -> NDArray[np.float32]:
     """Logits `[C, i, j, k]` after the field has settled, on the grid of `volume`."""
+    _check(parameters, volume, step)
+    if parameters.backend == "pydensecrf":
+        from medseg_crf.lattice import settled
+
+        pairs = _features(parameters, volume)
+        return settled(
+            np.array(logits, np.float32), pairs, iterations=parameters.iterations, exclusive=exclusive
+        )
     import torch
 
     from medseg_crf.mean_field import mean_field
 
     grid = volume.grid
-    _check(parameters, volume, step)
     unary = torch.from_numpy(np.array(logits, np.float32))
     kernels = _kernels(parameters, volume.array[parameters.channel], grid)
     with torch.no_grad():
@@ -105,6 +123,21 @@ def _kernels(parameters: FieldParameters, image: NDArray[Any], grid: Grid) -> li
         values: torch.Tensor = torch.from_numpy(np.array(image, np.float32))
         kernels.append((parameters.appearance_weight, BilateralGrid(values, wide, parameters.intensity)))
     return kernels
+
+
+def _features(parameters: FieldParameters, volume: Volume) -> list[tuple[float, NDArray[np.float32]]]:
+    """Weights, and features `[feature, voxel]` in units of their SD: places, for one kernel intensity too."""
+    shape = volume.grid.shape
+    places = np.indices(shape, np.float32).reshape(3, -1)[[axis for axis in range(3) if shape[axis] > 1]]
+    places *= np.array([[mm] for n, mm in zip(shape, volume.grid.spacing, strict=True) if n > 1], np.float32)
+    image = volume.array[parameters.channel].reshape(1, -1).astype(np.float32) / parameters.intensity
+    pairs = []
+    if parameters.smooth_weight:
+        pairs.append((parameters.smooth_weight, places / np.float32(parameters.smooth_mm)))
+    if parameters.appearance_weight:
+        wide = np.concatenate([places / np.float32(parameters.appearance_mm), image.astype(np.float32)])
+        pairs.append((parameters.appearance_weight, wide))
+    return pairs
 
 
 def _check(parameters: FieldParameters, volume: Volume, step: str) -> None:

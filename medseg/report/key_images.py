@@ -45,6 +45,7 @@ FOOTER = 44
 WORDS = 26  # height of the line under a tile
 LEAST_MM = 60.0  # side of a tile, so that small lesions are seen in what is around them
 AROUND = 2.5  # times the longest diameter, where that is more
+RIM = (0.0, 0.0, 0.0, 0.65)
 LONG, UPRIGHT = "#ffffff", "#ffd24d"
 SMALL_PRINT = "Research use only. Not for diagnosis."
 
@@ -107,6 +108,9 @@ def compose(volume: Volume, images: Sequence[KeyImage], *, title: str = "") -> F
 
 def _draw_tile(figure: Figure, volume: Volume, image: KeyImage, corner: tuple[float, float]) -> None:
     """The slice around a lesion, its outline, its two diameters and the words."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.patheffects import withStroke
+
     start, stop = _part(volume.grid, image)
     part = volume.crop(start, stop)
     inside = _within(image, start, part.grid)
@@ -115,12 +119,11 @@ def _draw_tile(figure: Figure, volume: Volume, image: KeyImage, corner: tuple[fl
     axes = draw_panel(figure, plane, shades(part, [plane])[0], rect)
     mask = plane.of(inside.array[0] > 0)
     if mask.any():
-        from matplotlib.patches import PathPatch
-
         axes.add_patch(PathPatch(outline(mask), facecolor="none", edgecolor=image.colour, linewidth=1.5))
+    rim = [withStroke(linewidth=3.5, foreground=RIM)]  # so that a white line is seen on bone
     for ends, colour in ((image.longest, LONG), (image.perpendicular, UPRIGHT)):
         (x, y), (u, v) = (_on_plane(plane, part.grid, end) for end in ends)
-        axes.plot([x, u], [y, v], color=colour, linewidth=1.5, marker="+", markersize=9)
+        axes.plot([x, u], [y, v], color=colour, linewidth=1.5, marker="+", markersize=9, path_effects=rim)
     draw_letters(figure, plane, rect)
     draw_scale(figure, plane, rect, volume.grid.unit)
     below = (corner[0], corner[1] + TILE + WORDS / 2)

@@ -28,6 +28,7 @@ COMMANDS = {
     "measure": "Measure masks made elsewhere: volumes, diameters, shape, each lesion.",
     "evaluate": "Compare masks with references: Dice, HD95, a table per case.",
     "train": "Train a model on labelled images.",
+    "tune": "Choose parameters of the steps after the network by labelled images.",
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
     "dataset": "Check and describe a dataset for training.",

@@ -1,5 +1,6 @@
 """The connected parts of a mask, or of all labels of a layer at once, and how large they are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,13 +18,40 @@ Connectivity = Literal[6, 18, 26]
 class Parts:
     """Connected parts of the labels of one layer, all numbered in one pass.
 
-    `numbers[i, j, k]` is 0 outside; `sizes[n]` counts the voxels of part n and `owners[n]` is its label's
-    value. Entry 0 of both is 0.
+    `numbers[i, j, k]` is 0 outside, and `count` at most; `layer` is what was numbered. `sizes[n]` counts the
+    voxels of part n and `owners[n]` is its label's value. Entry 0 of both is 0.
     """
 
     numbers: NDArray[Any]
-    sizes: NDArray[np.int64]
-    owners: NDArray[np.int64]
+    count: int
+    layer: NDArray[Any]
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Voxels of each part."""
+        sizes = np.zeros(self.count + 1, np.int64)
+        for chunk, _ in self._chunks():  # bincount makes int64 of all it is given
+            sizes += np.bincount(chunk, minlength=self.count + 1)
+        sizes[0] = 0
+        return sizes
+
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """The label's value of each part."""
+        owners = np.zeros(self.count + 1, np.int64)
+        for chunk, values in self._chunks():
+            owners[chunk] = values
+        owners[0] = 0
+        return owners
+
+    def _chunks(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Numbers and values, piece by piece in the order in which the numbers lie in memory."""
+        last_first = self.numbers.flags.f_contiguous
+        numbers, layer = (a.T if last_first else a for a in (self.numbers, self.layer))
+        thick = max(1, CHUNK_VOXELS // max(1, numbers[:1].size))
+        for start in range(0, len(numbers), thick):
+            piece = slice(start, start + thick)
+            yield numbers[piece].reshape(-1), layer[piece].reshape(-1)
 
     def of(self, value: int) -> NDArray[np.intp]:
         """The numbers of a label's parts."""
@@ -32,12 +60,14 @@ class Parts:
     @cached_property
     def begins(self) -> NDArray[np.int64]:
         """Where each part begins when voxels are read along k, then j, then i: its lowest flat index."""
-        first = np.zeros(len(self.sizes), np.int64)
-        flat = self.numbers.reshape(-1)
-        for start in reversed(range(0, flat.size, CHUNK_VOXELS)):
-            chunk = flat[start : start + CHUNK_VOXELS]
+        first = np.zeros(self.count + 1, np.int64)
+        plane = self.numbers[:1].size
+        thick = max(1, CHUNK_VOXELS // max(1, plane))
+        for start in reversed(range(0, len(self.numbers), thick)):
+            chunk = self.numbers[start : start + thick].reshape(-1)
             # backwards, as the last of several writes to one place stays
-            first[chunk[::-1]] = np.arange(start + len(chunk) - 1, start - 1, -1)
+            begin = start * plane
+            first[chunk[::-1]] = np.arange(begin + len(chunk) - 1, begin - 1, -1)
         return first
 
 
@@ -45,18 +75,10 @@ def parts_of_labels(layer: NDArray[Any], connectivity: Connectivity) -> Parts:
     """Number the connected parts of every value of `layer[i, j, k]` but 0: many labels cost what one does."""
     import cc3d
 
-    numbers, highest = cc3d.connected_components(
-        np.ascontiguousarray(layer), connectivity=connectivity, return_N=True
-    )
-    flat, values = numbers.reshape(-1), layer.reshape(-1)
-    sizes = np.zeros(highest + 1, np.int64)
-    owners = np.zeros(highest + 1, np.int64)
-    for start in range(0, flat.size, CHUNK_VOXELS):  # bincount makes int64 of all it is given
-        chunk = flat[start : start + CHUNK_VOXELS]
-        sizes += np.bincount(chunk, minlength=highest + 1)
-        owners[chunk] = values[start : start + CHUNK_VOXELS]
-    sizes[0] = owners[0] = 0
-    return Parts(numbers, sizes, owners)
+    if not (layer.flags.c_contiguous or layer.flags.f_contiguous):
+        layer = np.ascontiguousarray(layer)
+    numbers, count = cc3d.connected_components(layer, connectivity=connectivity, return_N=True)
+    return Parts(numbers, count, layer)
 
 
 def connected_parts(

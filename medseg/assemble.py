@@ -72,13 +72,13 @@ def assemble(file: PipelineFile, catalog: Catalog, *, folder: Path | None = None
     segment = stage_at(Segmenter, "segment", file.segment, catalog)
     labels = _labels(file, segment)
     segment = _bound(segment, labels, folder)
-    later = stages_after(file, labels, catalog)
+    later = stages_after(file, segment, labels, catalog)
     return Pipeline(
         inputs=tuple(Input(spec.name, spec.modality, spec.select) for spec in file.inputs),
         labels=labels,
         preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),
         segment=segment,
-        refine=_refiners(file, segment, labels, catalog),
+        refine=later.refine,
         postprocess=later.postprocess,
         measure=later.measure,
         write=later.write,
@@ -101,16 +101,20 @@ def _refiners(
 
 
 class StagesAfter(NamedTuple):
-    """What comes after the segmenter and the steps on its scores."""
+    """What comes after the segmenter."""
 
+    refine: tuple[Stage[Refiner], ...]
     postprocess: tuple[Stage[Postprocessor], ...]
     measure: tuple[Stage[Measurement], ...]
     write: tuple[Stage[Writer], ...]
 
 
-def stages_after(file: PipelineFile, labels: LabelTable, catalog: Catalog) -> StagesAfter:
+def stages_after(
+    file: PipelineFile, segment: Stage[Segmenter], labels: LabelTable, catalog: Catalog
+) -> StagesAfter:
     """What comes after the segmenter, which gives these labels; raises PipelineError with the place."""
     found = StagesAfter(
+        _refiners(file, segment, labels, catalog),
         stages(Postprocessor, "postprocess", file.postprocess, catalog),
         stages(Measurement, "measure", file.measure, catalog),
         stages(Writer, "write", file.write, catalog),

@@ -9,7 +9,7 @@ from medseg.config import PipelineFile, StepCall
 from medseg.errors import PipelineError
 from medseg.plugin.catalog import discover
 from medseg.segmentation import Label, LabelTable
-from medseg.steps import Augmentation, Loss, Preprocessor, Step
+from medseg.steps import Augmentation, Loss, Preprocessor, Segmenter, Step
 
 Install = Callable[..., None]
 
@@ -62,7 +62,8 @@ def test_what_comes_after_the_segmenter_knows_the_labels(install: Install) -> No
     file = PipelineFile.model_validate(
         {"segment": "bright", "postprocess": [{"smooth": {"labels": ["bright"]}}], "write": ["csv"]}
     )
-    found = stages_after(file, LabelTable((Label(1, "bright"),)), discover())
-    assert [len(each) for each in found] == [1, 1, 1]
+    segment = stage_at(Segmenter, "segment", file.segment, discover())
+    found = stages_after(file, segment, LabelTable((Label(1, "bright"),)), discover())
+    assert [len(each) for each in found] == [0, 1, 1, 1]
     with pytest.raises(PipelineError, match=r"^postprocess\[0\].smooth.labels: there is no label 'bright'"):
-        stages_after(file, LabelTable((Label(1, "dark"),)), discover())
+        stages_after(file, segment, LabelTable((Label(1, "dark"),)), discover())

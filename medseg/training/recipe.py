@@ -110,7 +110,8 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
     for stage in augment:
         if not isinstance(stage.step, SpatialAugmentation | IntensityAugmentation):
             raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
-    stages_after(file, labels, catalog)  # not needed before the end, when it is late to learn of a fault
+    # not needed before the end, when it is late to learn of a fault
+    stages_after(file, segment, labels, catalog)
     loss = stage_at(Loss, "training.loss", spec.loss, catalog)
     _require_loss(loss, segment.step, labels)
     return Recipe(

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import yaml
 
-from medseg.assemble import assemble, stages, stages_after
+from medseg.assemble import assemble, stages_after
 from medseg.config import PipelineFile, StepCall
 from medseg.errors import PipelineError, UsageError
 from medseg.model import Model
 from medseg.pipeline import Pipeline, Stage
 from medseg.plugin.catalog import Catalog
-from medseg.steps import Refiner, Step
+from medseg.steps import Step
 
 __all__ = ["Choice", "Variations", "Varied", "in_words", "parse", "variations"]
 
@@ -125,9 +125,8 @@ class Variations:
         What comes before, the weights above all, is the own one's and not looked at again.
         """
         file = self.file(choice)
-        postprocess = stages_after(file, self.own.labels, self.catalog).postprocess
-        refine = stages(Refiner, "refine", file.refine, self.catalog)
-        return replace(self.own, refine=refine, postprocess=postprocess, measure=(), write=())
+        later = stages_after(file, self.own.segment, self.own.labels, self.catalog)
+        return replace(self.own, refine=later.refine, postprocess=later.postprocess, measure=(), write=())
 
     def check(self) -> None:
         """Assemble the pipeline with every value, and every step with all that its parameters may be.

@@ -103,6 +103,7 @@ def test_names_become_steps_with_their_places(catalog: Catalog) -> None:
         ),
         ({"preprocess": ["z-scor"]}, "preprocess[0]: no preprocessor is called 'z-scor'"),
         # of no use before the end of a training, when it would be late to learn of it
+        ({"refine": ["dense-crff"]}, "refine[0]: no refiner is called 'dense-crff'"),
         ({"postprocess": ["keep-largst"]}, "postprocess[0]: no postprocessor is called 'keep-largst'"),
         (
             {"postprocess": [{"keep-largest": {"labels": ["left kidny"]}}]},

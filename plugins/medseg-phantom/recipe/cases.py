@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from medseg.builtin.preprocess.resample import Resample
 from medseg.testing.abdomen import Phantom, abdomen, scan_grid
 from medseg.volume import Grid, Volume
 
-__all__ = ["Case", "load", "prepared", "scanned", "training_case"]
+__all__ = ["SPACING_MM", "Case", "prepared", "scanned", "training_case"]
 
 SPACING_MM = 3.0
 CODES = tuple(x + y + z for x in "RL" for y in "AP" for z in "SI")  # each axis either way
@@ -55,18 +54,6 @@ def training_case(seed: int) -> Case:
     image = prepared(scanned(seed, finest_mm=FINEST_TO_TRAIN_MM).volume)
     truth = abdomen(seed, grid=image.grid, noise_hu=0.0).truth
     return Case(np.rint(image.array[0]).astype(np.int16), truth.array[0].copy())
-
-
-def load(case: int, cache: Path) -> Case:
-    """The training phantom of that seed, painted once and kept in `cache`."""
-    path = cache / f"{case}.npz"
-    if not path.exists():
-        made = training_case(case)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, image=made.image, labels=made.labels)
-        partial.rename(path)
-    with np.load(path) as kept:
-        return Case(kept["image"], kept["labels"])
 
 
 def _scanner(rng: np.random.Generator, finest_mm: float, coarsest_mm: float = 5.0) -> Grid:

@@ -1,4 +1,4 @@
-"""The recipe: what is drawn follows from the seed, sides stay sides, and a stopped run goes on as it was."""
+"""The recipe: phantoms as a dataset that `medseg train` takes, and the plan that was trained."""
 
 import importlib
 import sys
@@ -6,74 +6,81 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import medseg_phantom
+import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
-import torch  # noqa: TID253
+import yaml
+
+from medseg.testing.abdomen import ORGANS
+from medseg.training.dataset import open_dataset
 
 RECIPE = Path(__file__).parents[1] / "recipe"
+MODEL = Path(str(medseg_phantom.__file__)).parent / "models" / "phantom-abdomen"
+SEEDS = (162, 163)  # scanned at 3 mm, which is quick
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The training script as a module."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    threads = torch.get_num_threads()
-    yield importlib.import_module("train")
-    torch.set_num_threads(threads)
-    for name in ("train", "cases"):
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[dict[str, Any]]:
+    """The recipe's scripts as modules."""
+    sys.path.insert(0, str(RECIPE))
+    names = ("cases", "dataset", "evaluate")
+    yield {name: importlib.import_module(name) for name in names}
+    sys.path.remove(str(RECIPE))
+    for name in names:
         sys.modules.pop(name, None)
 
 
-def batch(train: Any, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch that follows from the step's number."""
-    rng = np.random.default_rng(step)
-    images = rng.random((2, 1, 32, 32, 32), np.float32)
-    labels = rng.integers(0, train.CLASSES, (2, 1, 32, 32, 32))
-    return torch.from_numpy(images), torch.from_numpy(labels)
+@pytest.fixture(scope="module")
+def painted(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two phantoms."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for seed in SEEDS:
+        recipe["dataset"].paint(seed, folder)
+    (folder / "dataset.yaml").write_bytes((RECIPE / "dataset.yaml").read_bytes())
+    return folder
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(train: Any, tmp_path: Path) -> None:
-    whole = train.Run(tmp_path / "whole", 5)
-    for step in range(5):
-        whole.train_step(*batch(train, step), 1e-3)
-    for stop in (3, 5):
-        part = train.Run(tmp_path / "parts", 5)
-        while part.step < stop:
-            part.train_step(*batch(train, part.step), 1e-3)
-        part.save()
-    resumed = train.Run(tmp_path / "parts", 0)
-    assert (resumed.step, resumed.seed) == (5, 5)
-    for kept, name in ((resumed.net, "net"), (resumed.average, "average")):
-        for key, value in getattr(whole, name).state_dict().items():
-            torch.testing.assert_close(kept.state_dict()[key], value, rtol=1e-4, atol=1e-6)
-    other = train.Run(tmp_path / "other", 6)
-    first = next(iter(whole.net.state_dict()))
-    assert not torch.equal(other.net.state_dict()[first], whole.net.state_dict()[first])
+def test_what_is_painted_is_a_dataset(painted: Path) -> None:
+    dataset = open_dataset(painted)
+    assert [case.id for case in dataset.trainable] == [f"phantom-{seed:04d}" for seed in SEEDS]
+    assert [(label.value, label.name, label.code, label.pair) for label in dataset.labels] == [
+        (label.value, label.name, label.code, label.pair) for label in ORGANS
+    ]
 
 
-def test_patches_follow_from_the_seed_and_are_never_mirrored(train: Any) -> None:
-    shape = (100, 90, 40)
-    ramp = sum(np.arange(n).reshape([-1 if a == b else 1 for b in range(3)]) for a, n in enumerate(shape))
-    labels = np.zeros(shape, np.uint8)
-    labels[:50] = 3
-    case = train.Case(np.asarray(ramp * 2 - 200, np.int16), labels)
-    for seed in range(6):
-        image, found = train.patch(case, np.random.default_rng(seed))
-        again, _ = train.patch(case, np.random.default_rng(seed))
-        assert image.shape == found.shape == (1, *train.PATCH)
-        np.testing.assert_array_equal(image, again)
-        inside = image[0, :, :, image[0].any(axis=(0, 1))]
-        assert (np.diff(inside.mean(axis=(0, 2))) > 0).mean() > 0.6
-        assert (np.diff(found[0].astype(int), axis=0)[:, 40, image[0, 40, 40] > 0] <= 0).all()
+def test_images_are_in_hu_at_3_mm_and_labels_lie_on_them(painted: Path, recipe: dict[str, Any]) -> None:
+    for seed in SEEDS:
+        image, labels = (
+            nib.load(painted / part / f"phantom-{seed:04d}.nii.gz") for part in ("images", "labels")
+        )
+        assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+        np.testing.assert_allclose(image.header.get_zooms(), 3.0)
+        np.testing.assert_array_equal(image.affine, labels.affine)
+        hu, found = np.asanyarray(image.dataobj), np.asanyarray(labels.dataobj)
+        assert set(np.unique(found)) <= set(range(10))
+        assert 40 < np.median(hu[found == 1]) < 140  # liver
+        assert np.median(hu[found == 7]) < -600  # lung
+        case = recipe["cases"].training_case(seed)  # the same phantom again
+        np.testing.assert_array_equal(case.image, hu)
+        np.testing.assert_array_equal(case.labels, found)
 
 
-def test_the_rate_rises_stays_and_falls_to_nothing(train: Any) -> None:
-    rates = [train.rate(step, 6000) for step in (0, 199, 2000, 4200, 6000)]
-    assert rates == pytest.approx([1e-5, 2e-3, 2e-3, 1e-3, 0.0])
+def test_what_is_there_is_kept(painted: Path, recipe: dict[str, Any]) -> None:
+    kept = painted / "images" / f"phantom-{SEEDS[0]:04d}.nii.gz"
+    before = kept.stat().st_mtime_ns
+    recipe["dataset"].paint(SEEDS[0], painted)
+    assert kept.stat().st_mtime_ns == before
 
 
-def test_dice_of_known_overlaps(train: Any) -> None:
-    a, b = np.array([1, 1, 2, 0]), np.array([1, 2, 2, 2])
-    scores = train.dice(a, b)
-    assert scores[:2] == [pytest.approx(2 / 3), pytest.approx(2 / 4)]
-    assert np.isnan(scores[2:]).all()
+def test_what_it_is_measured_on_was_not_trained_on(recipe: dict[str, Any]) -> None:
+    assert recipe["evaluate"].FIRST_SEED >= 100_000  # training counts up from 0
+
+
+def test_what_was_trained_is_what_runs() -> None:
+    plan = yaml.safe_load((RECIPE / "plan.yaml").read_text(encoding="utf-8"))
+    pipeline = yaml.safe_load((MODEL / "pipeline.yaml").read_text(encoding="utf-8"))
+    assert [file["path"] for file in pipeline["segment"]["network"].pop("weights")] == ["weights.safetensors"]
+    assert pipeline == plan

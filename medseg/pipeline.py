@@ -118,7 +118,7 @@ class Pipeline:
         With `only`, scores of those labels alone; labels too where no later step may look at others.
         """
         declared = reduce(Wanted.__or__, map(_wants, (*self.measure, *self.write)), self.asked)
-        declared = replace(declared, refinable=bool(self.refine))
+        declared = replace(declared, refinable=declared.refinable or bool(self.refine))
         if self.only is None:
             return declared
         only, scored = frozenset(self.only), declared.score_labels

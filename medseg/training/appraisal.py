@@ -97,12 +97,12 @@ class Appraiser:
                 example = read_case(case, self.dataset)
                 head = _head(pipeline.segment.step)
                 box = None if head is None else _calibration_box(example, head)
-                asking = replace(pipeline, asked=Wanted(score_boxes=() if box is None else (box,)))
+                asking = replace(pipeline, asked=Wanted(refinable=box is not None))
                 prediction, segmentation, _ = walk(asking, example.volume, predictor)
-                if head is not None and prediction.scores is not None:
-                    sample = _sample(prediction.scores, example, head, seed=number)
+                if head is not None and box is not None and prediction.refinable is not None:
+                    sample = _sample(prediction.refinable.store, box, example, head, seed=number)
                     sample.save(kept / f"{case.id}{SCORES}")
-                    prediction.scores.close()
+                    prediction.refinable.store.close()
                 segmentation = _where_known(segmentation, example)
                 np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
                 found.append(self._scored(case.id, fold, segmentation, example))
@@ -196,18 +196,18 @@ def _head(segmenter: Segmenter) -> Head | None:
 
 
 def _calibration_box(example: Example, head: Head) -> Grid | None:
-    """Where probabilities are kept to be calibrated; None where there is nothing, or too much to keep."""
+    """Where voxels are drawn to calibrate by; None where there are no labels, or too much would be kept."""
     reference = _reference(example)
-    box = about(reference)
-    if box is None or 2 * len(reference.labels) * math.prod(box.shape) > MOST_SCORE_BYTES:
+    if 2 * head.channels(reference.labels) * math.prod(reference.grid.shape) > MOST_SCORE_BYTES:
         return None
-    return box
+    return about(reference)
 
 
-def _sample(scores: ScoreStore, example: Example, head: Head, *, seed: int) -> Sample:
+def _sample(logits: ScoreStore, box: Grid, example: Example, head: Head, *, seed: int) -> Sample:
     assert head.activation is not None
     return sampled(
-        scores,
+        logits,
+        box,
         _reference(example),
         activation=head.activation,
         known=None if example.ignore is None else ~example.ignore,

@@ -7,6 +7,7 @@ No label changes by it: the largest logit stays the largest, and the sign of eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,33 +44,42 @@ MOST_VALUES = 1_000_000  # of a case, whatever the number of labels
 AT_ONCE_BYTES = 64 << 20
 BINS = 15
 COLDEST, WARMEST = 0.05, 20.0
-LEAST_PROBABILITY = 1e-7  # what half precision keeps of a probability ends about there
+LEAST_PROBABILITY = 1e-12  # of a single voxel that contradicts a network, to have a logarithm
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Voxels of held-out cases: `probabilities[N, C]` as the network gave them, and what is `there[N, C]`.
+    """Voxels of held-out cases: `logits[N, C]` as the network gave them, and what is `there[N, C]`.
 
     With softmax the channels are the background and the labels, and one of them is there; with sigmoid each
     is a label that is there or not.
     """
 
-    probabilities: Floats
+    logits: Floats
     there: NDArray[np.bool_]
     activation: Activation
 
+    @property
+    def probabilities(self) -> Floats:
+        """`[N, C]`, from 0 to 1."""
+        if self.activation == "sigmoid":
+            return 0.5 * (1 + np.tanh(0.5 * self.logits))
+        exponents = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        shares: Floats = exponents / exponents.sum(axis=1, keepdims=True)
+        return shares
+
     def save(self, path: Path) -> None:
-        """Write it to a file, whole or not at all; probabilities in half precision, as they were kept."""
+        """Write it to a file, whole or not at all; logits in half precision, as they were kept."""
         partial = path.with_name(f".{path.name}.part")
         with partial.open("wb") as file:
-            np.savez_compressed(file, probabilities=self.probabilities.astype(np.float16), there=self.there)
+            np.savez_compressed(file, logits=self.logits.astype(np.float16), there=self.there)
         partial.replace(path)
 
     @staticmethod
     def load(path: Path, activation: Activation) -> Sample:
         """Read it from a file."""
         with np.load(path, allow_pickle=False) as kept:
-            return Sample(kept["probabilities"].astype(np.float64), kept["there"], activation)
+            return Sample(kept["logits"].astype(np.float64), kept["there"], activation)
 
 
 @dataclass(frozen=True)
@@ -105,31 +115,32 @@ def about(reference: Segmentation) -> Grid | None:
 
 
 def sampled(
-    scores: ScoreStore,
+    logits: ScoreStore,
+    box: Grid,
     reference: Segmentation,
     *,
     activation: Activation,
     known: NDArray[np.bool_] | None,
     rng: np.random.Generator,
 ) -> Sample:
-    """Voxels of probabilities drawn at random, each with the labels of the nearest voxel of the reference.
+    """Voxels of a box drawn at random, each with the labels of the nearest voxel of the reference.
 
-    `scores` has one channel for each label of the reference's table; with softmax the background is what is
-    left to 1. `known[i, j, k]` is where the reference says something.
+    `logits` has all channels of the head. `known[i, j, k]` is where the reference says something.
     """
-    (box,) = scores.boxes
-    names = [label.name for label in reference.labels]
-    axis = int(np.argmax(box.shape))
-    plane_bytes = 4 * len(names) * int(np.prod(box.shape)) // box.shape[axis]
-    thick = max(1, AT_ONCE_BYTES // plane_bytes)
-    wanted = min(MOST_VOXELS, MOST_VALUES // len(names))
+    from medseg.inference.score_store import covered
+
+    first, last = covered(logits.grid, box)
+    low, high = np.maximum(first, 0).tolist(), np.minimum(last, logits.grid.shape).tolist()
+    shape = [b - a for a, b in zip(low, high, strict=True)]
+    axis = int(np.argmax(shape))
+    thick = max(1, AT_ONCE_BYTES * shape[axis] // (4 * logits.count * math.prod(shape)))
+    wanted = min(MOST_VOXELS, MOST_VALUES // logits.count)
     samples = []
-    for start in range(0, box.shape[axis], thick):
-        low, high = [0, 0, 0], list(box.shape)
-        low[axis], high[axis] = start, min(start + thick, box.shape[axis])
-        part = scores.read(box.cropped(low, high), names)
-        count = -(-wanted * (high[axis] - start) // box.shape[axis])
-        samples.append(_drawn(part, reference, activation, known, count=count, rng=rng))
+    for start in range(low[axis], high[axis], thick):
+        begin, end = list(low), list(high)
+        begin[axis], end[axis] = start, min(start + thick, high[axis])
+        count = -(-wanted * (end[axis] - start) // shape[axis])
+        samples.append(_drawn(logits.part(begin, end), reference, activation, known, count=count, rng=rng))
     return joined(samples)
 
 
@@ -143,21 +154,19 @@ def _drawn(
     rng: np.random.Generator,
 ) -> Sample:
     shape = scores.grid.shape
-    voxels = int(np.prod(shape))
+    voxels = math.prod(shape)
     chosen = rng.choice(voxels, min(voxels, count), replace=False)
     index = np.stack(np.unravel_index(np.sort(chosen), shape), axis=-1)
     native = np.rint(reference.grid.to_index(scores.grid.to_world(index))).astype(np.int64)
     inside = np.flatnonzero(((native >= 0) & (native < reference.grid.shape)).all(axis=1))
     if known is not None:
         inside = inside[known[tuple(native[inside].T)]]
-    shares = scores.array[(slice(None), *index[inside].T)].T.astype(np.float64)
+    logits = scores.array[(slice(None), *index[inside].T)].T.astype(np.float64)
     at = tuple(native[inside].T)
     there = np.stack([reference.mask(label.name)[at] for label in reference.labels], axis=1)
     if activation == "softmax":
-        rest = np.clip(1 - shares.sum(axis=1, keepdims=True), 0, 1)
-        shares = np.concatenate([rest, shares], axis=1)
         there = np.concatenate([~there.any(axis=1, keepdims=True), there], axis=1)
-    return Sample(shares, there, activation)
+    return Sample(logits, there, activation)
 
 
 def calibrated(folds: Sequence[Sample]) -> Calibration | None:
@@ -185,27 +194,15 @@ def calibrated(folds: Sequence[Sample]) -> Calibration | None:
 def joined(samples: Sequence[Sample]) -> Sample:
     """All voxels of some samples, of which there is at least one."""
     return Sample(
-        np.concatenate([sample.probabilities for sample in samples]),
+        np.concatenate([sample.logits for sample in samples]),
         np.concatenate([sample.there for sample in samples]),
         samples[0].activation,
     )
 
 
 def tempered(sample: Sample, temperature: float) -> Sample:
-    """The probabilities that the logits divided by a temperature give.
-
-    The logarithms of softmax probabilities are the logits up to a number that softmax does not see; of a
-    sigmoid, the log of p / (1 - p) is the logit.
-    """
-    shares = np.clip(sample.probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    logits = np.log(shares)
-    if sample.activation == "sigmoid":
-        logits -= np.log1p(-shares)
-        return Sample(1 / (1 + np.exp(-logits / temperature)), sample.there, "sigmoid")
-    logits /= temperature
-    logits -= logits.max(axis=1, keepdims=True)
-    exponents = np.exp(logits)
-    return Sample(exponents / exponents.sum(axis=1, keepdims=True), sample.there, "softmax")
+    """The sample with its logits divided by a temperature."""
+    return Sample(sample.logits / temperature, sample.there, sample.activation)
 
 
 def _fitted(sample: Sample) -> float:

@@ -151,7 +151,10 @@ def sentence(calibration: Calibration | None) -> str:
         return ""
     (before, brier), (after, better) = calibration.before, calibration.after
     which = f"{calibration.voxels} held-out voxels about the labels"
-    which += "" if calibration.crossed else ", to which it was fitted,"
+    if calibration.crossed:
+        which += ", each seen by the network of its own fold alone and not by the ensemble,"
+    else:
+        which += ", to which it was fitted,"
     return (
         f"logits are divided by the temperature {calibration.temperature:.3g}: on {which} the expected "
         f"calibration error is {after:.4f} instead of {before:.4f}, "

@@ -32,15 +32,14 @@ def softmax_sample(temperature: float, count: int, seed: int) -> Sample:
     truth = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     there = np.zeros((count, 3), bool)
     there[np.arange(count), [rng.choice(3, p=row) for row in truth]] = True
-    said = np.exp(temperature * logits)
-    return Sample(said / said.sum(1, keepdims=True), there, "softmax")
+    return Sample(temperature * logits, there, "softmax")
 
 
 def sigmoid_sample(temperature: float, count: int, seed: int) -> Sample:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(count, 2)) * 2
     there = rng.random((count, 2)) < 1 / (1 + np.exp(-logits))
-    return Sample(1 / (1 + np.exp(-temperature * logits)), there, "sigmoid")
+    return Sample(temperature * logits, there, "sigmoid")
 
 
 @pytest.mark.parametrize("make", [softmax_sample, sigmoid_sample])
@@ -74,25 +73,41 @@ def test_no_decision_changes(make: object) -> None:
     np.testing.assert_allclose(tempered(sample, 1.0).probabilities, sample.probabilities, atol=1e-6)
 
 
-def test_tempered_probabilities_are_those_of_tempered_logits() -> None:
-    logits = np.array([[1.0, -2.0, 0.5], [4.0, 4.0, -1.0]])
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    expected = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum(1, keepdims=True)
-    found = tempered(Sample(shares, np.zeros((2, 3), bool), "softmax"), 2.5).probabilities
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+def test_probabilities_are_those_of_logits() -> None:
+    logits = np.array([[1.0, -2.0, 0.5], [400.0, 4.0, -1000.0]])
+    there = np.zeros((2, 3), bool)
+    found = tempered(Sample(logits, there, "softmax"), 2.5).probabilities
+    parts = np.exp([0.4, -0.8, 0.2])
+    np.testing.assert_allclose(found, [parts / parts.sum(), [1, 0, 0]], atol=1e-12)
+    alone = Sample(logits, there, "sigmoid").probabilities
+    np.testing.assert_allclose(alone[0], 1 / (1 + np.exp(-logits[0])))
+    np.testing.assert_array_equal(alone[1], [1, alone[1, 1], 0])
+
+
+def test_a_network_that_is_far_too_sure_keeps_its_temperature_in_a_file(tmp_path: Path) -> None:
+    """Half precision has no probability between 0.9998 and 1; of logits it has enough."""
+    sample = softmax_sample(6.0, 20_000, 7)
+    sample.save(tmp_path / "s.npz")
+    found = calibrated([Sample.load(tmp_path / "s.npz", "softmax")])
+    whole = calibrated([sample])
+    assert found is not None
+    assert whole is not None
+    assert found.temperature == pytest.approx(whole.temperature, rel=2e-3)
+    assert found.temperature == pytest.approx(6.0, rel=0.05)
 
 
 def test_errors_that_can_be_counted() -> None:
     """Four voxels said to 0.9 of which three are right, four said to 0.6 of which two are."""
     shares = np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 4)
     there = np.array([[True, False]] * 3 + [[False, True]] + [[True, False]] * 2 + [[False, True]] * 2)
-    sample = Sample(shares, there, "softmax")
+    sample = Sample(np.log(shares), there, "softmax")
     assert calibration_error(sample) == pytest.approx(0.5 * 0.15 + 0.5 * 0.1)
     each = [2 * 0.1**2] * 3 + [2 * 0.9**2] + [2 * 0.4**2] * 2 + [2 * 0.6**2] * 2
     assert brier(sample) == pytest.approx(np.mean(each))
-    certain = Sample(there.astype(float), there, "softmax")
-    assert (calibration_error(certain), brier(certain)) == (0, 0)
-    decided = Sample(shares[:, :1], there[:, :1], "sigmoid")
+    certain = Sample(100.0 * there, there, "softmax")
+    assert (calibration_error(certain), brier(certain)) == pytest.approx((0, 0))
+    odds = np.log(shares[:, :1] / shares[:, 1:])
+    decided = Sample(odds, there[:, :1], "sigmoid")
     assert calibration_error(decided) == pytest.approx(0.125)
 
 
@@ -107,34 +122,34 @@ def test_voxels_are_held_against_the_reference_where_they_lie(
     affine = np.diag([-2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = (6.4, 0.4, 0.4)  # voxel centres lie nearest to 6, 4, 2, 0 and 0, 2, 4, 6
     grid = Grid((4, 4, 4), affine)
-    shares = np.zeros((3, 4, 4, 4), np.float32)
-    shares[1, 2], shares[2, 3] = 0.75, 0.75
-    shares[0] = 1 - shares[1:].sum(0)
+    logits = np.zeros((3, 4, 4, 4), np.float32)
+    logits[0], logits[1, 2], logits[2, 3] = 1, 2, 3
     wanted = Wanted(whole_scores=True)
-    sink = ScoreSink(LABELS, grid=grid, axis=2, channels=3, activation="softmax", wanted=wanted)
-    sink.take(Scores(shares, grid, "probabilities"), 0)
+    sink = ScoreSink(LABELS, grid=grid, axis=2, channels=3, activation=None, wanted=wanted)
+    sink.take(Scores(logits, grid, "logits"), 0)
     store = sink.finish()
 
     def drawn(known: NDArray[np.bool_] | None = None) -> Sample:
         rng = np.random.default_rng(0)
-        return sampled(store, reference, activation="softmax", known=known, rng=rng)
+        box = reference.grid
+        return sampled(store, box, reference, activation="softmax", known=known, rng=rng)
 
     found = drawn()
     assert found.there.shape == (64, 3)
     np.testing.assert_array_equal(found.there.sum(0), [32, 16, 16])
-    np.testing.assert_allclose(np.sort(found.probabilities[found.there]), [0.75] * 32 + [1.0] * 32)
+    np.testing.assert_array_equal(np.sort(found.logits[found.there]), [1] * 32 + [2] * 16 + [3] * 16)
     known = np.ones((8, 8, 8), bool)
     known[:2] = False
     part = drawn(known)
     np.testing.assert_array_equal(part.there.sum(0), [32, 16, 0])
-    monkeypatch.setattr(calibration, "AT_ONCE_BYTES", 4 * 2 * 16 * 2)  # two planes at once, and one beside
-    assert len(drawn().there) > 32
+    monkeypatch.setattr(calibration, "AT_ONCE_BYTES", 4 * 3 * 16 * 2)  # two planes at once
+    assert len(drawn().there) == 64
     monkeypatch.setattr(calibration, "MOST_VOXELS", 10)
     assert 10 <= len(drawn().there) <= 12
     part.save(tmp_path / "sample.npz")
     back = Sample.load(tmp_path / "sample.npz", "softmax")
     np.testing.assert_array_equal(back.there, part.there)
-    np.testing.assert_allclose(back.probabilities, part.probabilities, atol=5e-4)
+    np.testing.assert_allclose(back.logits, part.logits)
 
 
 def test_the_box_is_about_the_labels() -> None:

@@ -62,7 +62,8 @@ def test_a_calibration_is_told_with_what_it_was_measured_on() -> None:
     crossed = Calibration(1.8346, (0.031, 0.2), (0.0123, 0.15), 5000, crossed=True)
     assert sentence(crossed) == (
         "logits are divided by the temperature 1.83: on 5000 held-out voxels about the labels, each seen by "
-        "the network of its own fold alone and not by the ensemble, the expected calibration error is 0.0123 instead of 0.0310, the Brier score 0.1500 instead of 0.2000"
+        "the network of its own fold alone and not by the ensemble, the expected calibration "
+        "error is 0.0123 instead of 0.0310, the Brier score 0.1500 instead of 0.2000"
     )
     assert "about the labels, to which it was fitted, the" in sentence(replace(crossed, crossed=False))
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.measure.farthest import farthest_in_slice, slicing_axis
-from medseg.builtin.measure.label_boxes import Box, cut_out, label_boxes
+from medseg.builtin.measure.label_boxes import Box, label_boxes
 from medseg.builtin.measure.lesions import is_lesion
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.measure.numbered_lesions import numbered_lesions
+from medseg.builtin.postprocess.connected_parts import Connectivity
 from medseg.prediction import Result
 from medseg.report.key_images import KeyImage, draw_key_images
 from medseg.report.palette import colour_of
@@ -78,27 +79,12 @@ class KeyImages(Writer):
 
     def _of(self, label: Label, box: Box, segmentation: Segmentation) -> Iterator[tuple[int, KeyImage]]:
         """Size in voxels and image of each of the largest lesions of a label."""
-        from scipy.ndimage import find_objects
-
-        if segmentation.kinds[label.layer] == "objects":
-            ids = {thing.id for thing in segmentation.objects if thing.label == label.name}
-            numbers: NDArray[np.unsignedinteger] = segmentation.array[label.layer][box]
-            present, counts = np.unique(numbers, return_counts=True)
-            sizes = {int(n): int(c) for n, c in zip(present, counts, strict=True) if int(n) in ids}
-            names = {number: number for number in sizes}
-        else:
-            numbers, parts = connected_parts(cut_out(segmentation, label.name, box)[0], self.connectivity)
-            sizes = {n: int(count) for n, count in enumerate(parts.tolist()) if n > 0}
-            ranked = np.argsort(-parts[1:], kind="stable") + 1
-            names = {number: rank for rank, number in enumerate(ranked.tolist(), start=1)}
-        tight = find_objects(numbers)
-        for number in sorted(sizes, key=lambda n: (-sizes[n], names[n]))[: self.most]:
-            own = tight[number - 1]
-            where = [slice(o.start + b.start, o.stop + b.start) for o, b in zip(own, box, strict=True)]
-            placed = (where[0], where[1], where[2])
-            name = f"{label.name} {names[number]}"
-            image = _image(name, colour_of(label), numbers[own] == number, placed, segmentation.grid)
-            yield sizes[number], image
+        lesions = numbered_lesions(label, box, segmentation, self.connectivity)
+        for rank, (number, size) in enumerate(zip(lesions.names, lesions.sizes, strict=True)):
+            if rank == self.most:
+                return
+            mask, where = lesions.placed(rank)
+            yield size, _image(f"{label.name} {number}", colour_of(label), mask, where, segmentation.grid)
 
 
 def _image(name: str, colour: str, mask: NDArray[np.bool_], box: Box, grid: Grid) -> KeyImage:

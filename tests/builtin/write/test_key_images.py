@@ -32,11 +32,11 @@ def labelled() -> Segmentation:
     return Segmentation.from_masks({"liver": liver, "liver tumour": np.any(masks(), axis=0)}, GRID, table)
 
 
-def as_objects() -> Segmentation:
-    array = np.zeros((1, *GRID.shape), np.uint16)
-    for id_, mask in zip((7, 300, 2), masks(), strict=True):
+def as_objects(*ids: int) -> Segmentation:
+    array = np.zeros((1, *GRID.shape), np.uint32)
+    for id_, mask in zip(ids, masks(), strict=True):
         array[0][mask] = id_
-    things = tuple(Object(id_, "cell") for id_ in (2, 7, 300))
+    things = tuple(Object(id_, "cell") for id_ in sorted(ids))
     return Segmentation(array, GRID, LabelTable((Label(1, "cell"),)), ("objects",), things)
 
 
@@ -68,8 +68,15 @@ def test_the_largest_lesions_in_order_with_the_numbers_that_lesions_are_measured
 
 
 def test_objects_have_their_ids() -> None:
-    images = KeyImages().images(as_objects())
+    images = KeyImages().images(as_objects(7, 300, 2))
     assert [image.name for image in images] == ["cell 2", "cell 7", "cell 300"]
+
+
+def test_ids_of_any_height_take_no_memory_of_their_own() -> None:
+    """A place for every id up to the highest would be 32 GB of pointers."""
+    images = KeyImages().images(as_objects(7, 4_000_000_000, 2))
+    assert [image.name for image in images] == ["cell 2", "cell 7", "cell 4000000000"]
+    assert [image.box[0].start for image in images] == [40, 5, 20]
 
 
 def test_labels_that_are_named_and_those_that_sound_like_lesions() -> None:

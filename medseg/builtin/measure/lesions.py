@@ -12,9 +12,10 @@ from pydantic import Field
 from medseg.builtin.measure.diameters import diameters_of
 from medseg.builtin.measure.farthest import slicing_axis
 from medseg.builtin.measure.frame import Frame
-from medseg.builtin.measure.label_boxes import Box, box_of, cut_out, label_boxes
+from medseg.builtin.measure.label_boxes import Box, label_boxes
 from medseg.builtin.measure.neighbours import distance_between, host_of, surface_points
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.measure.numbered_lesions import numbered_lesions
+from medseg.builtin.postprocess.connected_parts import Connectivity
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Measurement
@@ -92,37 +93,21 @@ class Lesions(Measurement):
 
     def _of(self, label: Label, box: Box | None, scene: "_Scene") -> Iterator[Measured]:
         """The rows of one label: how many lesions, then each."""
-        lesions = [] if box is None else list(self._found(label, box, scene.segmentation))
+        lesions, sizes = None, list[int]()
+        if box is not None:
+            lesions = numbered_lesions(label, box, scene.segmentation, self.connectivity)
+            sizes = list(lesions.sizes)
         if self.min_ml > 0:
             voxel = scene.segmentation.grid.voxel_ml
-            lesions = [each for each in lesions if np.count_nonzero(each.mask) * voxel >= self.min_ml]
-        left = len(lesions) - self.most
+            sizes = [size for size in sizes if size * voxel >= self.min_ml]  # the largest are first
+        left = len(sizes) - self.most
         flag = f"the {left} smallest have no rows" if left > 0 else ""
-        if not lesions:
+        if not sizes:
             flag = "empty"
-        yield Measured(label=label.name, quantity="lesions", value=len(lesions), flag=flag)
-        for lesion in lesions[: self.most]:
-            yield from scene.rows(label.name, lesion)
-
-    def _found(self, label: Label, box: Box, segmentation: Segmentation) -> Iterator["_Lesion"]:
-        """Each lesion of a label, the largest first; of equal ones the lowest id, or which begins first."""
-        from scipy import ndimage
-
-        if segmentation.kinds[label.layer] == "objects":
-            numbers = segmentation.array[label.layer][box]
-            ids = np.array([thing.id for thing in segmentation.objects if thing.label == label.name])
-            sizes = np.array([np.count_nonzero(numbers == one) for one in ids.tolist()])
-            order = np.lexsort((ids, -sizes))
-            for one in ids[order[sizes[order] > 0]].tolist():
-                own = box_of(numbers == one)
-                assert own is not None, "sizes say that it is there"
-                yield _Lesion(one, numbers[own] == one, _shifted(own, box))
-            return
-        numbers, counts = connected_parts(cut_out(segmentation, label.name, box)[0], self.connectivity)
-        boxes = ndimage.find_objects(numbers)
-        for rank, part in enumerate((np.argsort(-counts[1:], kind="stable") + 1).tolist(), start=1):
-            own = boxes[part - 1]
-            yield _Lesion(rank, numbers[own] == part, _shifted(own, box))
+        yield Measured(label=label.name, quantity="lesions", value=len(sizes), flag=flag)
+        for rank in range(min(len(sizes), self.most)):
+            assert lesions is not None, "there is a size"
+            yield from scene.rows(label.name, _Lesion(lesions.names[rank], *lesions.placed(rank)))
 
     def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
         """What any measurement takes, and the numbered parts of a label; twice where layers are copied."""
@@ -146,12 +131,6 @@ def is_lesion(name: str) -> bool:
 def _known(labels: LabelTable, names: tuple[str, ...]) -> tuple[str, ...]:
     labels.only(names)
     return names
-
-
-def _shifted(own: Box, box: Box) -> Box:
-    """A box within a box, in the image."""
-    where = [slice(o.start + b.start, o.stop + b.start) for o, b in zip(own, box, strict=True)]
-    return where[0], where[1], where[2]
 
 
 @dataclass(frozen=True)

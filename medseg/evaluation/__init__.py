@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
@@ -33,8 +34,9 @@ from medseg.report.agreement import VolumePair
 from medseg.run.case import memory_as_resource
 from medseg.run.provenance import sha256_of
 from medseg.run.reasons import without_names
-from medseg.segmentation import Segmentation
+from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Metric
+from medseg.volume import Grid
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -51,7 +53,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 DEFAULT_METRICS = "dice, hd95"
-NOWHERE = "absent from both"  # a label that other cases have
+NOWHERE = "absent from both"  # the flag of a label that neither mask has
 
 Tell = Callable[[str], None]
 Watcher = Callable[[str, int, int], None]
@@ -186,37 +188,20 @@ def evaluate_files(
     has a label; UsageError for a name in `labels` that no case has.
     """
     waiting = tuple(pairs)
-    cases = []
+    cases, tables, grids = [], [], []
     known: dict[str, None] = {}
     for done, pair in enumerate(waiting, start=1):
-        told: list[str] = []
         try:
             with memory_as_resource():
-                prediction, reference = read_pair(pair, told.append)
-                found, wanted = comparable(prediction, reference, labels, told.append)
-                rows = _measured(found, wanted, metrics)
-                volumes = volume_pairs(pair.case, found, wanted)
+                case, wanted, names = _evaluated(pair, metrics, labels)
         except Exception as problem:
             if len(waiting) > 1:
                 problem.add_note(f"case {pair.case}")
             raise
-        known |= dict.fromkeys([label.name for each in (reference, prediction) for label in each.labels])
-        files = {
-            f"{what} {number}" if number > 1 else what: path
-            for what, paths in (("prediction", pair.prediction), ("reference", pair.reference))
-            for number, path in enumerate(paths, start=1)
-        }
-        cases.append(
-            Evaluated(
-                pair.case,
-                rows,
-                tuple(map(sha256_of, pair.prediction)),
-                tuple(map(sha256_of, pair.reference)),
-                notes=tuple(without_names(line, files) for line in told),
-                told=tuple(told),
-                volumes=volumes,
-            )
-        )
+        known |= dict.fromkeys(names)
+        cases.append(case)
+        tables.append(tuple(label.name for label in wanted.labels))
+        grids.append(wanted.grid)
         watcher(pair.case, done, len(waiting))
     if not known:
         raise InputError("no mask has a label; there is nothing to evaluate")
@@ -225,26 +210,56 @@ def evaluate_files(
         if name not in seen:
             raise UsageError(f"no case has a label {name!r}{did_you_mean(name, known)}")
     return Evaluation(
-        _filled(cases),
+        _filled(cases, tables, grids, metrics),
         tuple(metrics),
         None if labels is None else tuple(dict.fromkeys(labels)),
         dict(subjects or {}),
     )
 
 
-def _filled(cases: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
-    """The cases with rows, without value, for labels that only others have."""
-    rows = [row for case in cases for row in case.rows if row.object is None]
-    labels = dict.fromkeys(row.label for row in rows)
-    quantities = {row.quantity: row.unit for row in reversed(rows)}
+def _evaluated(
+    pair: Pair, metrics: Sequence[Stage[Metric]], labels: Collection[str] | None
+) -> tuple[Evaluated, Segmentation, tuple[str, ...]]:
+    """A case; its reference as it was compared; the names in both of its masks."""
+    told: list[str] = []
+    prediction, reference = read_pair(pair, told.append)
+    found, wanted = comparable(prediction, reference, labels, told.append)
+    files = {
+        f"{what} {number}" if number > 1 else what: path
+        for what, paths in (("prediction", pair.prediction), ("reference", pair.reference))
+        for number, path in enumerate(paths, start=1)
+    }
+    case = Evaluated(
+        pair.case,
+        _measured(found, wanted, metrics),
+        tuple(map(sha256_of, pair.prediction)),
+        tuple(map(sha256_of, pair.reference)),
+        notes=tuple(without_names(line, files) for line in told),
+        told=tuple(told),
+        volumes=volume_pairs(pair.case, found, wanted),
+    )
+    return case, wanted, tuple(label.name for each in (reference, prediction) for label in each.labels)
+
+
+def _filled(
+    cases: Sequence[Evaluated],
+    tables: Sequence[tuple[str, ...]],
+    grids: Sequence[Grid],
+    metrics: Sequence[Stage[Metric]],
+) -> tuple[Evaluated, ...]:
+    """The cases with rows for labels that only others have: what a metric says of two empty masks.
+
+    For a count that is 0, for others no value; a mean without the zeros would be of the bad cases alone.
+    """
+    every = dict.fromkeys(name for own in tables for name in own)
     filled = []
-    for case in cases:
-        own = {row.label for row in case.rows}
-        more = [
-            Measured(label=label, quantity=quantity, value=None, unit=unit, flag=NOWHERE)
-            for quantity, unit in reversed(quantities.items())
-            for label in labels
-            if label not in own
-        ]
-        filled.append(replace(case, rows=(*case.rows, *more)))
+    for case, own, grid in zip(cases, tables, grids, strict=True):
+        rows = case.rows
+        table = LabelTable(tuple(Label(n, name) for n, name in enumerate(every, start=1) if name not in own))
+        if table.labels:
+            with memory_as_resource():
+                array = np.zeros((1, *grid.shape), np.min_scalar_type(len(every)))
+                nothing = Segmentation(array, grid, table)
+                rows = (*rows, *_measured(nothing, nothing, metrics))
+        filled.append(replace(case, rows=rows))
     return tuple(filled)

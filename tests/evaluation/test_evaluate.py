@@ -128,6 +128,30 @@ def test_cases_have_the_same_labels(tmp_path: Path, save: Save) -> None:
     assert summary["dice", "label 2"] == (1, 2, 0.5)
 
 
+def test_what_is_counted_is_counted_where_a_label_is_in_other_cases_alone(tmp_path: Path, save: Save) -> None:
+    """One false lesion in ten cases is 0.1 a case; in nine of ten the label is nowhere."""
+    for number in range(10):
+        save(tmp_path / "pred" / f"{number}.nii.gz", {1: 2, 2: 8} if number == 4 else {1: 2})
+        save(tmp_path / "ref" / f"{number}.nii.gz", {1: 2})
+    done = evaluate_files(
+        match_files(tmp_path / "pred", tmp_path / "ref"),
+        metrics_named("lesion-f1, specificity, overall-iou, dice, volume-error"),
+    )
+    rows = {row.metric: row for row in done.summary if row.label == "label 2"}
+    free = 1 - 4 * 4 * 4 / (14 * 12 * 10)
+    for metric, mean, n in (
+        ("lesions-false", 0.1, 10),
+        ("specificity", (9 + free) / 10, 10),
+        ("intersection", 0, 10),
+        ("union", 64 * 4.5 / 1000 / 10, 10),
+        ("dice", 0, 1),
+        ("volume-error", 64 * 4.5 / 1000, 1),
+    ):
+        assert rows[metric].mean == pytest.approx(mean)
+        assert (rows[metric].n, rows[metric].cases) == (n, 10)
+    assert values(done.cases[0].rows)["lesions-false", "label 2"] == (0, "absent from both")
+
+
 def test_a_label_missed_by_a_label_map_without_names_is_zero(tmp_path: Path, save: Save) -> None:
     prediction, reference = save(tmp_path / "p.nii.gz", {1: 2}), save(tmp_path / "r.nii.gz", {1: 2, 2: 8})
     done = evaluate_files(match_files(prediction, reference), metrics_named("dice"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,9 @@ from medseg.evaluation import Evaluated, Evaluation
 from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair
+from medseg.evaluation.ranking import quantity_of
 from medseg.io import read
+from medseg.prediction import Measured
 from medseg.report.case_scores import DICE, CaseScores, worst_first
 from medseg.report.worst_case import WorstCase
 from medseg.segmentation import Segmentation
@@ -30,12 +32,19 @@ MOST_DRAWN = 5
 def ranked_by(evaluation: Evaluation) -> tuple[str, Literal["high", "low"]]:
     """The metric by which cases are ordered, and which of its values are the better ones.
 
-    Dice where it was asked for, else what the first metric says first.
+    Dice where it was asked for, else of the first metric whose rows say how good a case is; Dice without one.
     """
     rows = [row for case in evaluation.cases for row in case.rows]
     if not rows or any(row.quantity == DICE for row in rows):
         return DICE, "high"
-    return rows[0].quantity, evaluation.metrics[0].step.better
+    for number, metric in enumerate(evaluation.metrics):
+        # rows do not say which metric they are of: what has another name is surely of the first one alone
+        own = [row for row in rows if row.quantity.partition("@")[0] == metric.name]
+        first = [row for row in rows if row.quantity == rows[0].quantity] if number == 0 else []
+        quantity = quantity_of(metric, own or first)
+        if quantity is not None:
+            return quantity, metric.step.better
+    return DICE, "high"
 
 
 def scores_of(evaluation: Evaluation) -> tuple[CaseScores, ...]:
@@ -53,11 +62,24 @@ def worst_cases(
     """The worst cases first, read again one at a time; on a black ground where there is no image."""
     files = {pair.case: pair for pair in pairs}
     cases = {case.case: case for case in evaluation.cases}
-    for scores in worst_first(scores_of(evaluation), *ranked_by(evaluation))[:most]:
+    metric, better = ranked_by(evaluation)
+    scored = scores_of(evaluation)
+    if all(scores.mean(metric) is None for scores in scored):
+        scored = tuple(_by_dice(case, files[case.case], evaluation.labels) for case in evaluation.cases)
+        metric, better = DICE, "high"
+    for scores in worst_first(scored, metric, better)[:most]:
         prediction, reference = read_pair(files[scores.case], logger.debug)
         found, wanted = comparable(prediction, reference, evaluation.labels, logger.debug)
         volume = _ground((images or {}).get(scores.case), scores.case, wanted.grid)
         yield WorstCase(scores.case, "", volume, found, wanted, _dice(cases[scores.case], found, wanted))
+
+
+def _by_dice(case: Evaluated, pair: Pair, labels: Collection[str] | None) -> CaseScores:
+    """A case with Dice where nothing that was measured can order it; its masks are read for that."""
+    found, wanted = comparable(*read_pair(pair, logger.debug), labels, logger.debug)
+    dice = _dice(case, found, wanted)
+    rows = [Measured(label=label, quantity=DICE, value=value) for label, value in dice.items()]
+    return CaseScores(case.case, "", tuple(rows))
 
 
 def _ground(image: Path | None, case: str, grid: Grid) -> Volume:

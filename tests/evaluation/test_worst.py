@@ -2,6 +2,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.evaluation import evaluate_files, match_files, metrics_named
@@ -32,6 +33,37 @@ def test_the_worst_case_comes_first_whatever_is_measured(pairs: tuple[Pair, ...]
 def test_dice_orders_cases_where_it_was_asked_for(pairs: tuple[Pair, ...]) -> None:
     assert ranked_by(evaluate_files(pairs, metrics_named("hd95, dice"))) == ("dice", "high")
     assert ranked_by(evaluate_files(pairs, metrics_named("hd95, iou"))) == ("hd95", "low")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "quantity"),
+    [
+        ("volume-error", ("volume-error", "low")),
+        ("lesion-f1", ("lesion-f1", "high")),
+        ("panoptic-quality", ("pq", "high")),
+        ("average-precision, hd95", ("ap@0.50", "high")),
+        ("overall-iou, hd95", ("hd95", "low")),
+        ("overall-iou", ("dice", "high")),
+    ],
+)
+def test_no_case_is_ordered_by_a_signed_error_or_an_amount(
+    pairs: tuple[Pair, ...], metrics: str, quantity: tuple[str, str]
+) -> None:
+    assert ranked_by(evaluate_files(pairs, metrics_named(metrics))) == quantity
+
+
+@pytest.mark.parametrize("metrics", ["volume-error", "overall-iou"])
+def test_a_missed_organ_is_worse_than_a_small_error(tmp_path: Path, save: Save, metrics: str) -> None:
+    """In b the tumour is missed; in c the same masks as in a have larger voxels."""
+    for case, found, there in (("a", {1: 3, 2: 9}, {1: 2, 2: 9}), ("b", {1: 2}, {1: 2, 2: 9})):
+        save(tmp_path / "pred" / f"{case}.nii.gz", found, NAMES)
+        save(tmp_path / "ref" / f"{case}.nii.gz", there, NAMES)
+    large = np.diag([2.0, 3, 6, 1])  # voxels of 36 mm3, where they are 4.5 mm3 otherwise
+    save(tmp_path / "pred" / "c.nii.gz", {1: 2, 2: 7}, NAMES, affine=large)
+    save(tmp_path / "ref" / "c.nii.gz", {1: 2, 2: 7}, NAMES, affine=large)
+    pairs = match_files(tmp_path / "pred", tmp_path / "ref")
+    worst = list(worst_cases(evaluate_files(pairs, metrics_named(metrics)), pairs))
+    assert [case.case for case in worst] == ["b", "a", "c"]
 
 
 def test_labels_that_were_not_compared_are_not_drawn(pairs: tuple[Pair, ...]) -> None:

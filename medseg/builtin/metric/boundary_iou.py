@@ -23,9 +23,10 @@ class BoundaryIou(Metric):
 
     The voxels of a mask whose centre is at most `distance_mm` from the nearest centre outside the mask, of
     the prediction and of the reference: their intersection over their union. In large structures it sees
-    errors at the border that IoU does not; in those thinner than twice the distance both are the same. At
-    least the voxels beside the border are taken, where the distance is below the voxels' size. What lies
-    outside the image is outside the mask. Needs millimetres: pictures without a scale are refused.
+    errors at the border that IoU does not; in those thinner than twice the distance both are the same.
+    Voxels that share a face with one outside are always taken, also where the distance is below the voxels'
+    size, as between thick slices. What lies outside the image is outside the mask. Needs millimetres:
+    pictures without a scale are refused.
 
     A label that is absent from both has no value and the flag "absent from both"; absent from one of them it
     is 0, and the flag says from which.
@@ -48,12 +49,19 @@ class BoundaryIou(Metric):
 
 
 def _rim(mask: NDArray[np.bool_], grid: Grid, distance_mm: float) -> NDArray[np.bool_]:
-    """The voxels of a mask within a distance of a voxel outside it."""
+    """The voxels of a mask within a distance of a voxel outside it, and all that share a face with one."""
+    from scipy import ndimage
+
     around = [(0, 0) if size == 1 else (1, 1) for size in grid.shape]
     inner = tuple(slice(before, -before or None) for before, _ in around)
-    depth = _depths(np.pad(mask, around), grid)[inner]
-    smallest = min(grid.spacing[axis] for axis in _axes(grid))
-    return mask & (depth <= max(distance_mm, smallest) * (1 + 1e-6))
+    padded = np.pad(mask, around)
+    near = _depths(padded, grid)[inner] <= distance_mm * (1 + 1e-6)
+    faces = ndimage.generate_binary_structure(3, 1)
+    for axis in {0, 1, 2}.difference(_axes(grid)):
+        faces[tuple([0, 2] if n == axis else slice(None) for n in range(3))] = False
+    # thick slices are further apart than the distance; their voxels at the border count all the same
+    beside: NDArray[np.bool_] = ~ndimage.binary_erosion(padded, faces)[inner]
+    return mask & (near | beside)
 
 
 def _axes(grid: Grid) -> list[int]:
@@ -74,7 +82,9 @@ def _depths(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.floating]:
         kept = _axes(grid)
         steps = tuple(grid.spacing[axis] for axis in kept)
         squeezed = np.ascontiguousarray(mask.reshape([mask.shape[axis] for axis in kept]))
-        return np.asarray(edt.edt(squeezed, anisotropy=steps)).reshape(mask.shape)
+        return np.asarray(edt.edt(squeezed, anisotropy=steps if len(steps) > 1 else steps[0])).reshape(
+            mask.shape
+        )
     from scipy import ndimage
     from scipy.spatial import cKDTree
 

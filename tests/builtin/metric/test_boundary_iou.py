@@ -16,7 +16,8 @@ Make = Callable[..., Any]
 
 
 def by_hand(masks: list[NDArray[np.bool_]], grid: Grid, distance_mm: float) -> float:
-    """Every voxel of a mask against every voxel outside it, the next ones outside the image too."""
+    """Every voxel of a mask against every voxel outside it, the next ones outside the image too; those with
+    a face in common are taken at any distance."""
     rims = []
     for mask in masks:
         padded = np.pad(mask, 1)
@@ -24,6 +25,9 @@ def by_hand(masks: list[NDArray[np.bool_]], grid: Grid, distance_mm: float) -> f
         apart = np.linalg.norm(inside[:, None] - outside[None], axis=-1).min(axis=1)
         rim = np.zeros(padded.shape, bool)
         rim[padded] = apart <= distance_mm + 1e-6
+        for axis in range(3):
+            for step in (-1, 1):
+                rim |= padded & ~np.roll(padded, step, axis)
         rims.append(rim)
     return float((rims[0] & rims[1]).sum() / (rims[0] | rims[1]).sum())
 
@@ -74,6 +78,36 @@ def test_a_depth_below_the_voxels_takes_those_beside_the_border(straight: Make, 
     mask[3:9, 3:9, 3:9] = True
     (row,) = BoundaryIou(distance_mm=0.1)(labelled(grid, a=mask), labelled(grid, a=mask))
     assert row.value == 1
+
+
+def test_voxels_beside_the_border_are_in_the_rim_across_thick_slices_too(
+    straight: Make, labelled: Make
+) -> None:
+    """A block of 20 x 20 x 6 whose top slice is missing. At 2 mm on voxels of 2 x 2 x 5 mm the rim is one
+    voxel: a ring of 76 in each of four slices and the whole of the top and the bottom, 400 each."""
+    grid = straight((30, 30, 12), (2, 2, 5))
+    block, short = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    block[5:25, 5:25, 3:9], short[5:25, 5:25, 3:8] = True, True
+    (rim,), (iou,) = (
+        metric(labelled(grid, a=short), labelled(grid, a=block)) for metric in (BoundaryIou(), Iou())
+    )
+    common = 400 + 4 * 76  # bottom, and of the shorter block's top its ring alone
+    assert rim.value == pytest.approx(common / ((4 * 76 + 800) + (3 * 76 + 800) - common))
+    assert float(rim.value or 1) < float(iou.value or 0) - 0.2
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 5), (6, 1, 1)])
+def test_an_axis_of_one_voxel_has_no_border(shape: Any, straight: Make, labelled: Make) -> None:
+    grid = straight(shape, (2, 2, 2))
+    whole, bored = np.ones(grid.shape, bool), np.ones(grid.shape, bool)
+    bored[2:4, :, shape[2] // 2] = False
+    rims = [
+        ndimage.binary_dilation(np.pad(~each.squeeze(), 1, constant_values=True)) for each in (whole, bored)
+    ]
+    cut = (slice(1, -1),) * rims[0].ndim
+    ours, theirs = (rim[cut] & each.squeeze() for rim, each in zip(rims, (whole, bored), strict=True))
+    (row,) = BoundaryIou(distance_mm=0.1)(labelled(grid, a=whole), labelled(grid, a=bored))
+    assert row.value == pytest.approx((ours & theirs).sum() / (ours | theirs).sum())
 
 
 def test_empty_masks(straight: Make, sheared: Make, labelled: Make) -> None:

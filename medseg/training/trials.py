@@ -11,9 +11,10 @@ from itertools import groupby
 
 import numpy as np
 
-from medseg.errors import InputError
+from medseg.errors import InputError, UsageError
 from medseg.evaluation import evaluate
 from medseg.evaluation.labels import paired
+from medseg.evaluation.ranking import quantity_of
 from medseg.inference.scratch import scratch_file
 from medseg.pipeline import Pipeline, Stage, measure, predict, preprocess, refine
 from medseg.prediction import Measured, Prediction, Resources
@@ -23,7 +24,7 @@ from medseg.training.dataset import Case, Dataset, Example, read_case
 from medseg.training.variations import Choice, Variations
 from medseg.volume import Grid
 
-__all__ = ["Rows", "Trials", "cases_to_tune_on", "common_labels"]
+__all__ = ["Rows", "Trials", "cases_to_tune_on", "common_labels", "require_quantity"]
 
 Rows = tuple[Measured, ...]
 """What the metric says of the labels of a case."""
@@ -135,16 +136,26 @@ class Trials:
         return tuple(choice[n] for n in self.varied.refining)
 
     def _rows(self, segmentation: Segmentation, example: Example) -> Rows:
-        """What the metric says of the labels; of several quantities the one of its name, else the first."""
+        """What the metric says of the labels, of the quantity that says how good a case is."""
         reference = example.segmentation
         assert reference is not None  # a case to tune on is labelled
         if example.ignore is not None:  # nothing is said there: it holds no label in the reference either
             array = segmentation.array
             segmentation = segmentation.replace(array=np.where(example.ignore, array.dtype.type(0), array))
         rows = evaluate(segmentation, reference, (self.metric,), labels=self.labels, tell=lambda line: None)
-        named = {row.quantity for row in rows}
-        name = self.metric.name if self.metric.name in named else next((row.quantity for row in rows), "")
+        name = require_quantity(self.metric, rows) if rows else ""
         return tuple(row for row in rows if row.quantity == name and row.object is None)
+
+
+def require_quantity(metric: Stage[Metric], rows: Rows) -> str:
+    """The quantity of the rows by which candidates are chosen; raises UsageError where there is none.
+
+    By sums that only make a number of all cases together, as those of `overall-iou`, the largest would win.
+    """
+    quantity = quantity_of(metric, rows)
+    if quantity is None:
+        raise UsageError(f"metric {metric.name}: has no number for a case to choose by; use dice or iou")
+    return quantity
 
 
 def _on_disk(prediction: Prediction) -> Prediction:

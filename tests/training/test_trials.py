@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import tuning_cases
 
-from medseg.errors import InputError
+from medseg.errors import InputError, UsageError
+from medseg.evaluation import metrics_named
+from medseg.prediction import Measured
 from medseg.segmentation import Label, LabelTable
 from medseg.training.dataset import open_dataset
-from medseg.training.trials import cases_to_tune_on, common_labels
+from medseg.training.trials import cases_to_tune_on, common_labels, require_quantity
 
 
 def table(*labels: tuple[int, str]) -> LabelTable:
@@ -53,3 +55,14 @@ def test_cases_kept_for_validation_come_first(tmp_path: Path) -> None:
     assert notes == ("only cases that the dataset keeps for validation are used",)
     with pytest.raises(InputError, match="no case with a mask"):
         cases_to_tune_on(replace(data, cases=()), None, 0)
+
+
+def test_candidates_are_chosen_by_what_says_how_good_a_case_is() -> None:
+    (volume,), (overall,) = metrics_named("volume-error"), metrics_named("overall-iou")
+    rows = [
+        Measured(label="a", quantity=f"volume-{what}", value=-1.0, unit="mL") for what in ("bias", "error")
+    ]
+    assert require_quantity(volume, tuple(rows)) == "volume-error"
+    sums = [Measured(label="a", quantity=what, value=1.0, unit="mL") for what in ("intersection", "union")]
+    with pytest.raises(UsageError, match="has no number for a case to choose by; use dice or iou"):
+        require_quantity(overall, tuple(sums))

@@ -23,8 +23,9 @@ demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the trut
 	$(BIN)/medseg segment sample_data/abdomen_dicom --model phantom-abdomen --out demo --overwrite
 	$(BIN)/python -m medseg.testing.beside_truth demo sample_data/abdomen_truth.json
 
-# What measures the memory of its own process, and which libraries that still has to load, gets a fresh one.
-ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py
+# What measures the memory of its own process, and which libraries that still has to load, gets a fresh one; what
+# measures how far a minute of training goes gets all processors.
+ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py tests/cli/test_train_real.py
 
 test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)

@@ -19,7 +19,8 @@ def test_writes_everything_and_prints_the_volume(
 ) -> None:
     out = tmp_path / "out"
     done = medseg("segment", ball, "-o", out, "--model", pipeline)
-    assert (done.code, done.err) == (0, "Segmenting (threshold) …\n")
+    assert done.code == 0
+    assert done.err.startswith("Segmenting (threshold) …\n")  # a slow machine says more
     assert sorted(path.name for path in out.iterdir()) == FILES
     row = next(line for line in done.out.splitlines() if line.startswith("ball"))
     assert float(row.split()[1]) == pytest.approx(33.5, rel=0.02)  # a ball of 20 mm radius

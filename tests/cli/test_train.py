@@ -23,7 +23,6 @@ nibabel: Any = untyped_nibabel
 CANARY = "zwaardvis"  # a patient's name, say, in the names of folders
 FLOOR = 0.75
 MOST_UNTRAINED = 0.3
-BUDGET, MARGIN = "60s", 0.1
 ONE = ("--threads", 1)  # more only wait for each other, at this size
 
 
@@ -228,21 +227,3 @@ def test_signals_end_it_and_it_can_be_gone_on_with(medseg: Medseg, tmp_path: Pat
             assert said.splitlines()[-1] == (
                 f"medseg: interrupted; go on with --resume -o {tmp_path / number.name}"
             )
-
-
-@pytest.mark.parametrize("real", real_trainings.SETS, ids=lambda real: real.name)
-def test_real_images_of_other_kinds_train_with_no_option_but_their_path(
-    real: real_trainings.RealSet,
-    medseg: Medseg,
-    real_data: Path,
-    tmp_path: Path,
-    figures: list[str],
-) -> None:
-    """A minute instead of the hour that it takes by default; tests/soak has the hour."""
-    data = real.made(real_data, tmp_path / "data")
-    began = time.monotonic()
-    done = medseg("train", data, "-o", tmp_path / "run", "--time-budget", BUDGET)
-    assert done.code == 0, done.err
-    figures.append(f"{real.name}: --time-budget {BUDGET} took {time.monotonic() - began:.0f} s")
-    floor = real_trainings.everywhere
-    real_trainings.require_beaten(real, tmp_path / "run", data, figures, floor=floor, margin=MARGIN)

@@ -111,7 +111,7 @@ class Lesions(Measurement):
 
     def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
         """What any measurement takes, and the numbered parts of a label; twice where layers are copied."""
-        return super().work_bytes(volume, segmentation) + 12 * int(np.prod(segmentation.grid.shape))
+        return super().work_bytes(volume, segmentation) + 16 * int(np.prod(segmentation.grid.shape))
 
 
 def _chosen(labels: LabelTable, given: tuple[str, ...] | None) -> tuple[str, ...]:

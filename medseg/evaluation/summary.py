@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -15,6 +15,8 @@ from medseg.evaluation.bootstrap import draws, interval, weighted_means, weighte
 from medseg.prediction import Measured
 
 __all__ = ["ALL_LABELS", "Pools", "Statistics", "summarise"]
+
+logger = logging.getLogger(__name__)
 
 ALL_LABELS = "(mean of labels)"
 
@@ -145,23 +147,35 @@ def _with_pooled(
 ) -> list[Statistics]:
     """The rows with the numbers of all cases together; a row for each label where the metric has none.
 
-    The first of the `weights` are ones: the cases as they are. Quantities in two units cannot be added up.
+    The first of the `weights` are ones: the cases as they are. Quantities in two units cannot be added up: a
+    metric that needs the sum of one has no such number, and the log says so.
     """
-    units = Counter(quantity for quantity, _ in values)
-    single = {quantity: labels for (quantity, _), labels in values.items() if units[quantity] == 1}
-    found = {(row.metric, row.label): row for row in rows}
+    units: dict[str, list[str]] = {}
+    for quantity, unit in values:
+        units.setdefault(quantity, []).append(unit)
+    single = {quantity: labels for (quantity, _), labels in values.items() if len(units[quantity]) == 1}
+    found = {(row.metric, row.unit, row.label): row for row in rows}
     for label in dict.fromkeys(row.label for row in rows if row.label != ALL_LABELS):
         sums = {
             quantity: weights @ np.nan_to_num(_by_case(labels.get(label, {}), weights.shape[1]))
             for quantity, labels in single.items()
         }
         count = max(len(labels.get(label, {})) for labels in values.values())
-        for quantity, estimates in pool.pooled(sums).items():
+        try:
+            pooled = pool.pooled(sums)
+        except KeyError as missing:
+            if missing.args[0] not in units:
+                raise
+            between = " and ".join(units[missing.args[0]])
+            logger.warning("no number of all cases together: %s is in %s", missing.args[0], between)
+            return list(rows)
+        for quantity, estimates in pooled.items():
             whole = None if np.isnan(estimates[0]) else float(estimates[0])
-            row = found.get((quantity, label)) or Statistics(
-                quantity, label, "", count, 0 if whole is None else count, *[None] * 5
+            unit = units.get(quantity, [""])[0]
+            row = found.get((quantity, unit, label)) or Statistics(
+                quantity, label, unit, count, 0 if whole is None else count, *[None] * 5
             )
             ends = interval(estimates[1:]) if whole is not None else None
             low, high = ends or (None, None)
-            found[quantity, label] = replace(row, pooled=whole, pooled_low=low, pooled_high=high)
+            found[quantity, unit, label] = replace(row, pooled=whole, pooled_low=low, pooled_high=high)
     return list(found.values())

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -95,3 +96,32 @@ def test_a_number_of_all_cases_together_is_made_of_sums() -> None:
     assert ratio.pooled_high == pytest.approx(0.6)
     assert rows["ratio", "b"].pooled is None
     assert rows["ratio", ALL_LABELS].pooled is None
+
+
+def test_sums_in_two_units_make_no_number_of_all_cases(caplog: pytest.LogCaptureFixture) -> None:
+    """A volume in mm and a picture in pixels: each has its rows, but nothing is added up."""
+    cases = [
+        [Measured(label="a", quantity=what, value=1.0, unit=unit) for what in ("part", "whole")]
+        for unit in ("mL", "px")
+    ]
+    with caplog.at_level(logging.WARNING):
+        rows = summarise(cases, groups=["1", "2"], pools=[Ratio()])
+    assert [(row.metric, row.unit, row.n) for row in rows if row.label == "a"] == [
+        (what, unit, 1) for unit in ("mL", "px") for what in ("part", "whole")
+    ]
+    assert caplog.messages == ["no number of all cases together: part is in mL and px"]
+
+
+def test_a_quantity_in_two_units_keeps_its_rows_beside_what_is_pooled() -> None:
+    cases = [[*counts("a", 1, 2), dice("a", 1.0, "mm")], [*counts("a", 3, 4), dice("a", 3.0, "px")]]
+    rows = [row for row in summarise(cases, pools=[Ratio()]) if row.label == "a"]
+    assert [(row.metric, row.unit) for row in rows] == [
+        *(("ratio", ""), ("part", ""), ("whole", "")),
+        *(("dice", "mm"), ("dice", "px")),
+    ]
+    assert rows[0].pooled == pytest.approx(4 / 6)
+
+
+def test_a_sum_that_no_metric_gives_is_a_fault_of_the_metric() -> None:
+    with pytest.raises(KeyError, match="part"):
+        summarise([[dice("a", 1.0)]], pools=[Ratio()])

@@ -17,9 +17,11 @@ from medseg_crf.gaussian import blurred
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MOST_CELLS", "BilateralGrid"]
+__all__ = ["MOST_CELLS", "BilateralGrid", "most_cells"]
 
-MOST_CELLS = 1 << 24  # numbers in the coarse grid; it becomes coarser where there would be more
+MOST_CELLS = (
+    1 << 24
+)  # numbers in the coarse grid; up to COARSEST it becomes coarser where there would be more
 FINEST = 0.5  # SDs between two cells
 COARSEST = 1.5  # beyond it, reading between cells alone would blur by more than the SD
 MOST_SDS = 24.0  # intensities further than this from the median are taken to be alike
@@ -42,8 +44,7 @@ class BilateralGrid:
         spread = float(held.max() - low) / intensity
         fineness = FINEST
         while True:
-            steps, bins = self._cells(sd, spread, fineness)
-            cells = [math.ceil((n - 1) / step) + 1 for n, step in zip(self._shape, steps, strict=True)]
+            steps, cells, bins = _cells(self._shape, sd, spread, fineness)
             if math.prod(cells) * bins <= MOST_CELLS or fineness >= COARSEST:
                 break
             fineness += 0.125
@@ -56,12 +57,10 @@ class BilateralGrid:
         self._device = image.device
         assert self._level.dtype is torch.float32
 
-    def _cells(self, sd: Sequence[float], spread: float, fineness: float) -> tuple[list[int], int]:
-        """Voxels between two cells along i, j, k, and how many cells intensities need."""
-        steps = [
-            max(1, int(n * fineness)) if size > 1 else 1 for n, size in zip(sd, self._shape, strict=True)
-        ]
-        return steps, int(spread / fineness) + 2
+    @property
+    def cells(self) -> int:
+        """How many numbers the coarse grid has."""
+        return math.prod(self._cells_shape)
 
     def heard(self, values: torch.Tensor) -> torch.Tensor:
         """For each voxel of `values[C, i, j, k]` the weighted sum over all voxels, itself included."""
@@ -119,6 +118,28 @@ class BilateralGrid:
             lower = place // self._steps[0]
             share = (place % self._steps[0]).float() / self._steps[0]
             yield planes, where, lower, share[:, None, None, None]
+
+
+def most_cells(shape: Sequence[int], sd: Sequence[float], voxels: int) -> int:
+    """How many cells any image of this shape may need, or a part of it of so many voxels.
+
+    Narrow kernels may need more than MOST_CELLS: cells that are further apart than COARSEST would make the
+    kernel another one, so more are taken, and whoever plans memory has to know.
+    """
+    finest, coarsest = (
+        min(math.prod(cells), voxels) * bins
+        for _, cells, bins in (_cells(shape, sd, 2 * MOST_SDS, fineness) for fineness in (FINEST, COARSEST))
+    )
+    return max(min(MOST_CELLS, finest), coarsest)
+
+
+def _cells(
+    shape: Sequence[int], sd: Sequence[float], spread: float, fineness: float
+) -> tuple[list[int], list[int], int]:
+    """Voxels between two cells along i, j, k, cells along them, and how many cells intensities need."""
+    steps = [max(1, int(n * fineness)) if size > 1 else 1 for n, size in zip(sd, shape, strict=True)]
+    cells = [math.ceil((size - 1) / step) + 1 for size, step in zip(shape, steps, strict=True)]
+    return steps, cells, int(spread / fineness) + 2
 
 
 def _blur(sd: float, step: int) -> tuple[float, float]:

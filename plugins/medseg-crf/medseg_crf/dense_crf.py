@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +40,7 @@ class DenseCrf(FieldParameters, Refiner):
 
     def work_bytes(self, scores: Scores, volume: Volume) -> int:
         """The field's state, with the scores once more."""
-        return work_bytes(len(scores.array), math.prod(scores.grid.shape)) + 4 * scores.array.size
+        return work_bytes(self, len(scores.array), scores.grid) + 4 * scores.array.size
 
 
 def _logits(scores: Scores, *, exclusive: bool) -> NDArray[np.float32]:

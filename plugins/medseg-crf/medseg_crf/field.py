@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -69,11 +70,16 @@ def margin_mm(parameters: FieldParameters) -> float:
     return REACH * max(wide, near)
 
 
-def work_bytes(channels: int, voxels: int) -> int:
-    """What the field takes beside what it is given: its state, what is heard, and the cells of the kernel."""
-    from medseg_crf.bilateral_grid import FINEST, MOST_CELLS, MOST_SDS
+def work_bytes(parameters: FieldParameters, channels: int, grid: Grid, voxels: int | None = None) -> int:
+    """What the field takes beside what it is given: its state, what is heard, and the cells of the kernel.
 
-    cells = min(MOST_CELLS, voxels * int(2 * MOST_SDS / FINEST + 2))
+    Of a whole grid, or of any part of it of at most so many voxels.
+    """
+    from medseg_crf.bilateral_grid import most_cells
+
+    voxels = math.prod(grid.shape) if voxels is None else voxels
+    wide = tuple(parameters.appearance_mm / step for step in grid.spacing)
+    cells = most_cells(grid.shape, wide, voxels) if parameters.appearance_weight else 0
     return FLOAT * (voxels * (4 * channels + 8) + 5 * cells)
 
 

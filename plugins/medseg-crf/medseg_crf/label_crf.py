@@ -76,4 +76,4 @@ class LabelCrf(FieldParameters, Postprocessor):
         classes = 1 + max((len(segmentation.labels), 1))
         voxels = min(math.prod(segmentation.grid.shape), 4 * MOST_VOXELS // classes)
         copies = 2 * segmentation.array.nbytes + math.prod(segmentation.grid.shape)
-        return copies + work_bytes(classes, voxels) + 4 * classes * voxels
+        return copies + work_bytes(self, classes, segmentation.grid, voxels) + 4 * classes * voxels

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from crf_phantoms import INTENSITY, LABELS, dice, hd95, phantom
+from medseg_crf.bilateral_grid import MOST_CELLS
 from medseg_crf.dense_crf import DenseCrf
+from medseg_crf.field import _kernels
 
 from medseg import GeometryError, Grid, InputError, Scores, UsageError, Volume
 from medseg.steps import Refiner
@@ -61,6 +63,22 @@ def test_memory_is_told_by_shapes_and_margins_by_the_kernels() -> None:
     assert STEP.work_bytes(scores, volume) > 4 * 12 * scores.array.size
     assert STEP.margin_mm == 16.0
     assert DenseCrf(intensity=1, appearance_weight=0).margin_mm == 3.0
+
+
+@pytest.mark.parametrize("mm", [0.8, 1.0, 4.0])
+def test_the_cells_of_narrow_kernels_are_reckoned_with(mm: float) -> None:
+    """On voxels of 1 mm a cell of the finest kernels is a voxel, for each of 34 intensities: 26 million."""
+    grid = Grid((96, 90, 90), np.eye(4))
+    image = np.random.default_rng(0).uniform(-1e4, 1e4, grid.shape).astype(np.float32)
+    step = DenseCrf(intensity=1, appearance_mm=mm, smooth_weight=0)
+    scores = Scores(np.zeros((2, *grid.shape), np.float32), grid, "logits", "softmax")
+    volume = Volume(image[None], grid)
+    ((_, kernel),) = _kernels(step, image, grid)
+    assert (kernel.cells > MOST_CELLS) == (mm <= 1)
+    state = 4 * 16 * image.size + 4 * scores.array.size
+    assert step.work_bytes(scores, volume) >= state + 5 * 4 * kernel.cells
+    without = DenseCrf(intensity=1, appearance_weight=0)
+    assert without.work_bytes(scores, volume) == state
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medseg.builtin.metric.counts import share
 from medseg.builtin.metric.object_pair import Connectivity, matched, object_pairs
@@ -34,10 +34,18 @@ class AveragePrecision(Metric):
     thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), min_length=1
     )
-    """The least IoU of a pair, for each row."""
+    """The least IoU of a pair, for each row; of two decimals at most, as rows are named by them."""
 
     connectivity: Connectivity = 26
     """Voxels that share a face (6), an edge too (18) or a corner too (26) are of one object."""
+
+    @field_validator("thresholds")
+    @classmethod
+    def _have_names(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+        for threshold in thresholds:
+            if abs(threshold - round(threshold, 2)) > 1e-9:
+                raise ValueError(f"{threshold:g} has more than two decimals, which rows have no names for")
+        return tuple(round(threshold, 2) for threshold in thresholds)
 
     def __call__(self, prediction: Segmentation, reference: Segmentation) -> Iterable[Measured]:
         """Yield a row for each label of the reference's table and threshold, and their mean."""

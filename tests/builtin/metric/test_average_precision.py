@@ -50,6 +50,20 @@ def test_a_threshold_is_a_share() -> None:
         AveragePrecision(thresholds=())
 
 
+@pytest.mark.parametrize("thresholds", [(0.501, 0.504), (0.5, 0.125)])
+def test_thresholds_that_rows_have_no_names_for_are_refused(thresholds: tuple[float, ...]) -> None:
+    """Both of the first would be the row ap@0.50, the second of the others ap@0.12."""
+    with pytest.raises(ValueError, match="has more than two decimals"):
+        AveragePrecision(thresholds=thresholds)
+
+
+def test_thresholds_that_are_sums_of_floats_are_taken(straight: Make, labelled: Make) -> None:
+    grid = straight(SHAPE)
+    same = labelled(grid, a=boxes((2, 2)))
+    found = values(AveragePrecision(thresholds=tuple(0.1 * n for n in range(1, 10)))(same, same))
+    assert list(found) == [f"ap@0.{n}0" for n in range(1, 10)] + ["map"]
+
+
 def test_empty_masks(straight: Make, labelled: Make) -> None:
     grid = straight(SHAPE)
     none, some = np.zeros(SHAPE, bool), boxes((2, 2))

@@ -10,6 +10,7 @@ for row in done.summary:
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from medseg.assemble import stages
 from medseg.config import Call, StepCall, describe
-from medseg.errors import InputError, PipelineError, PluginError, UsageError, did_you_mean
+from medseg.errors import InputError, MedsegError, PipelineError, PluginError, UsageError, did_you_mean
+from medseg.evaluation.cube import cube
 from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair, match_files
@@ -63,7 +65,8 @@ Watcher = Callable[[str, int, int], None]
 def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -> tuple[Stage[Metric], ...]:
     """The metrics of a list as a pipeline file would write it: names, or names with parameters.
 
-    Raises PipelineError where there is no such metric or parameter, UsageError where it is no list.
+    Raises PipelineError where there is no such metric or parameter, UsageError where it is no list or where
+    one is there twice, unless its quantities are then different, as `nsd@1mm` and `nsd@2mm`.
     """
     try:
         calls = yaml.safe_load(f"[{text}]")
@@ -77,7 +80,29 @@ def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -
         steps = TypeAdapter(list[Call]).validate_python(calls)
     except ValidationError as problem:
         raise PipelineError(f"metrics{describe(problem, StepCall)}") from problem
-    return stages(Metric, "metrics", steps, catalog or discover())
+    found = stages(Metric, "metrics", steps, catalog or discover())
+    _require_distinct(found)
+    return found
+
+
+def _require_distinct(metrics: Sequence[Stage[Metric]]) -> None:
+    """Raise UsageError where a metric is there twice and gives a quantity twice: none is told apart."""
+    times = Counter(type(stage.step) for stage in metrics)
+    given: set[tuple[type[Metric], str]] = set()
+    for stage in metrics:
+        kind = type(stage.step)
+        if times[kind] == 1:
+            continue
+        try:
+            quantities = {row.quantity for row in _measured(cube(), cube(), [stage])}
+        except MedsegError:  # a metric for other images: the first case tells
+            continue
+        for quantity in sorted(quantities):
+            if (kind, quantity) in given:
+                raise UsageError(
+                    f"metrics: {stage.name} gives {quantity} twice; name it once in an evaluation"
+                )
+        given |= {(kind, quantity) for quantity in quantities}
 
 
 def evaluate(

@@ -15,19 +15,18 @@ import numpy as np
 
 from medseg.errors import InputError, MedsegError, UsageError
 from medseg.evaluation import NOWHERE, evaluate, metrics_named
+from medseg.evaluation.cube import cube
 from medseg.evaluation.summary import ALL_LABELS, summarise
 from medseg.model import find_model
 from medseg.pipeline import Stage
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
 from medseg.run.case import Setup, memory_as_resource, processors
-from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Metric
 from medseg.training.dataset import Case, open_dataset
 from medseg.training.trials import Rows, Trials, cases_to_tune_on, common_labels, require_quantity
 from medseg.training.tuned_model import require_place, staged_model, write_tuned
 from medseg.training.variations import Choice, Variations, in_words, parse, variations
-from medseg.volume import Grid
 
 __all__ = ["MOST", "Standing", "Tried", "Tuned", "record", "search", "standing", "tune"]
 
@@ -244,10 +243,8 @@ def _metric(text: str, catalog: Catalog) -> Stage[Metric]:
     found = metrics_named(text, catalog)
     if len(found) > 1:
         raise UsageError(f"--metric {text!r}: name one metric; the parameters are chosen by it")
-    cube = np.pad(np.ones((8, 8, 8), bool), 4)
-    example = Segmentation.from_masks({"a": cube}, Grid(cube.shape, np.eye(4)), LabelTable((Label(1, "a"),)))
     try:
-        rows = evaluate(example, example, found)
+        rows = evaluate(cube(), cube(), found)
     except MedsegError:  # a metric for other images: the first case tells
         return found[0]
     require_quantity(found[0], rows)

@@ -71,7 +71,7 @@ def test_masks_on_different_grids_are_refused(painted: Painted) -> None:
 
 
 def test_metrics_are_named_as_a_pipeline_file_would() -> None:
-    assert [stage.name for stage in metrics_named("hd95, medseg/dice, dice: {}")] == ["hd95", "dice", "dice"]
+    assert [stage.name for stage in metrics_named("hd95, medseg/dice, iou: {}")] == ["hd95", "dice", "iou"]
     with pytest.raises(PipelineError, match=r"metrics\[0\]: no metric is called 'dise'; did you mean 'dice'"):
         metrics_named("dise")
     with pytest.raises(PipelineError, match=r"metrics\[1\].dice.*smooth"):
@@ -80,6 +80,22 @@ def test_metrics_are_named_as_a_pipeline_file_would() -> None:
         metrics_named("3")
     for text in ("dice: {", "", "]"):
         with pytest.raises(UsageError, match="as in dice, hd95"):
+            metrics_named(text)
+
+
+def test_a_metric_may_be_there_twice_where_its_numbers_are_told_apart(painted: Painted) -> None:
+    rows = evaluate(
+        painted({1: ("liver", 2)}),
+        painted({1: ("liver", 4)}),
+        metrics_named("nsd: {tolerance_mm: 1}, nsd: {tolerance_mm: 2}"),
+    )
+    assert [row.quantity for row in rows] == ["nsd@1mm", "nsd@2mm"]
+    for text, quantity in (
+        ("medseg/dice, dice: {}", "dice"),
+        ("lesion-f1, lesion-f1: {threshold: 0.5}", "lesion-f1"),
+        ("nsd, nsd: {surface: voxels}", "nsd@1mm"),
+    ):
+        with pytest.raises(UsageError, match=f"gives {quantity} twice; name it once"):
             metrics_named(text)
 
 

@@ -16,15 +16,15 @@ ROUNDING_MM = 1e-6  # a distance that equals the tolerance on paper may be beyon
 
 
 class Nsd(Metric):
-    """`nsd` of each label: the share of both surfaces that lies within a tolerance of the other; 1 is best.
+    """`nsd@1mm` of each label: the share of both surfaces within a tolerance of the other; 1 is best.
 
-    The tolerance is the error that does not matter, best what two experts differ by, and must be said with
-    the number. Surfaces count by their area in mm2 (in an image of one slice by their length). Their pieces
-    lie at `corners` of voxels, as in the library surface-distance that defines the metric and in MONAI's
-    `compute_surface_dice` with `use_subvoxels=True`, or in `patches`, where the surface is; with `voxels`
-    every surface voxel counts the same, as in MONAI without it. A tolerance below the voxels' size tells
-    masks apart only by whether their surfaces are the same. Needs millimetres: pictures without a scale are
-    refused.
+    The tolerance is the error that does not matter, best what two experts differ by, and is said with the
+    number: `nsd@2.5mm` is that with `tolerance_mm: 2.5`. Surfaces count by their area in mm2 (in an image
+    of one slice by their length). Their pieces lie at `corners` of voxels, as in the library
+    surface-distance that defines the metric and in MONAI's `compute_surface_dice` with
+    `use_subvoxels=True`, or in `patches`, where the surface is; with `voxels` every surface voxel counts
+    the same, as in MONAI without it. A tolerance below the voxels' size tells masks apart only by whether
+    their surfaces are the same. Needs millimetres: pictures without a scale are refused.
 
     A label that is absent from both has no value and the flag "absent from both"; absent from one of them it
     is 0, as no surface is near, and the flag says from which.
@@ -49,4 +49,5 @@ class Nsd(Metric):
                 near = [part.distances <= self.tolerance_mm + ROUNDING_MM for part in parts]
                 close = sum(float(part.sizes[here].sum()) for part, here in zip(parts, near, strict=True))
                 value = close / sum(float(part.sizes.sum()) for part in parts)
-            yield Measured(label=pair.label, quantity="nsd", value=value, flag=pair.absent)
+            quantity = f"nsd@{self.tolerance_mm:g}mm"
+            yield Measured(label=pair.label, quantity=quantity, value=value, flag=pair.absent)

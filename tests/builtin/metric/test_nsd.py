@@ -77,6 +77,7 @@ def test_exactly_the_tolerance_is_within_it(oblique: Make, labelled: Make) -> No
     one[2:12, 2:10, 2:10] = two[5:15, 2:10, 2:10] = True
     pair = labelled(grid, a=one), labelled(grid, a=two)
     (at,), (below,) = Nsd(tolerance_mm=2.1)(*pair), Nsd(tolerance_mm=2.0)(*pair)
+    assert (at.quantity, below.quantity) == ("nsd@2.1mm", "nsd@2mm")
     assert at.value == 1
     assert isinstance(below.value, float)
     assert below.value < 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import read
 from medseg.io.masks import read_segmentation
 from medseg.io.regular_file import open_regular
-from medseg.segmentation import LabelTable, Segmentation
+from medseg.report.label_files import slug
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Volume
 
 __all__ = ["read_pair"]
@@ -55,14 +57,15 @@ def _is_gridless(path: Path) -> bool:
 
 def _merged(files: Files, onto: Volume, tell: Tell) -> Segmentation:
     """One segmentation of all files, the layers of each after those of the one before."""
-    first, *others = [read_segmentation(path, onto=onto, tell=tell) for path in files]
+    first, *others = [_with_objects(path, read_segmentation(path, onto=onto, tell=tell)) for path in files]
     if not others:
         return first
-    labels, layers = list(first.labels), len(first.array)
-    for part in others:
+    parts, labels, layers = [first], list(first.labels), len(first.array)
+    for read_part in others:
+        part = _renumbered(read_part, {label.value for label in labels}, tell)
         labels += [replace(label, layer=label.layer + layers, pair=None) for label in part.labels]
         layers += len(part.array)
-    parts = (first, *others)
+        parts.append(part)
     names = {label.name for label in labels}
     kept = [label if label.pair in names else replace(label, pair=None) for label in labels]
     try:
@@ -76,3 +79,44 @@ def _merged(files: Files, onto: Volume, tell: Tell) -> Segmentation:
         kinds=tuple(kind for part in parts for kind in part.kinds),
         objects=tuple(thing for part in parts for thing in part.objects),
     )
+
+
+def _with_objects(path: Path, part: Segmentation) -> Segmentation:
+    """A file of the objects of one label, as medseg writes it, as that label; any other as it is.
+
+    In `segmentation-liver-tumour.nii.gz`, "liver tumour 3" is the object 3 of "liver tumour". Labels that
+    only look so, as "rib 1" and "rib 2", lie in a file that is not called after them.
+    """
+    stems = {label.name.removesuffix(f" {label.value}") for label in part.labels}
+    stem = stems.pop() if len(stems) == 1 else ""
+    if (
+        not stem
+        or part.kinds != ("labels",)
+        or any(label.name != f"{stem} {label.value}" for label in part.labels)
+    ):
+        return part
+    ending = slug(Label(1, stem), set())
+    if stem == "label" or not re.search(rf"-{re.escape(ending)}(-\d+)?\.", path.name.lower()):
+        return part  # "label 1", "label 2" are what labels without names are called
+    return part.replace(
+        labels=LabelTable((Label(1, stem, code=next(iter(part.labels)).code),)),
+        kinds=("objects",),
+        objects=tuple(Object(label.value, stem) for label in part.labels),
+    )
+
+
+def _renumbered(part: Segmentation, taken: set[int], tell: Tell) -> Segmentation:
+    """The same under values that are free, where some are taken: each file counts from 1 for itself."""
+    free = 1 + max((*taken, *(label.value for label in part.labels)), default=0)
+    table, array = [], part.array
+    for label in part.labels:
+        if label.value not in taken:
+            table.append(label)
+            continue
+        if part.kinds[label.layer] == "labels":
+            array = array.astype(np.promote_types(array.dtype, np.min_scalar_type(free)))
+            array[label.layer][part.array[label.layer] == label.value] = free
+        tell(f"label {label.name!r} has the value {free}, as another file has a label {label.value}")
+        table.append(replace(label, value=free))
+        free += 1
+    return part.replace(array=array, labels=LabelTable(tuple(table)))

@@ -9,9 +9,13 @@ from dicom_series import write_dicom_series
 from segmentations import source_images, write_seg
 
 from medseg.errors import GeometryError, InputError
+from medseg.evaluation import evaluate
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair
-from medseg.segmentation import Segmentation
+from medseg.io.nifti import write_labels
+from medseg.report.label_files import label_files
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
+from medseg.volume import Grid
 
 Save = Callable[..., Path]
 
@@ -65,11 +69,72 @@ def test_further_layers_are_read_with_the_first(tmp_path: Path, save: Save) -> N
     assert found.mask("body").any()
 
 
-def test_files_that_use_one_value_twice_are_refused(tmp_path: Path, save: Save) -> None:
+def test_files_that_use_one_value_twice_are_renumbered(tmp_path: Path, save: Save) -> None:
+    first = save(tmp_path / "segmentation.nii.gz", {1: 1, 2: 8}, {1: "liver", 2: "spleen"})
+    further = save(tmp_path / "segmentation-body.nii.gz", {1: 2, 3: 7}, {1: "body", 3: "skin"})
+    found, wanted, told = read(first, save(tmp_path / "ref.nii.gz", {1: 1, 2: 2, 3: 7}), further)
+    values = [(label.name, label.value) for label in found.labels]
+    assert values == [("liver", 1), ("spleen", 2), ("skin", 3), ("body", 4)]
+    assert (found.mask("body") == wanted.mask("label 2")).all()
+    assert (found.mask("skin") == wanted.mask("label 3")).all()
+    assert told == ["prediction: label 'body' has the value 4, as another file has a label 1"]
+
+
+def test_files_that_use_one_name_twice_are_refused(tmp_path: Path, save: Save) -> None:
     first = save(tmp_path / "segmentation.nii.gz", {1: 1}, {1: "liver"})
-    further = save(tmp_path / "segmentation-body.nii.gz", {1: 1}, {1: "body"})
+    further = save(tmp_path / "segmentation-body.nii.gz", {2: 1}, {2: "liver"})
     with pytest.raises(InputError, match=r"segmentation\.nii\.gz and the masks beside it: two labels share"):
         read(first, save(tmp_path / "ref.nii.gz", {1: 1}), further)
+
+
+def test_the_objects_of_a_label_are_read_as_they_were_split(tmp_path: Path) -> None:
+    """Two tumours in a layer of objects, as `split` leaves them, through the files that `nifti` names so."""
+    shape = (20, 8, 8)
+    array = np.zeros((2, *shape), np.uint8)
+    array[0, 1:18, 1:6, 1:6] = 1
+    array[1, 2:5, 2:5, 2:5], array[1, 9:14, 2:5, 2:5] = 1, 2
+    split = Segmentation(
+        array,
+        Grid(shape, np.eye(4)),
+        LabelTable((Label(1, "liver"), Label(2, "liver tumour", layer=1))),
+        kinds=("labels", "objects"),
+        objects=(Object(1, "liver tumour"), Object(2, "liver tumour")),
+    )
+    paths = []
+    for ending, own, labels in label_files(split):
+        paths.append(tmp_path / f"segmentation{ending}.nii.gz")
+        write_labels(own, split.grid, paths[-1], labels=labels, source=None)
+    assert [path.name for path in paths] == ["segmentation.nii.gz", "segmentation-liver-tumour.nii.gz"]
+    found, _, _ = read(paths[0], paths[0], paths[1])
+    assert [(label.name, label.layer) for label in found.labels] == [("liver", 0), ("liver tumour", 1)]
+    assert (found.kinds, found.objects) == (split.kinds, split.objects)
+    for name in ("liver", "liver tumour"):
+        assert (found.mask(name) == split.mask(name)).all()
+    rows = {
+        row.quantity: row.value for row in evaluate(found, split, "dice, lesion-f1", labels=["liver tumour"])
+    }
+    assert (rows["dice"], rows["lesions-detected"], rows["lesions-true"]) == (1, 2, 2)
+    alone, _, _ = read(paths[1], paths[0])
+    assert [(label.name, alone.kinds) for label in alone.labels] == [("liver tumour", ("objects",))]
+
+
+@pytest.mark.parametrize("file", ["ribs.nii.gz", "chest.nii.gz", "chest-label.nii.gz", "a-label-1.nii.gz"])
+def test_numbered_labels_are_no_objects_where_no_file_is_called_so(
+    tmp_path: Path, save: Save, file: str
+) -> None:
+    stem = "label" if "label" in file else "rib"
+    path = save(tmp_path / file, {1: 1, 2: 8}, {1: f"{stem} 1", 2: f"{stem} 2"})
+    found, _, _ = read(path, path)
+    assert [(label.name, found.kinds) for label in found.labels] == [
+        (f"{stem} 1", ("labels",)),
+        (f"{stem} 2", ("labels",)),
+    ]
+
+
+def test_a_file_without_any_object_has_no_label(tmp_path: Path, save: Save) -> None:
+    first = save(tmp_path / "segmentation.nii.gz", {1: 1}, {1: "liver"})
+    found, _, _ = read(first, first, save(tmp_path / "segmentation-label-1.nii.gz", {}, {}))
+    assert [label.name for label in found.labels] == ["liver"]
 
 
 def test_contours_without_a_grid_lie_on_the_predictions(tmp_path: Path, save: Save) -> None:
@@ -83,8 +148,6 @@ def test_contours_without_a_grid_lie_on_the_predictions(tmp_path: Path, save: Sa
         names=["Liver"],
     )
     from medseg.io import read as read_image
-    from medseg.io.nifti import write_labels
-    from medseg.segmentation import Label, LabelTable
 
     grid = read_image(folder).grid
     prediction = tmp_path / "pred.nii.gz"

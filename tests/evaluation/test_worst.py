@@ -54,13 +54,15 @@ def test_no_case_is_ordered_by_a_signed_error_or_an_amount(
 
 @pytest.mark.parametrize("metrics", ["volume-error", "overall-iou"])
 def test_a_missed_organ_is_worse_than_a_small_error(tmp_path: Path, save: Save, metrics: str) -> None:
-    """In b the tumour is missed; in c the same masks as in a have larger voxels."""
-    for case, found, there in (("a", {1: 3, 2: 9}, {1: 2, 2: 9}), ("b", {1: 2}, {1: 2, 2: 9})):
-        save(tmp_path / "pred" / f"{case}.nii.gz", found, NAMES)
-        save(tmp_path / "ref" / f"{case}.nii.gz", there, NAMES)
+    """In b the tumour is missed and voxels are larger: it has most mL in common. In c nothing is wrong."""
     large = np.diag([2.0, 3, 6, 1])  # voxels of 36 mm3, where they are 4.5 mm3 otherwise
-    save(tmp_path / "pred" / "c.nii.gz", {1: 2, 2: 7}, NAMES, affine=large)
-    save(tmp_path / "ref" / "c.nii.gz", {1: 2, 2: 7}, NAMES, affine=large)
+    for case, found, more in (
+        ("a", {1: 3, 2: 9}, {}),
+        ("b", {1: 2}, {"affine": large}),
+        ("c", {1: 2, 2: 9}, {}),
+    ):
+        save(tmp_path / "pred" / f"{case}.nii.gz", found, NAMES, **more)
+        save(tmp_path / "ref" / f"{case}.nii.gz", {1: 2, 2: 9}, NAMES, **more)
     pairs = match_files(tmp_path / "pred", tmp_path / "ref")
     worst = list(worst_cases(evaluate_files(pairs, metrics_named(metrics)), pairs))
     assert [case.case for case in worst] == ["b", "a", "c"]

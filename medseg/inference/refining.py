@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import PluginError, ResourceError
+from medseg.extent import extent, margin_voxels
 from medseg.inference.probabilities import Activation
 from medseg.inference.score_store import ScoreStore, covered
 from medseg.memory import available_bytes
@@ -23,7 +24,7 @@ from medseg.prediction import Scores, Sink
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid, Volume
 
-__all__ = ["Improve", "Part", "Refinable", "least_bytes", "margin_voxels"]
+__all__ = ["Improve", "Part", "Refinable", "least_bytes"]
 
 FLOAT = 4  # bytes
 MOST_BYTES = 2 << 30  # a part is made no larger than what takes so much
@@ -55,14 +56,8 @@ class Part:
     @classmethod
     def around(cls, mask: NDArray[Any], grid: Grid) -> Part | None:
         """The voxels between the first and the last in `mask[i, j, k]` along each axis; None where empty."""
-        low, high = [], []
-        for axis in range(3):
-            along = np.flatnonzero(np.any(mask, axis=tuple(n for n in range(3) if n != axis)))
-            if not len(along):
-                return None
-            low.append(int(along[0]))
-            high.append(int(along[-1]) + 1)
-        return cls.of(low, high, grid)
+        box = extent(mask)
+        return None if box is None else cls.of([s.start for s in box], [s.stop for s in box], grid)
 
     @property
     def shape(self) -> Voxels:
@@ -195,15 +190,6 @@ class Refinable:
                 if thick == 1:
                     raise
             thick = max(1, thick // 2)
-
-
-def margin_voxels(grid: Grid, margin_mm: float) -> Voxels:
-    """Voxels along i, j, k that cover a margin; axes of one voxel have none."""
-    i, j, k = (
-        0 if size == 1 else math.ceil(margin_mm / step)
-        for size, step in zip(grid.shape, grid.spacing, strict=True)
-    )
-    return i, j, k
 
 
 def least_bytes(channels: int, grid: Grid, volume: Volume, *, margin_mm: float, work: Work) -> int:

@@ -11,17 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.extent import margin_voxels
+from medseg.inference.refining import Part
+from medseg.inference.score_store import ScoreStore, covered
 from medseg.prediction import Scores
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid
-
-if TYPE_CHECKING:
-    from medseg.inference.score_store import ScoreStore
 
 __all__ = [
     "Calibration",
@@ -102,16 +102,9 @@ def about(reference: Segmentation) -> Grid | None:
 
     Most of an image is background that every network is sure of: counted in, it hides everything else.
     """
-    inside = np.any(reference.array, axis=0)
-    low, high = [], []
-    for axis in range(3):
-        along = np.flatnonzero(inside.any(axis=tuple(n for n in range(3) if n != axis)))
-        if not len(along):
-            return None
-        margin = int(np.ceil(MARGIN_MM / reference.grid.spacing[axis]))
-        low.append(max(0, int(along[0]) - margin))
-        high.append(min(reference.grid.shape[axis], int(along[-1]) + 1 + margin))
-    return reference.grid.cropped(low, high)
+    grid = reference.grid
+    part = Part.around(np.any(reference.array, axis=0), grid)
+    return None if part is None else part.grown(margin_voxels(grid, MARGIN_MM), grid).grid(grid)
 
 
 def sampled(
@@ -127,20 +120,15 @@ def sampled(
 
     `logits` has all channels of the head. `known[i, j, k]` is where the reference says something.
     """
-    from medseg.inference.score_store import covered
-
-    first, last = covered(logits.grid, box)
-    low, high = np.maximum(first, 0).tolist(), np.minimum(last, logits.grid.shape).tolist()
-    shape = [b - a for a, b in zip(low, high, strict=True)]
-    axis = int(np.argmax(shape))
-    thick = max(1, AT_ONCE_BYTES * shape[axis] // (4 * logits.count * math.prod(shape)))
+    part = Part.of(*covered(logits.grid, box), logits.grid)
+    assert part is not None  # the model sees where the labels are
+    length = part.shape[part.longest]
+    thick = max(1, AT_ONCE_BYTES * length // (4 * logits.count * math.prod(part.shape)))
     wanted = min(MOST_VOXELS, MOST_VALUES // logits.count)
     samples = []
-    for start in range(low[axis], high[axis], thick):
-        begin, end = list(low), list(high)
-        begin[axis], end[axis] = start, min(start + thick, high[axis])
-        count = -(-wanted * (end[axis] - start) // shape[axis])
-        samples.append(_drawn(logits.part(begin, end), reference, activation, known, count=count, rng=rng))
+    for slab in part.slabs(part.longest, thick):
+        scores, count = logits.part(slab.low, slab.high), -(-wanted * slab.shape[part.longest] // length)
+        samples.append(_drawn(scores, reference, activation, known, count=count, rng=rng))
     return joined(samples)
 
 

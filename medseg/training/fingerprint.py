@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import InputError
+from medseg.extent import extent
 from medseg.io import digests
 from medseg.prediction import silent
 from medseg.training.dataset import Case, Dataset, Example, read_case
@@ -263,11 +264,8 @@ def _box_share(volume: Volume) -> float:
     there = volume.array[0] != 0
     for channel in volume.array[1:]:
         there |= channel != 0
-    share = 1.0
-    for axis in range(3):
-        along = np.flatnonzero(there.any(axis=tuple(other for other in range(3) if other != axis)))
-        share *= (along[-1] - along[0] + 1) / there.shape[axis] if len(along) else 0.0
-    return float(share)
+    box = extent(there)
+    return 0.0 if box is None else there[box].size / there.size
 
 
 def _modalities(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[str | None, ...]:

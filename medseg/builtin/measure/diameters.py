@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.farthest import farthest_in_slice, feret_diameter, slicing_axis
-from medseg.builtin.measure.label_boxes import Box, cut_out, label_boxes
+from medseg.extent import Box
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from medseg.builtin.measure.label_boxes import Box
+from medseg.extent import Box
 from medseg.volume import Grid
 
 __all__ = ["Frame"]

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medseg.builtin.label_boxes import label_boxes
 from medseg.builtin.measure.diameters import diameters_of
 from medseg.builtin.measure.farthest import slicing_axis
 from medseg.builtin.measure.frame import Frame
-from medseg.builtin.measure.label_boxes import Box, label_boxes
 from medseg.builtin.measure.neighbours import distance_between, host_of, surface_points
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
 from medseg.builtin.postprocess.connected_parts import Connectivity
+from medseg.extent import Box
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Measurement

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.measure.label_boxes import Box, cut_out, label_boxes
+from medseg.builtin.label_boxes import crop, cut_out, label_boxes
+from medseg.extent import Box
 from medseg.segmentation import Segmentation
 
 __all__ = ["distance_between", "host_of", "surface_points"]
@@ -27,23 +28,20 @@ def host_of(
     wide = _wider(box, segmentation.grid.shape)
     around = np.pad(mask, [(b.start - w.start, w.stop - b.stop) for b, w in zip(box, wide, strict=True)])
     near = ndimage.binary_dilation(around)
-    crop = segmentation.replace(
-        array=segmentation.array[(slice(None), *wide)],
-        grid=segmentation.grid.cropped([s.start for s in wide], [s.stop for s in wide]),
-    )
+    part = crop(segmentation, wide)
     counts: Counter[str] = Counter()
-    for layer, kind in enumerate(crop.kinds):
-        there = [label for label in crop.labels if label.layer == layer and label.name in hosts]
+    for layer, kind in enumerate(part.kinds):
+        there = [label for label in part.labels if label.layer == layer and label.name in hosts]
         if kind == "labels":
             found = dict(
                 zip(
-                    *(part.tolist() for part in np.unique(crop.array[layer][near], return_counts=True)),
+                    *(each.tolist() for each in np.unique(part.array[layer][near], return_counts=True)),
                     strict=True,
                 )
             )
             counts.update({label.name: found.get(label.value, 0) for label in there})
         else:
-            counts.update({label.name: int((crop.mask(label.name) & near).sum()) for label in there})
+            counts.update({label.name: int((part.mask(label.name) & near).sum()) for label in there})
     total = counts.total()
     if total == 0:
         return None, "", "no other label is near"

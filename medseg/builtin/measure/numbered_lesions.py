@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.measure.label_boxes import Box, cut_out
+from medseg.builtin.label_boxes import cut_out
 from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.extent import Box
 from medseg.segmentation import Label, Segmentation
 
 __all__ = ["NumberedLesions", "numbered_lesions", "renumbered"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.measure.label_boxes import cut_out, label_boxes
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement

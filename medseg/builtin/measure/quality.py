@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.frame import Frame
-from medseg.builtin.measure.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.lesions import is_lesion
 from medseg.builtin.postprocess.connected_parts import connected_parts
 from medseg.prediction import Measured, Prediction, Wanted

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.crofton import surface_area
-from medseg.builtin.measure.label_boxes import cut_out, label_boxes
 from medseg.errors import GeometryError
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.frame import Frame
-from medseg.builtin.measure.label_boxes import Box, cut_out, label_boxes
+from medseg.extent import Box
 from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement

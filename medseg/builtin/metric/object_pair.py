@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.metric.label_pair import Box, LabelPair, label_pairs
+from medseg.builtin.metric.label_pair import LabelPair, label_pairs
+from medseg.extent import Box
 from medseg.segmentation import Segmentation
 
 __all__ = ["Connectivity", "ObjectPair", "matched", "object_pairs"]

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.otsu import otsu_threshold
-from medseg.builtin.preprocess.bounding_box import bounding_box, margin_voxels
 from medseg.errors import InputError
+from medseg.extent import extent, margin_voxels
 from medseg.steps import Preprocessor
 from medseg.volume import Grid, Volume
 
@@ -47,7 +47,7 @@ class CropBody(Preprocessor):
         grid = volume.grid
         grid.require_mm("crop-body")
         low, high = self._body(volume)
-        margin = margin_voxels(grid, self.margin_mm, step="crop-body")
+        margin = np.array(margin_voxels(grid, self.margin_mm))
         step = np.maximum(1, np.rint(self.step_mm / np.asarray(grid.spacing))).astype(int)
         start = np.maximum(0, low - margin) // step * step
         stop = np.minimum(grid.shape, -(-(high + margin) // step) * step)
@@ -70,7 +70,9 @@ class CropBody(Preprocessor):
             raise InputError(
                 f"no voxel is above {above:g}, the largest is {coarse.max():g}; lower crop-body's `above`"
             )
-        low, high = bounding_box(_largest(mask))
+        box = extent(_largest(mask))
+        assert box is not None  # the largest part has a voxel
+        low, high = np.array([[part.start, part.stop] for part in box]).T
         return low * stride, np.minimum(volume.grid.shape, high * stride)
 
     def _threshold(self, volume: Volume) -> float:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.otsu import otsu_threshold
-from medseg.builtin.preprocess.bounding_box import bounding_box, margin_voxels
 from medseg.errors import InputError
+from medseg.extent import extent, margin_voxels
 from medseg.steps import Preprocessor
 from medseg.volume import Grid, Volume
 
@@ -32,18 +32,24 @@ class CropForeground(Preprocessor):
 
     def __call__(self, volume: Volume) -> Volume:
         """Return the part of the image that holds the foreground."""
-        margin = margin_voxels(volume.grid, self.margin_mm, step="crop-foreground")
-        low, high = bounding_box(self._foreground(volume.array[0]))
-        start = np.maximum(0, low - margin)
-        stop = np.minimum(volume.grid.shape, high + margin)
+        self._require_scale(volume.grid)
+        box = extent(self._foreground(volume.array[0]))
+        assert box is not None  # _foreground() refuses what has none
+        margin = np.array(margin_voxels(volume.grid, self.margin_mm))
+        start = np.maximum(0, [part.start for part in box] - margin)
+        stop = np.minimum(volume.grid.shape, [part.stop for part in box] + margin)
         if np.array_equal(stop - start, volume.grid.shape):
             return volume
         return volume.crop(start.tolist(), stop.tolist())
 
     def foretold(self, grid: Grid) -> Grid:
         """The whole of it, where the foreground fills the image; raises GeometryError without a scale."""
-        margin_voxels(grid, self.margin_mm, step="crop-foreground")
+        self._require_scale(grid)
         return grid
+
+    def _require_scale(self, grid: Grid) -> None:
+        if self.margin_mm > 0:
+            grid.require_mm("crop-foreground's margin_mm")
 
     def _foreground(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark what is above the threshold; raises InputError where nothing is."""

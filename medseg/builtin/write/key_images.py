@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medseg.builtin.label_boxes import label_boxes
 from medseg.builtin.measure.farthest import farthest_in_slice, slicing_axis
-from medseg.builtin.measure.label_boxes import Box, label_boxes
 from medseg.builtin.measure.lesions import is_lesion
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
 from medseg.builtin.postprocess.connected_parts import Connectivity
+from medseg.extent import Box
 from medseg.prediction import Result
 from medseg.report.key_images import KeyImage, draw_key_images
 from medseg.report.palette import colour_of

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.builtin.signed_distance import TRUNCATE, smoothed_distance
+from medseg.extent import extent
 from medseg.volume import Grid
 
 __all__ = ["Surface", "surface_of"]
@@ -48,13 +49,13 @@ def surface_of(mask: NDArray[np.bool_], grid: Grid, *, sigma_mm: float) -> Surfa
     voxels: at 0, smoothing would shrink what is convex. What the image cuts off is closed by a flat face.
     Distances are exact on axes at right angles; on others they bend the smoothing, not the volume.
     """
-    if not mask.any():
+    box = extent(mask)
+    if box is None:
         return None
     sigma = [sigma_mm / step for step in grid.spacing]
     room = [math.ceil(TRUNCATE * s) + 2 for s in sigma]
-    starts, stops = _box(mask)
-    start = [low - n for low, n in zip(starts, room, strict=True)]
-    inner = mask[tuple(slice(low, high) for low, high in zip(starts, stops, strict=True))]
+    start = [part.start - n for part, n in zip(box, room, strict=True)]
+    inner = mask[box]
     field = smoothed_distance(np.pad(inner, [(n, n) for n in room]), grid.spacing, sigma)
     part = grid.cropped(start, [low + n for low, n in zip(start, field.shape, strict=True)])
     wanted = float(np.count_nonzero(inner)) * grid.voxel_ml * 1000
@@ -96,13 +97,3 @@ def _level_surface(field: NDArray[np.float32], grid: Grid, level: float) -> Surf
     if surface.volume_mm3 < 0:  # which way marching cubes turns them depends on the handedness of the axes
         surface = Surface(surface.vertices, surface.faces[:, ::-1])
     return surface
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-    """First voxel of the mask along each axis, and the one behind its last."""
-    starts, stops = [], []
-    for others in ((1, 2), (0, 2), (0, 1)):
-        where = np.flatnonzero(mask.any(axis=others))
-        starts.append(int(where[0]))
-        stops.append(int(where[-1]) + 1)
-    return starts, stops

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError
+from medseg.extent import extent
 from medseg.io.masks.layers import Tell, listed
 from medseg.sampling import whole_voxel_map
 from medseg.segmentation import Segmentation
@@ -51,15 +54,15 @@ def _require_inside(segmentation: Segmentation, onto: Grid, name: str) -> int:
     labelled = np.zeros(segmentation.grid.shape, bool)
     for layer in segmentation.array:
         labelled |= layer != 0
-    box = _bounds(labelled)
+    box = extent(labelled)
     if box is None:
         return 0
-    corners = np.array([[i, j, k] for i in box[0] for j in box[1] for k in box[2]])
+    corners = np.array(list(product(*((part.start, part.stop - 1) for part in box))))
     if _outside(corners, segmentation.grid, onto).max() <= ROUNDING:
         return 0
     lost = far = total = 0
     worst = 0.0
-    for i in range(box[0][0], box[0][1] + 1):
+    for i in range(box[0].start, box[0].stop):
         there = np.argwhere(labelled[i])
         if not len(there):
             continue
@@ -79,17 +82,6 @@ def _require_inside(segmentation: Segmentation, onto: Grid, name: str) -> int:
             "they would be lost. Give the image that it was drawn on"
         )
     return lost
-
-
-def _bounds(labelled: NDArray[np.bool_]) -> list[tuple[int, int]] | None:
-    """First and last index along each axis with anything in it."""
-    box = []
-    for axis in range(3):
-        along = np.flatnonzero(labelled.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not len(along):
-            return None
-        box.append((int(along[0]), int(along[-1])))
-    return box
 
 
 def _outside(index: NDArray[np.int_], here: Grid, onto: Grid) -> NDArray[np.float64]:

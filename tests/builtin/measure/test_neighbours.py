@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from closed_forms import segmented
 
-from medseg.builtin.measure.label_boxes import Box, cut_out
+from medseg.builtin.label_boxes import cut_out
 from medseg.builtin.measure.neighbours import distance_between, host_of, surface_points
+from medseg.extent import Box
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 

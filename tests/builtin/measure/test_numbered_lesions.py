@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from medseg.builtin.measure.label_boxes import box_of
 from medseg.builtin.measure.numbered_lesions import numbered_lesions, renumbered
+from medseg.extent import extent
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid
 
@@ -37,7 +37,7 @@ def test_they_are_what_looking_for_each_id_finds() -> None:
         again = np.zeros(array.shape, bool)
         again[where] = mask
         assert np.array_equal(again, array == one)
-        assert where == box_of(again)
+        assert where == extent(again)
 
 
 def test_parts_have_ranks() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from medseg.builtin.measure.label_boxes import box_of, cut_out, label_boxes
+from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid
 
@@ -33,7 +33,3 @@ def test_what_is_cut_out_lies_where_it_was() -> None:
     cut, grid = cut_out(segmentation, "a", BOX)
     assert cut.all()
     assert grid.to_world((0, 0, 0)).tolist() == GRID.to_world((2, 3, 1)).tolist()
-
-
-def test_an_empty_mask_has_no_box() -> None:
-    assert box_of(np.zeros((3, 3, 3), bool)) is None

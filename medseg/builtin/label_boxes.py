@@ -7,14 +7,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.extent import Box, extent
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Box", "box_of", "cut_out", "label_boxes"]
+__all__ = ["crop", "cut_out", "label_boxes"]
 
 HIGHEST_SEARCHED = 1 << 16  # find_objects keeps a slot for every value up to the highest
 
-Box = tuple[slice, slice, slice]
 _found: WeakKeyDictionary[Segmentation, Mapping[str, Box | None]] = WeakKeyDictionary()
 
 
@@ -37,7 +37,7 @@ def _boxes(segmentation: Segmentation) -> Mapping[str, Box | None]:
             found = _boxes_by_value(segmentation.array[layer], highest)
             boxes |= {label.name: found[label.value - 1] for label in labels}
         else:
-            boxes |= {label.name: box_of(segmentation.mask(label.name)) for label in labels}
+            boxes |= {label.name: extent(segmentation.mask(label.name)) for label in labels}
     return boxes
 
 
@@ -51,21 +51,15 @@ def _boxes_by_value(layer: NDArray[Any], highest: int) -> list[Box | None]:
     return [None if box is None else (box[2], box[1], box[0]) for box in turned]
 
 
-def box_of(mask: NDArray[np.bool_]) -> Box | None:
-    """The smallest box around a mask `[i, j, k]`; None where it is empty."""
-    box = []
-    for others in ((1, 2), (0, 2), (0, 1)):
-        where = np.flatnonzero(mask.any(axis=others))
-        if len(where) == 0:
-            return None
-        box.append(slice(int(where[0]), int(where[-1]) + 1))
-    return box[0], box[1], box[2]
+def crop(segmentation: Segmentation, box: Box) -> Segmentation:
+    """The voxels of a box, on its own grid."""
+    return segmentation.replace(
+        array=segmentation.array[(slice(None), *box)],
+        grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
+    )
 
 
 def cut_out(segmentation: Segmentation, label: str, box: Box) -> tuple[NDArray[np.bool_], Grid]:
     """A label's mask in a box, and the box's own grid; the volume may be far larger than the label."""
-    part = segmentation.replace(
-        array=segmentation.array[(slice(None), *box)],
-        grid=segmentation.grid.cropped([s.start for s in box], [s.stop for s in box]),
-    )
+    part = crop(segmentation, box)
     return part.mask(label), part.grid

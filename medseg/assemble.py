@@ -40,6 +40,7 @@ __all__ = [
     "component_schema",
     "holds_steps",
     "pipeline_schema",
+    "require_labels",
     "stage_at",
     "stages",
     "stages_after",
@@ -91,7 +92,7 @@ def _refiners(
     """The steps on scores; raises PipelineError where they name no label, or there are no scores."""
     found = stages(Refiner, "refine", file.refine, catalog)
     for stage in found:
-        _labels_exist(stage, labels)
+        require_labels(stage, labels)
         if not segment.step.refinable:
             raise PipelineError(
                 f"{stage.place}.{stage.name}: segmenter {segment.name!r} gives no scores that could be "
@@ -120,7 +121,7 @@ def stages_after(
         stages(Writer, "write", file.write, catalog),
     )
     for stage in (*found.postprocess, *found.measure, *found.write):
-        _labels_exist(stage, labels)
+        require_labels(stage, labels)
     writers = [(stage.distribution, stage.name) for stage in found.write]  # however they are spelt
     for index, stage in enumerate(found.write):
         if writers.index((stage.distribution, stage.name)) < index:
@@ -180,17 +181,17 @@ def _announced(segment: Stage[Segmenter]) -> LabelTable | None:
     raise PluginError(f"{segment}: labels() returned {type(found).__name__}, not a LabelTable")
 
 
-def _labels_exist(stage: Stage[Step], table: LabelTable) -> None:
-    """Refuse a label the pipeline does not have, in a parameter `labels` that is a tuple of names."""
-    names = getattr(stage.step, "labels", None)
-    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-        return
-    for name in names:
-        if name not in table:
-            known = [label.name for label in table]
-            raise PipelineError(
-                f"{stage.place}.{stage.name}.labels: there is no label {name!r}{did_you_mean(name, known)}"
-            )
+def require_labels(stage: Stage[Step], table: LabelTable) -> None:
+    """Raise PipelineError where a parameter of a step names a label that the table does not have."""
+    for field in stage.step.label_fields:
+        given: object = getattr(stage.step, field, None)
+        names = (given,) if isinstance(given, str) else given
+        if not isinstance(names, tuple | Mapping):
+            continue
+        for name in names:
+            if isinstance(name, str) and name not in table:
+                known = did_you_mean(name, [label.name for label in table])
+                raise PipelineError(f"{stage.place}.{stage.name}.{field}: there is no label {name!r}{known}")
 
 
 def component_class(entry: Entry) -> type[Step]:

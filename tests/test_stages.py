@@ -67,3 +67,29 @@ def test_what_comes_after_the_segmenter_knows_the_labels(install: Install) -> No
     assert [len(each) for each in found] == [0, 1, 1, 1]
     with pytest.raises(PipelineError, match=r"^postprocess\[0\].smooth.labels: there is no label 'bright'"):
         stages_after(file, segment, LabelTable((Label(1, "dark"),)), discover())
+
+
+@pytest.mark.parametrize(
+    ("key", "step", "place"),
+    [
+        ("postprocess", {"within": {"label": "livr", "of": "liver"}}, "within.label"),
+        ("postprocess", {"within": {"label": "liver", "of": "livr"}}, "within.of"),
+        ("postprocess", {"split": {"label": "livr"}}, "split.label"),
+        ("postprocess", {"dilate": {"radius_mm": 1, "over": ["liver", "livr"]}}, "dilate.over"),
+        ("postprocess", {"sides": {"midline": "livr"}}, "sides.midline"),
+        ("measure", {"lesions": {"hosts": ["livr"]}}, "lesions.hosts"),
+        ("measure", {"lesions": {"distance_to": ["livr"]}}, "lesions.distance_to"),
+        ("measure", {"quality": {"single": ["livr"]}}, "quality.single"),
+        ("measure", {"quality": {"volumes_ml": {"livr": [1, 2]}}}, "quality.volumes_ml"),
+        ("measure", {"order": {"front_to_back": ["liver", "livr"]}}, "order.front_to_back"),
+        ("write", {"mesh": {"labels": ["livr"]}}, "mesh.labels"),
+    ],
+)
+def test_whatever_names_a_label_is_looked_up_before_anything_is_read(
+    key: str, step: dict[str, object], place: str
+) -> None:
+    file = PipelineFile.model_validate({"segment": {"threshold": {"above": 1}}, key: [step]})
+    segment = stage_at(Segmenter, "segment", file.segment, discover())
+    with pytest.raises(PipelineError) as caught:
+        stages_after(file, segment, LabelTable((Label(1, "liver"),)), discover())
+    assert str(caught.value) == (f"{key}[0].{place}: there is no label 'livr'; did you mean 'liver'?")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from medseg.assemble import stages
+from medseg.assemble import require_labels, stages
 from medseg.config import Call, StepCall, describe
 from medseg.errors import GeometryError, InputError, PipelineError, UsageError
 from medseg.io import STRICT, Policy
@@ -25,7 +25,7 @@ from medseg.prediction import Measured, Prediction, Result
 from medseg.run.case import memory_as_resource
 from medseg.run.inputs import Image, case_id, read_inputs
 from medseg.run.provenance import Journal, Listener, asked, describe_input, sha256_of, write_run_json
-from medseg.segmentation import LabelTable, Segmentation
+from medseg.segmentation import Segmentation
 from medseg.steps import Measurement, Writer
 from medseg.volume import Volume
 
@@ -137,7 +137,8 @@ def _measured(
     flat = volume.is_picture or volume.grid.unit != "mm"
     fits = OF_PICTURES if flat else DEFAULT_MEASURE
     steps = measurements_named(fits, ask.catalog) if ask.measure is None else ask.measure
-    _labels_exist(steps, segmentation.labels)
+    for stage in steps:
+        require_labels(stage, segmentation.labels)
     prediction = Prediction(segmentation=segmentation)
     rows: list[Measured] = []
     for stage in steps:
@@ -160,18 +161,6 @@ def _read_mask(mask: Path, onto: Volume, notes: list[str]) -> Segmentation:
         return read_segmentation(mask, onto=onto, tell=lambda line: notes.append(f"mask: {line}"))
     except GeometryError as problem:  # raised with the mask's name
         raise InputError(str(problem)) from problem
-
-
-def _labels_exist(steps: Sequence[Stage[Measurement]], labels: LabelTable) -> None:
-    """Refuse what names a label that the mask has not, before anything is measured."""
-    for stage in steps:
-        for field in type(stage.step).model_fields:
-            named = getattr(stage.step, field)
-            if field in ("labels", "hosts", "distance_to", "single") and isinstance(named, tuple):
-                try:
-                    labels.only(named)
-                except UsageError as problem:
-                    raise UsageError(f"{stage.place}.{stage.name}.{field}: {problem}") from problem
 
 
 def _record(

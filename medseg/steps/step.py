@@ -25,6 +25,12 @@ class Step(BaseModel):
     For limits on memory. One that is loaded already counts nothing.
     """
 
+    label_fields: ClassVar[tuple[str, ...]] = ("labels",)
+    """Parameters that name labels of the pipeline: a name, several, or a mapping by name.
+
+    A pipeline in which one of them names no label is refused before anything is read.
+    """
+
     @classmethod
     def library_bytes(cls) -> int:
         """What libraries will take that are not loaded yet, when the step is at work."""

@@ -109,7 +109,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line_and_leaves_nothing(
         with pytest.raises(InputError, match=message) as refused:
             measure_mask(image, wrong, out=out)
         assert "\n" not in str(refused.value)
-    with pytest.raises(UsageError, match=r"measure\[0\].lesions.labels: there is no label 'lver'"):
+    with pytest.raises(PipelineError, match=r"measure\[0\].lesions.labels: there is no label 'lver'"):
         measure_mask(image, mask, out=out, measure="lesions: {labels: [lver]}")
     with pytest.raises(UsageError, match="no label 'bone'"):
         measure_mask(image, mask, out=out, labels=["bone"])

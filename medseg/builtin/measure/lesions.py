@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Lesions(Measurement):
     For the label as a whole, `lesions` is their number. Rows are of the largest `most`; a flag on `lesions`
     tells of others. A label that is nowhere has 0 lesions.
     """
+
+    label_fields: ClassVar[tuple[str, ...]] = ("labels", "hosts", "distance_to")
 
     labels: tuple[str, ...] | None = None
     """Labels whose parts are lesions; null for those with such a name (lesion, tumour, nodule, metastasis,

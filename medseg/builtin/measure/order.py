@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class Order(Measurement):
     above vertebrae L2". Nothing is changed: what is wrong of the two, only a reader can say.
     """
 
+    label_fields: ClassVar[tuple[str, ...]] = ("head_to_feet", "left_to_right", "front_to_back")
+
     head_to_feet: tuple[str, ...] = ()
     """Names of labels, the one nearest to the head first."""
 
@@ -33,21 +36,17 @@ class Order(Measurement):
     front_to_back: tuple[str, ...] = ()
     """Names of labels, the one furthest to the front first."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels it names, so that a wrong one is refused before an image is read."""
-        return tuple(dict.fromkeys((*self.head_to_feet, *self.left_to_right, *self.front_to_back)))
-
     def __call__(
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
     ) -> Iterable[Measured]:
         """Yield a row for each label that is named, in the order of the label table."""
-        segmentation.labels.only(self.labels)
-        if not self.labels:
+        named = tuple(dict.fromkeys((*self.head_to_feet, *self.left_to_right, *self.front_to_back)))
+        segmentation.labels.only(named)
+        if not named:
             return
         segmentation.grid.require_mm("order, which goes by the directions of the body,")
-        centres = dict(_centres(segmentation, self.labels))
-        reasons: dict[str, list[str]] = {name: [] for name in self.labels}
+        centres = dict(_centres(segmentation, named))
+        reasons: dict[str, list[str]] = {name: [] for name in named}
         # along an axis of RAS+, the sign of the step from one to the next, and what each is not to the other
         for names, axis, sign, one, other in (
             (self.head_to_feet, 2, -1, "above", "below"),

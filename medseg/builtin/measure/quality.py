@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Quality(Measurement):
         expected; `volume below 800 mL`, `volume above 2500 mL`, as `volumes_ml` says; `members differ: 10.2
         to 18.1 mL`.
     """
+
+    label_fields: ClassVar[tuple[str, ...]] = ("single", "volumes_ml")
 
     single: tuple[str, ...] | None = None
     """Labels expected in one piece; null for all but those with names of lesions (see `lesions`)."""

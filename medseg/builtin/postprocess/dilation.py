@@ -1,6 +1,6 @@
 """The postprocessor `dilate`."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ class Dilation(Postprocessor):
     Where two growing labels meet, the one that comes first has the gap: labels grow in the order given, or in
     that of the label table. The rim ends at the border of the image.
     """
+
+    label_fields: ClassVar[tuple[str, ...]] = ("labels", "over")
 
     radius_mm: float = Field(gt=0, le=100)
     """How much is added, in mm; less than the finest spacing changes nothing."""

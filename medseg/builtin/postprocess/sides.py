@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Sides(Postprocessor):
 
     Pairs are those that the label table states (`pair`); which of the two is left is told by the names.
     """
+
+    label_fields: ClassVar[tuple[str, ...]] = ("labels", "midline")
 
     labels: tuple[str, ...] | None = None
     """Names of labels whose pairs are looked at, one of each pair will do; null for all that have a pair."""

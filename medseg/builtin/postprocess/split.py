@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Split(Postprocessor):
     on labels refuse a layer of objects, so put this last.
     """
 
+    label_fields: ClassVar[tuple[str, ...]] = ("label",)
+
     label: str
     """Name of the label to split."""
 
@@ -45,11 +48,6 @@ class Split(Postprocessor):
     connectivity: Connectivity = 26
     """Voxels that belong together share a face (6), a face or an edge (18), or also a corner only (26)."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The label it names, so that a wrong one is refused before an image is read."""
-        return (self.label,)
-
     def work_bytes(self, segmentation: Segmentation, volume: Volume) -> int:
         """A further layer, and the watershed of a part that fills the image."""
         voxels = math.prod(segmentation.grid.shape)
@@ -59,7 +57,7 @@ class Split(Postprocessor):
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation with the label in a layer of objects of its own, the last."""
-        (label,) = changeable(segmentation, self.labels)
+        (label,) = changeable(segmentation, (self.label,))
         grid = segmentation.grid
         grid.require_mm("separation_mm of split")
         require_right_angles(grid, step="split")

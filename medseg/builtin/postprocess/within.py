@@ -1,5 +1,7 @@
 """The postprocessor `within`."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -30,6 +32,8 @@ class Within(Postprocessor):
     margin as wide as the lesion may stand out.
     """
 
+    label_fields: ClassVar[tuple[str, ...]] = ("label", "of")
+
     label: str
     """Name of the label whose parts must lie within the other."""
 
@@ -48,11 +52,6 @@ class Within(Postprocessor):
     connectivity: Connectivity = 26
     """Voxels that belong together share a face (6), a face or an edge (18), or also a corner only (26)."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels it names, so that a wrong one is refused before an image is read."""
-        return self.label, self.of
-
     def work_bytes(self, segmentation: Segmentation, volume: Volume) -> int:
         """What masks take, and distances to the host."""
         grid = segmentation.grid
@@ -60,7 +59,7 @@ class Within(Postprocessor):
 
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return the segmentation without what lies outside its host."""
-        inner, host = changeable(segmentation, self.labels)
+        inner, host = changeable(segmentation, (self.label, self.of))
         if inner == host:
             raise UsageError(f"within: {self.label!r} cannot lie within itself; name another label in `of`")
         if self.fill and inner.layer == host.layer:

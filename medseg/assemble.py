@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
@@ -44,6 +45,7 @@ __all__ = [
     "stage_at",
     "stages",
     "stages_after",
+    "stages_named",
 ]
 
 BASES: dict[str, type[Step]] = {
@@ -132,6 +134,26 @@ def stages_after(
 def stages(base: type[S], key: str, calls: Sequence[StepCall], catalog: Catalog) -> tuple[Stage[S], ...]:
     """The steps of one kind that a list under `key` names; raises PipelineError with the place in it."""
     return tuple(stage_at(base, f"{key}[{index}]", call, catalog) for index, call in enumerate(calls))
+
+
+def stages_named(base: type[S], key: str, text: str, catalog: Catalog, *, like: str) -> tuple[Stage[S], ...]:
+    """The steps of a list as a pipeline file would write it under `key`: names, or names with parameters.
+
+    Raises PipelineError where there is no such step or parameter; UsageError, with `like` as an example,
+    where it is no list or nothing is in it.
+    """
+    advice = f"give names with a comma between them, as in {like}"
+    try:
+        calls = yaml.safe_load(f"[{text}]")
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise UsageError(f"{key} {text!r}: {advice}") from problem
+    if not calls:
+        raise UsageError(f"{key}: none is given; {advice}")
+    try:
+        steps = TypeAdapter(list[Call]).validate_python(calls)
+    except ValidationError as problem:
+        raise PipelineError(f"{key}{describe(problem, StepCall)}") from problem
+    return stages(base, key, steps, catalog)
 
 
 def _bound(segment: Stage[Segmenter], labels: LabelTable, folder: Path | None) -> Stage[Segmenter]:

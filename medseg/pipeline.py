@@ -264,19 +264,19 @@ def measure(
 
 
 def write(
-    pipeline: Pipeline,
+    stages: Sequence[Stage[Writer]],
     result: Result,
     folder: Path,
     *,
     room: Room = lambda count: None,
     watch: Watch = nullcontext,
 ) -> tuple[Path, ...]:
-    """Let every writer of the pipeline that can write this result do so; return the files.
+    """Let every writer that can write this result do so; return the files.
 
     `room` hears what memory a writer needs, and may refuse it.
     """
     paths: list[Path] = []
-    for stage in pipeline.write:
+    for stage in stages:
         if lack(stage, result) is None:
             with watch(stage), blamed(stage):
                 room(stage.step.library_bytes() + stage.step.work_bytes(result.volume, result.segmentation))

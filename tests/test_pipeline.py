@@ -63,7 +63,7 @@ def test_a_walk_from_image_to_file(made: Made, image: Volume, tmp_path: Path) ->
     result = result_of(image, pipeline)
     assert result.measurements == (Measured(label="bright", quantity="voxels", value=24),)
     assert result.prediction.soft_ml == {"bright": pytest.approx(0.24)}
-    assert write(pipeline, result, tmp_path) == (tmp_path / "note.txt",)
+    assert write(pipeline.write, result, tmp_path) == (tmp_path / "note.txt",)
     assert (tmp_path / "note.txt").read_text() == "1 measurements\n"
 
 
@@ -171,7 +171,7 @@ def test_the_order_is_that_of_the_file_and_later_steps_see_the_image_as_read(
         measurements=rows,
         provenance={},
     )
-    assert write(pipeline, result, tmp_path, watch=watch) == ()
+    assert write(pipeline.write, result, tmp_path, watch=watch) == ()
     assert LOG == [
         ("add 5", 100.0),
         ("add 1", 105.0),
@@ -235,7 +235,7 @@ def test_whatever_a_step_does_wrong_is_blamed_on_it(
     folder = tmp_path / "out"
     folder.mkdir()
     with pytest.raises(PluginError) as caught:
-        write(pipeline, result_of(image, pipeline), folder)
+        write(pipeline.write, result_of(image, pipeline), folder)
     whole = "; ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
     assert said in whole
     assert f"{place}: {name} (fake-" in whole

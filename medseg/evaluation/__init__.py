@@ -17,12 +17,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
-from pydantic import TypeAdapter, ValidationError
 
-from medseg.assemble import stages
-from medseg.config import Call, StepCall, describe
-from medseg.errors import InputError, MedsegError, PipelineError, PluginError, UsageError, did_you_mean
+from medseg.assemble import stages_named
+from medseg.errors import InputError, MedsegError, PluginError, UsageError, did_you_mean
 from medseg.evaluation.cube import cube
 from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
@@ -68,19 +65,7 @@ def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -
     Raises PipelineError where there is no such metric or parameter, UsageError where it is no list or where
     one is there twice, unless its quantities are then different, as `nsd@1mm` and `nsd@2mm`.
     """
-    try:
-        calls = yaml.safe_load(f"[{text}]")
-    except (yaml.YAMLError, RecursionError) as problem:
-        raise UsageError(
-            f"metrics {text!r}: give names with a comma between them, as in {DEFAULT_METRICS}"
-        ) from problem
-    if not calls:
-        raise UsageError(f"no metric is given; name some, as in {DEFAULT_METRICS}")
-    try:
-        steps = TypeAdapter(list[Call]).validate_python(calls)
-    except ValidationError as problem:
-        raise PipelineError(f"metrics{describe(problem, StepCall)}") from problem
-    found = stages(Metric, "metrics", steps, catalog or discover())
+    found = stages_named(Metric, "metrics", text, catalog or discover(), like=DEFAULT_METRICS)
     _require_distinct(found)
     return found
 

@@ -314,7 +314,7 @@ class Case:
         record["left_out"] = {
             stage.name: missing for stage in pipeline.write if (missing := lack(stage, result)) is not None
         }
-        paths = write(pipeline, result, folder, room=self._make_room, watch=self._watch)
+        paths = write(pipeline.write, result, folder, room=self._make_room, watch=self._watch)
         record["notes"] += self._passed()
         record["used"]["peak_memory_mb"] = highest_bytes() >> 20
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}

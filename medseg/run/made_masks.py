@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
-from medseg.assemble import require_labels, stages
-from medseg.config import Call, StepCall, describe
-from medseg.errors import GeometryError, InputError, PipelineError, UsageError
+from medseg.assemble import require_labels, stages_named
+from medseg.errors import GeometryError, InputError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.io.masks import read_segmentation
-from medseg.pipeline import Input, Stage, blamed, lack
+from medseg.pipeline import Input, Stage, blamed, lack, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Measured, Prediction, Result
 from medseg.run.case import memory_as_resource
 from medseg.run.inputs import Image, case_id, read_inputs
-from medseg.run.provenance import Journal, Listener, asked, describe_input, sha256_of, write_run_json
+from medseg.run.provenance import (
+    Journal,
+    Listener,
+    asked,
+    describe_input,
+    environment,
+    maker,
+    sha256_of,
+    write_run_json,
+)
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement, Writer
 from medseg.volume import Volume
@@ -38,23 +41,8 @@ NAME = "image"
 
 
 def measurements_named(text: str, catalog: Catalog | None = None) -> tuple[Stage[Measurement], ...]:
-    """The measurements of a list as a pipeline file would write it: names, or names with parameters.
-
-    Raises PipelineError where there is no such measurement or parameter, UsageError where it is no list.
-    """
-    try:
-        calls = yaml.safe_load(f"[{text}]")
-    except (yaml.YAMLError, RecursionError) as problem:
-        raise UsageError(
-            f"measure {text!r}: give names with a comma between them, as in {DEFAULT_MEASURE}"
-        ) from problem
-    if not calls:
-        raise UsageError(f"no measurement is given; name some, as in {DEFAULT_MEASURE}")
-    try:
-        steps = TypeAdapter(list[Call]).validate_python(calls)
-    except ValidationError as problem:
-        raise PipelineError(f"measure{describe(problem, StepCall)}") from problem
-    return stages(Measurement, "measure", steps, catalog or discover())
+    """The measurements of a list as a pipeline file would write it; see `stages_named`."""
+    return stages_named(Measurement, "measure", text, catalog or discover(), like=DEFAULT_MEASURE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +90,7 @@ def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are 
     catalog = discover()
     ask = _Asked(
         measure=None if measure is None else measurements_named(measure, catalog),
-        write=stages(Writer, "write", TypeAdapter(list[Call]).validate_python(WRITE.split(", ")), catalog),
+        write=stages_named(Writer, "write", WRITE, catalog, like=WRITE),
         catalog=catalog,
         policy=policy,
         labels=None if labels is None else tuple(dict.fromkeys(labels)),
@@ -174,8 +162,7 @@ def _record(
     source = volume.source
     used = (*steps, *ask.write)
     return {
-        "medseg": {"version": version("medseg")},
-        "notice": "Research use only. Not for diagnosis.",
+        **maker(),
         "measure": [dict(stage.written) for stage in steps],
         "write": [dict(stage.written) for stage in ask.write],
         "only": None if ask.labels is None else list(ask.labels),
@@ -188,31 +175,20 @@ def _record(
         "policy": asked(ask.policy),
         "policies": list(source.policies) if source else [],
         "notes": list(source.decided) if source else [],
-        "environment": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "machine": platform.machine(),
-        },
+        "environment": environment(),
     }
 
 
 def _publish(ask: _Asked, result: Result, folder: Path, journal: Journal) -> None:
     """Write every file, `run.json` last."""
-    paths: list[Path] = []
-    left_out: dict[str, str] = {}
-    for stage in ask.write:
-        missing = lack(stage, result)
-        if missing is not None:
-            left_out[stage.name] = missing
-            continue
-        with journal.step(stage.place, stage.name), blamed(stage):
-            paths += Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths))
+    missing = {stage.name: lacks for stage in ask.write if (lacks := lack(stage, result)) is not None}
+    paths = write(ask.write, result, folder, watch=lambda stage: journal.step(stage.place, stage.name))
     write_run_json(
         folder,
         {
             **result.provenance,
             "case": result.case_id,
-            "left_out": left_out,
+            "left_out": missing,
             "outputs": {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths},
             "steps": journal.steps,
             "started": journal.started.isoformat(timespec="seconds"),

@@ -25,8 +25,10 @@ __all__ = [
     "asked",
     "describe_input",
     "describe_pipeline",
+    "environment",
     "identity",
     "joined",
+    "maker",
     "provenance",
     "sha256_of",
     "write_run_json",
@@ -233,8 +235,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What is known before the walk begins."""
     return {
-        "medseg": {"version": version("medseg")},
-        "notice": "Research use only. Not for diagnosis.",
+        **maker(),
         "case": case,
         "model": {
             "name": model.name,
@@ -256,12 +257,22 @@ def provenance(
             "threads": resources.threads,
             "deterministic": resources.deterministic,
         },
-        "environment": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "machine": platform.machine(),
-            "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
-        },
+        "environment": environment(),
+    }
+
+
+def maker() -> dict[str, Any]:
+    """What every record begins with: that medseg wrote it, in which version, and what it is not for."""
+    return {"medseg": {"version": version("medseg")}, "notice": "Research use only. Not for diagnosis."}
+
+
+def environment() -> dict[str, Any]:
+    """Where it ran, and with which libraries."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
     }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.inference.refining import Part, margin_voxels
+from medseg.extent import margin_voxels
+from medseg.inference.refining import Part
 from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Volume

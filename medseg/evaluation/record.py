@@ -22,7 +22,7 @@ from medseg.report.csv_line import csv_line
 from medseg.report.evaluation_page import EvaluationReport, Section, write_evaluation_page
 from medseg.report.worst_case import WorstCase
 from medseg.run.output_folder import record_in
-from medseg.run.provenance import sha256_of
+from medseg.run.provenance import maker, sha256_of
 
 __all__ = ["document", "require_free", "write_evaluation"]
 
@@ -40,8 +40,7 @@ STATISTICS = tuple(field.name for field in fields(Statistics))
 def document(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as plain data; holds ids of cases and checksums, no path."""
     return {
-        "medseg": {"version": version("medseg")},
-        "notice": "Research use only. Not for diagnosis.",
+        **maker(),
         "metrics": [dict(stage.written) for stage in evaluation.metrics],
         "plugins": {stage.distribution: stage.version for stage in evaluation.metrics},
         "only": None if evaluation.labels is None else list(evaluation.labels),

@@ -1,34 +1,20 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from metric_masks import BARS, bars, values
 
 from medseg.builtin.metric.average_precision import AveragePrecision
-from medseg.prediction import Measured
 
 Make = Callable[..., Any]
-SHAPE = (30, 20, 6)
-
-
-def boxes(*starts: tuple[int, int], length: int = 4) -> NDArray[np.bool_]:
-    """Bars of 2 x 2 voxels from places along i and j."""
-    found = np.zeros(SHAPE, bool)
-    for i, j in starts:
-        found[i : i + length, j : j + 2, 2:4] = True
-    return found
-
-
-def values(rows: Iterable[Measured]) -> dict[str, Any]:
-    return {row.quantity: row.value for row in rows}
 
 
 def test_by_hand(straight: Make, labelled: Make) -> None:
     """Bars of 4: one found exactly, one moved by 1 (IoU 3 / 5), one missed, one made up."""
-    grid = straight(SHAPE)
-    reference = labelled(grid, a=boxes((2, 2), (10, 2), (20, 2)))
-    prediction = labelled(grid, a=boxes((2, 2), (11, 2), (2, 10)))
+    grid = straight(BARS)
+    reference = labelled(grid, a=bars((2, 2), (10, 2), (20, 2)))
+    prediction = labelled(grid, a=bars((2, 2), (11, 2), (2, 10)))
     found = values(AveragePrecision(thresholds=(0.5, 0.6, 0.75))(prediction, reference))
     assert found == pytest.approx(
         {"ap@0.50": 2 / 4, "ap@0.60": 2 / 4, "ap@0.75": 1 / 5, "map": (0.5 + 0.5 + 0.2) / 3}
@@ -36,8 +22,8 @@ def test_by_hand(straight: Make, labelled: Make) -> None:
 
 
 def test_the_reference_itself_is_one(straight: Make, labelled: Make) -> None:
-    grid = straight(SHAPE)
-    same = labelled(grid, a=boxes((2, 2), (10, 2), (20, 2)))
+    grid = straight(BARS)
+    same = labelled(grid, a=bars((2, 2), (10, 2), (20, 2)))
     found = values(AveragePrecision()(same, same))
     assert len(found) == 11
     assert set(found.values()) == {1.0}
@@ -58,15 +44,15 @@ def test_thresholds_that_rows_have_no_names_for_are_refused(thresholds: tuple[fl
 
 
 def test_thresholds_that_are_sums_of_floats_are_taken(straight: Make, labelled: Make) -> None:
-    grid = straight(SHAPE)
-    same = labelled(grid, a=boxes((2, 2)))
+    grid = straight(BARS)
+    same = labelled(grid, a=bars((2, 2)))
     found = values(AveragePrecision(thresholds=tuple(0.1 * n for n in range(1, 10)))(same, same))
     assert list(found) == [f"ap@0.{n}0" for n in range(1, 10)] + ["map"]
 
 
 def test_empty_masks(straight: Make, labelled: Make) -> None:
-    grid = straight(SHAPE)
-    none, some = np.zeros(SHAPE, bool), boxes((2, 2))
+    grid = straight(BARS)
+    none, some = np.zeros(BARS, bool), bars((2, 2))
     prediction = labelled(grid, missed=none, made_up=some, neither=none)
     reference = labelled(grid, missed=some, made_up=none, neither=none)
     rows = list(AveragePrecision(thresholds=(0.5,))(prediction, reference))

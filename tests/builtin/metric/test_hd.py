@@ -4,25 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy import ndimage  # noqa: TID253 - a test module
+from metric_masks import blob, tensors
 
 from medseg.builtin.metric.hd import Hd
 
 Make = Callable[..., Any]
-
-
-def blob(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Rounded noise that does not reach the border of the image."""
-    inner = ndimage.gaussian_filter(rng.normal(size=[n - 4 for n in shape]), 2) > 0.03
-    return np.pad(np.asarray(inner), 2)
-
-
-def tensors(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[Any, Any]:
-    import torch
-
-    first, second = (torch.from_numpy(mask)[None, None].float() for mask in (one, two))
-    return first, second
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)], ids=["cubes", "slices"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from metric_masks import tensors
 
 from medseg.builtin.metric.dice import Dice
 from medseg.builtin.metric.hd import Hd
@@ -16,13 +16,6 @@ SHAPE = (12, 10, 8)
 
 NONE, SOME = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
 SOME[2:6, 2:6, 2:6] = True
-
-
-def tensors(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[Any, Any]:
-    import torch
-
-    first, second = (torch.from_numpy(mask)[None, None].float() for mask in (one, two))
-    return first, second
 
 
 def test_what_is_made_up_costs_nothing_in_monai(straight: Make, labelled: Make) -> None:

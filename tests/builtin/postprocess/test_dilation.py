@@ -8,7 +8,6 @@ from scipy.ndimage import distance_transform_edt  # noqa: TID253
 
 from medseg.builtin.postprocess.dilation import Dilation
 from medseg.builtin.postprocess.erosion import Erosion
-from medseg.errors import GeometryError, UsageError
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid, Volume
 
@@ -94,15 +93,9 @@ def test_radius_below_the_spacing_and_the_border_of_the_image(
 
 
 def test_sheared_grids_pixels_objects_and_wrong_parameters_are_refused(
-    sheared: MakeGrid, labelled: Labelled, objects: Segmentation, any_image: AnyImage
+    refuses_alike: Callable[..., None],
 ) -> None:
-    full = np.ones((4, 4, 4), bool)
-    with pytest.raises(GeometryError, match="dilate needs axes at right angles"):
-        Dilation(radius_mm=2)(labelled(sheared((4, 4, 4)), a=full), any_image(objects))
-    with pytest.raises(GeometryError, match="radius_mm of dilate needs a scale"):
-        Dilation(radius_mm=2)(labelled(Grid((4, 4, 4), np.eye(4), "px"), a=full), any_image(objects))
-    with pytest.raises(UsageError, match="layer of objects"):
-        Dilation(radius_mm=2)(objects, any_image(objects))
+    refuses_alike(Dilation(radius_mm=2), "dilate", "radius_mm")
     for parameters in ({}, {"radius_mm": 0}, {"radius_mm": 2, "labels": ["a"], "over": ["a"]}):
         with pytest.raises(ValidationError):
             Dilation.model_validate(parameters)

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from scipy.ndimage import distance_transform_edt  # noqa: TID253
 
 from medseg.builtin.postprocess.erosion import Erosion
-from medseg.errors import GeometryError, UsageError
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid, Volume
 
@@ -77,15 +76,9 @@ def test_a_thin_label_is_gone(straight: MakeGrid, labelled: Labelled, any_image:
 
 
 def test_sheared_grids_pixels_objects_and_wrong_parameters_are_refused(
-    sheared: MakeGrid, labelled: Labelled, objects: Segmentation, any_image: AnyImage
+    refuses_alike: Callable[..., None],
 ) -> None:
-    full = np.ones((4, 4, 4), bool)
-    with pytest.raises(GeometryError, match="erode needs axes at right angles"):
-        Erosion(radius_mm=2)(labelled(sheared((4, 4, 4)), a=full), any_image(objects))
-    with pytest.raises(GeometryError, match="radius_mm of erode needs a scale"):
-        Erosion(radius_mm=2)(labelled(Grid((4, 4, 4), np.eye(4), "px"), a=full), any_image(objects))
-    with pytest.raises(UsageError, match="layer of objects"):
-        Erosion(radius_mm=2)(objects, any_image(objects))
+    refuses_alike(Erosion(radius_mm=2), "erode", "radius_mm")
     for parameters in ({}, {"radius_mm": 0}, {"radius": 2}):
         with pytest.raises(ValidationError):
             Erosion.model_validate(parameters)

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from scipy.ndimage import label  # noqa: TID253
 
 from medseg.builtin.postprocess.opening import Opening
-from medseg.errors import GeometryError, UsageError
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid, Volume
 
@@ -113,15 +112,9 @@ def test_other_labels_stay(straight: MakeGrid, labelled: Labelled, any_image: An
 
 
 def test_sheared_grids_pixels_objects_and_wrong_parameters_are_refused(
-    sheared: MakeGrid, labelled: Labelled, objects: Segmentation, any_image: AnyImage
+    refuses_alike: Callable[..., None],
 ) -> None:
-    full = np.ones((4, 4, 4), bool)
-    with pytest.raises(GeometryError, match="open needs axes at right angles"):
-        Opening(radius_mm=2)(labelled(sheared((4, 4, 4)), a=full), any_image(objects))
-    with pytest.raises(GeometryError, match="radius_mm of open needs a scale"):
-        Opening(radius_mm=2)(labelled(Grid((4, 4, 4), np.eye(4), "px"), a=full), any_image(objects))
-    with pytest.raises(UsageError, match="layer of objects"):
-        Opening(radius_mm=2)(objects, any_image(objects))
+    refuses_alike(Opening(radius_mm=2), "open", "radius_mm")
     for parameters in ({}, {"radius_mm": 0}, {"radius_mm": 3000}, {"radius": 2}):
         with pytest.raises(ValidationError):
             Opening.model_validate(parameters)

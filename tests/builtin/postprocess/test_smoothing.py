@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from medseg.builtin.postprocess.smoothing import Smoothing
-from medseg.errors import GeometryError, UsageError
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid, Volume
 
@@ -114,15 +113,9 @@ def test_one_slice_a_full_image_and_no_voxel(labelled: Labelled, any_image: AnyI
 
 
 def test_sheared_grids_pixels_objects_and_wrong_parameters_are_refused(
-    sheared: MakeGrid, labelled: Labelled, objects: Segmentation, any_image: AnyImage
+    refuses_alike: Callable[..., None],
 ) -> None:
-    full = np.ones((4, 4, 4), bool)
-    with pytest.raises(GeometryError, match="smooth-surface needs axes at right angles"):
-        Smoothing(sigma_mm=2)(labelled(sheared((4, 4, 4)), a=full), any_image(objects))
-    with pytest.raises(GeometryError, match="sigma_mm of smooth-surface needs a scale"):
-        Smoothing(sigma_mm=2)(labelled(Grid((4, 4, 4), np.eye(4), "px"), a=full), any_image(objects))
-    with pytest.raises(UsageError, match="layer of objects"):
-        Smoothing(sigma_mm=2)(objects, any_image(objects))
+    refuses_alike(Smoothing(sigma_mm=2), "smooth-surface", "sigma_mm")
     for parameters in ({}, {"sigma_mm": 0}, {"sigma_mm": 200}):
         with pytest.raises(ValidationError):
             Smoothing.model_validate(parameters)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.report.charts import Picture
+from medseg.report.page import filled_in
 
 __all__ = ["EvaluationReport", "Section", "write_evaluation_page"]
 
@@ -43,21 +44,4 @@ class EvaluationReport:
 
 def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
     """Write the page as HTML in UTF-8, with its pictures inside."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    path.write_text(environment.get_template(TEMPLATE).render(report=report), encoding="utf-8")
-
-
-def _printable(value: object) -> object:
-    """Without characters that steer a terminal or a text's direction, or that no file can hold."""
-    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
-        return value
-    return "".join(c if c.isprintable() else " " for c in value)
+    path.write_text(filled_in(TEMPLATE, report=report), encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.report import NOTICE
 from medseg.report.legend import INK, MUTED
 from medseg.report.lettering import ellipsis, plain, write_text
 from medseg.report.panels import (
@@ -47,7 +48,6 @@ LEAST_MM = 60.0  # side of a tile, so that small lesions are seen in what is aro
 AROUND = 2.5  # times the longest diameter, where that is more
 RIM = (0.0, 0.0, 0.0, 0.65)
 LONG, UPRIGHT = "#ffffff", "#ffd24d"
-SMALL_PRINT = "Research use only. Not for diagnosis."
 
 Point = tuple[float, float, float]
 
@@ -102,7 +102,7 @@ def compose(volume: Volume, images: Sequence[KeyImage], *, title: str = "") -> F
         corner = (MARGIN + column * (TILE + GUTTER), HEADER + row * step + CAPTION)
         _draw_tile(figure, volume, image, corner)
     at = (width - MARGIN, height - FOOTER / 2 - 2)
-    write_text(figure, at, SMALL_PRINT, size=12, color=MUTED, ha="right")
+    write_text(figure, at, NOTICE, size=12, color=MUTED, ha="right")
     return figure
 
 

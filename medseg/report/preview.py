@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Measured
+from medseg.report import NOTICE
 from medseg.report.legend import FILL, INK, MUTED, WARNING, Legend, entries_of
 from medseg.report.lettering import ellipsis, plain, write_text
 from medseg.report.palette import PALETTE, colour_of
@@ -55,7 +56,6 @@ TALLEST = 900
 NARROWEST = 900
 LINE = 1.5
 TIMES = " \u00d7 "
-SMALL_PRINT = "Research use only. Not for diagnosis."
 
 
 def draw_preview(
@@ -113,7 +113,7 @@ def compose(
     layout.legend.draw(figure, layout.legend_at, layout.legend_width)
     _draw_notes(figure, notes, layout.height - FOOTER + NOTE / 2)
     at = (layout.width - MARGIN, height - FOOTER / 2 - 2)
-    write_text(figure, at, SMALL_PRINT, size=12, color=MUTED, ha="right")
+    write_text(figure, at, NOTICE, size=12, color=MUTED, ha="right")
     return figure
 
 

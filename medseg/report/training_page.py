@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medseg.report.case_scores import (
     DICE,
@@ -22,12 +22,10 @@ from medseg.report.case_scores import (
 )
 from medseg.report.charts import Picture
 from medseg.report.curves import FoldCurve, draw_curves, draw_label_curves
+from medseg.report.page import filled_in
 from medseg.report.strips import draw_strips
 from medseg.report.worst_case import WorstCase, draw_worst_case
 from medseg.segmentation import LabelTable
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["CaseScores", "FoldCurve", "TrainingReport", "WorstCase", "write_training_page"]
 
@@ -57,34 +55,13 @@ class TrainingReport:
 
 def write_training_page(report: TrainingReport, path: Path) -> None:
     """Write the page as HTML in UTF-8, with its pictures inside; the name appears when it is complete."""
-    text = _environment().get_template(TEMPLATE).render(_content(report))
+    text = filled_in(TEMPLATE, **_content(report))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _environment() -> Environment:
-    """Templates of this folder: all that is filled in is escaped, a name that is missing is an error."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _printable(value: object) -> object:
-    """Without characters that steer a terminal or a text's direction, or that no file can hold."""
-    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
-        return value  # what a macro made is escaped already, and has lines
-    return "".join(c if c.isprintable() else " " for c in value)
 
 
 def _content(report: TrainingReport) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from medseg.memory import peak_bytes, reset_peak
 from medseg.model import Model
 from medseg.pipeline import Pipeline, blamed
 from medseg.prediction import Resources
+from medseg.report import NOTICE
 from medseg.volume import Planes, Volume
 
 __all__ = [
@@ -263,7 +264,7 @@ def provenance(
 
 def maker() -> dict[str, Any]:
     """What every record begins with: that medseg wrote it, in which version, and what it is not for."""
-    return {"medseg": {"version": version("medseg")}, "notice": "Research use only. Not for diagnosis."}
+    return {"medseg": {"version": version("medseg")}, "notice": NOTICE}
 
 
 def environment() -> dict[str, Any]:

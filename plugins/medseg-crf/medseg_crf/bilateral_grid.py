@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_CELLS", "BilateralGrid", "most_cells"]
 
-MOST_CELLS = (
-    1 << 24
-)  # numbers in the coarse grid; up to COARSEST it becomes coarser where there would be more
+MOST_CELLS = 1 << 24  # numbers in the coarse grid: where there would be more it is coarser, up to COARSEST
 FINEST = 0.5  # SDs between two cells
 COARSEST = 1.5  # beyond it, reading between cells alone would blur by more than the SD
 MOST_SDS = 24.0  # intensities further than this from the median are taken to be alike

@@ -158,6 +158,16 @@ def medseg_measurements() -> Iterable[Component]:
         "The volume of each label between what is surely it and what may be it.",
     )
     yield Component(
+        "histogram",
+        f"{here}.histogram:Histogram",
+        "How much of each label has an intensity in each of some ranges.",
+    )
+    yield Component(
+        "confidence",
+        f"{here}.confidence:Confidence",
+        "How sure the network is of each label where it has put it.",
+    )
+    yield Component(
         "quality", f"{here}.quality:Quality", "Whether each label looks as one expects, and if not, why."
     )
     yield Component(
@@ -200,6 +210,11 @@ def medseg_writers() -> Iterable[Component]:
         "A picture of the largest lesions with their diameters, each where it is longest.",
     )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
+    yield Component(
+        "wide-table",
+        f"{here}.wide_table:WideTable",
+        "The measurements for people: a row for each label and lesion, units in column names.",
+    )
     yield Component("json", f"{here}.json_table:Json", "The measurements as JSON.")
     yield Component(
         "preview", f"{here}.preview:Preview", "A picture of the labels over the image, in three planes."

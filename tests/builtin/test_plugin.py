@@ -56,7 +56,10 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
     "measurement": (
         Measurement,
         plugin.medseg_measurements(),
-        {"volumes", "shape", "diameters", "lesions", "volume-interval", "quality", "order"},
+        {
+            *("volumes", "shape", "diameters", "lesions", "volume-interval", "quality", "order"),
+            *("histogram", "confidence"),
+        },
     ),
     "writer": (
         Writer,
@@ -64,7 +67,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         {
             *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
             "disagreement",
-            *("seg-nrrd", "itksnap-labels", "mesh", "key-images"),
+            *("seg-nrrd", "itksnap-labels", "mesh", "key-images", "wide-table"),
         },
     ),
     "metric": (

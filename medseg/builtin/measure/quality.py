@@ -27,8 +27,8 @@ class Quality(Measurement):
 
     - `pieces`: connected parts (voxels that touch, by corners too), and `largest_piece` in %: the share of
       the largest.
-    - `agreement`, with `members`: the mean Dice of all pairs of the ensemble's members, before
-      postprocessing; 1 where they all say the same.
+    - `agreement`, with `members`: the mean Dice of all pairs of the ensemble's members, or of one network's
+      mirrored copies, before postprocessing; 1 where they all say the same.
     - `qc`: "check" for one of these reasons, else "ok":
         `empty`; `truncated: …`, the faces of the image that it touches; `2 large pieces`, where one is
         expected; `volume below 800 mL`, `volume above 2500 mL`, as `volumes_ml` says; `members differ: 10.2
@@ -47,7 +47,7 @@ class Quality(Measurement):
     """Least and most volume that is expected of a label, by its name."""
 
     members: bool = False
-    """Whether to compare the members of an ensemble; each takes as much slab as all do together."""
+    """Whether to compare members: networks, or mirrored copies; each takes as much slab as all together."""
 
     most_spread_percent: float = Field(default=20.0, gt=0)
     """From the smallest to the largest member, over their mean; more is a reason."""

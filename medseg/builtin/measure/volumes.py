@@ -51,14 +51,15 @@ class Volumes(Measurement):
     - `soft_volume` in mL: the sum of the label's probabilities times the volume of a voxel, on the grid that
       the network sees. Far from `volume` where the network is unsure.
     - `members_volume` in mL: the mean over the members of an ensemble, each decided by itself, with the
-      smallest and the largest as its interval.
+      smallest and the largest as its interval. Of a single network that mirrors, members are its mirrored
+      copies, which agree more than networks do.
     """
 
     soft: bool = False
     """Whether to give `soft_volume`; takes a softmax of every voxel, and no memory to speak of."""
 
     members: bool = False
-    """Whether to give `members_volume`; each member of the ensemble takes as much slab as all do together."""
+    """Whether to give `members_volume`; each member takes as much slab as all do together."""
 
     @property
     def wants(self) -> Wanted:

@@ -12,7 +12,7 @@ from medseg.errors import PluginError
 from medseg.inference.engines import Engine
 from medseg.steps import Head
 
-__all__ = ["Ensemble", "unmirrors_itself"]
+__all__ = ["Ensemble", "member_count", "unmirrors_itself"]
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,24 @@ class Ensemble:
     def mean_logits(self, images: Any, mirrors: Sequence[tuple[int, ...]], *, apart: bool) -> Any:
         """Mean logits of all members and of copies mirrored along each set of axes, the empty one first.
 
-        With `apart`, each member's mean over its mirrored copies follows, side by side as further channels.
-        Raises PluginError where a network gives another shape.
+        With `apart`, each member's mean over its mirrored copies follows, side by side as further channels;
+        of a single network, each mirrored copy. Raises PluginError where a network gives another shape.
         """
         if len(mirrors) * len(self.engines) == 1:
             return self._logits(self.engines[0], images, ())
-        groups = 1 + len(self.engines) * apart
+        alone = len(self.engines) == 1
+        groups = 1 + member_count(len(self.engines), len(mirrors)) * apart
         shape = (len(images), groups, self.channels, *images.shape[2:])
         sums = np.zeros(shape, np.float32) if isinstance(images, np.ndarray) else images.new_zeros(shape)
-        for axes in mirrors:
+        for copy, axes in enumerate(mirrors, start=1):
             for number, engine in enumerate(self.engines, start=1):
                 logits = self._logits(engine, images, axes)
                 sums[:, 0] += logits
                 if apart:
-                    sums[:, number] += logits
+                    sums[:, copy if alone else number] += logits
         sums[:, 0] /= _divisor(images, len(mirrors) * len(self.engines))
-        sums[:, 1:] /= _divisor(images, len(mirrors))
+        if not alone:
+            sums[:, 1:] /= _divisor(images, len(mirrors))
         return sums.reshape(len(images), groups * self.channels, *images.shape[2:])
 
     def _logits(self, engine: Engine, images: Any, axes: tuple[int, ...]) -> Any:
@@ -64,6 +66,11 @@ class Ensemble:
         if axes and here:
             return np.stack([self.head.unmirror(one, axes) for one in logits])
         return logits.flip(turned) if axes else logits
+
+
+def member_count(networks: int, copies: int) -> int:
+    """How many there are to be kept apart: networks, or the mirrored copies that a single one is shown."""
+    return networks if networks > 1 else copies
 
 
 def _divisor(images: Any, count: int) -> Any:

@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medseg.builtin.segment.ensemble import member_count
 from medseg.builtin.segment.opened_network import OpenedNetwork, free_failed_attempt
 from medseg.builtin.segment.wanted_sinks import WantedSinks
 from medseg.errors import InputError, ResourceError
@@ -114,13 +115,13 @@ class NetworkPredictor(Predictor):
             axis=self._windows(grid).axis,
             onto=onto,
             wanted=wanted,
-            members=len(self._network.engines),
+            members=member_count(len(self._network.engines), len(self._mirrors(grid))),
             skip_empty=self._segmenter.window.skip_empty,
         )
 
     def _effort(self, sinks: WantedSinks) -> Effort:
-        mirrors, members = self._mirrors(sinks.grid), len(self._network.engines)
-        passes = len(mirrors) * members
+        mirrors = self._mirrors(sinks.grid)
+        passes = len(mirrors) * len(self._network.engines)
         copies = sinks.groups * ((passes > 1) + sinks.drops) + (len(mirrors) > 1)
         effort = Effort(
             windows=self._windows(sinks.grid),
@@ -189,6 +190,7 @@ class NetworkPredictor(Predictor):
                     raise
             else:
                 used = self._used(effort, way, fallbacks, computed) | {"notes": self._notes(way, earlier)}
+                used |= self._members(sinks)
                 used["seconds"] = round(time.perf_counter() - begun, 3)
                 return replace(prediction, used=used)
             blocks = self._less(way, fallbacks, of_device=of_device)
@@ -239,6 +241,11 @@ class NetworkPredictor(Predictor):
         fallbacks.append(note)
         self._network.notes.append(f"memory ran out in an earlier case: {note}")
         return 1
+
+    def _members(self, sinks: WantedSinks) -> dict[str, Any]:
+        """What the members were that were kept apart, and how many."""
+        of = "networks" if len(self._network.engines) > 1 else "mirrored copies"
+        return {"members": f"{sinks.members} {of}"} if sinks.apart else {}
 
     def _used(self, effort: Effort, way: Way, fallbacks: list[str], computed: int) -> dict[str, Any]:
         engine, windows = self._network.engine, effort.windows

@@ -33,9 +33,10 @@ EVERYWHERE = Wanted(whole_scores=True)
 class WantedSinks:
     """What is to be kept of the scores of one volume.
 
-    `grid` is that of the scores, which come along `axis`; `onto` the native one. `members` of an ensemble
-    have their channels behind those of the mean where they are wanted apart. With `skip_empty`, windows
-    without content have no scores, and their voxels get those of the background.
+    `grid` is that of the scores, which come along `axis`; `onto` the native one. `members`, the networks of
+    an ensemble or the mirrored copies that one is shown, have their channels behind those of the mean where
+    they are wanted apart. With `skip_empty`, windows without content have no scores, and their voxels get
+    those of the background.
 
     Where not all labels are wanted and the head can do without their channels, the slab holds fewer.
     """
@@ -131,6 +132,7 @@ class WantedSinks:
         for _ in range(self.groups):
             one = label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
             cost += one if there else replace(one, labels=0, fetches=True)
+            cost += SinkCost(held=self.head.work_bytes(self.decided, decoded))
             if not native:  # the labels once more, on the native grid
                 cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
             if self._completes:  # the layers that were decided, until they lie among the others

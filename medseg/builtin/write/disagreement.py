@@ -20,8 +20,8 @@ class Disagreement(Writer):
     """`disagreement.nii.gz`: the share of an ensemble's members that do not say what most of them say.
 
     0 where all agree; the variation ratio of Freeman (Elementary applied statistics, 1965). Where labels may
-    overlap, the largest share over their layers. Float32, before post-processing. Left out where there are
-    fewer than two members: one agrees with itself.
+    overlap, the largest share over their layers. Float32, before post-processing. Of a single network that
+    mirrors, members are its mirrored copies. Left out where there are fewer than two: one agrees with itself.
     """
 
     libraries: ClassVar[Mapping[str, int]] = {"nibabel": 40 << 20}

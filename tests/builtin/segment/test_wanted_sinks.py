@@ -36,6 +36,7 @@ def predicted(
     onto: Grid | None = None,
     patch: tuple[int, ...] = (16, 12, 8),
     labels: LabelTable = LABELS,
+    mirror: tuple[str, ...] = (),
 ) -> Prediction:
     head = head or Softmax()
     network = NetworkSegmenter.model_validate(
@@ -44,6 +45,7 @@ def predicted(
             "head": head,
             "weights": [saved(SMALL, folder, seed=seed, outputs=head.channels(labels)) for seed in seeds],
             "window": {"patch": patch},
+            "mirror": mirror,
         }
     )
     with network.bound(labels=labels, folder=folder).open(ONE_THREAD) as predictor:
@@ -57,13 +59,15 @@ def noise(grid: Grid = GRID) -> Volume:
     return Volume(array, grid)
 
 
-def logits(seed: int, outputs: int = 3) -> Any:
-    """Of the one window that covers the image, without medseg."""
+def logits(seed: int, outputs: int = 3, mirrored: tuple[int, ...] = ()) -> Any:
+    """Of the one window that covers the image, without medseg; shown mirrored, and turned back."""
+    axes = [1 + axis for axis in mirrored]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = SMALL.build(dims=3, inputs=1, outputs=outputs).eval()
     with torch.inference_mode():
-        return net(torch.from_numpy(noise().array.copy())[None])[0].numpy().astype(float)
+        image = torch.from_numpy(noise().array.copy()).flip(axes)
+        return net(image[None])[0].flip(axes).numpy().astype(float)
 
 
 def test_reductions_and_scores_are_those_of_the_networks_probabilities(tmp_path: Path) -> None:
@@ -92,6 +96,34 @@ def test_members_are_kept_apart_and_change_nothing(tmp_path: Path) -> None:
     mean = sum(logits(seed) for seed in range(3)) / 3
     ml = softmax(mean, axis=0).sum(axis=(1, 2, 3)) * GRID.voxel_ml
     assert found.soft_ml == pytest.approx({"liver": ml[1], "spleen": ml[2]}, rel=1e-4)
+
+
+MIRROR: tuple[str, ...] = ("left-right", "superior-inferior")
+COPIES: tuple[tuple[int, ...], ...] = ((), (0,), (2,), (0, 2))
+
+
+def test_of_one_network_the_mirrored_copies_are_members(tmp_path: Path) -> None:
+    plain = predicted(tmp_path, 5, wanted=Wanted(), mirror=MIRROR)
+    assert "members" not in plain.used
+    found = predicted(tmp_path, 5, mirror=MIRROR)
+    assert np.array_equal(found.segmentation.array, plain.segmentation.array)
+    assert found.used["members"] == "4 mirrored copies"
+    assert len(found.members) == len(COPIES)
+    copies = [logits(5, mirrored=axes) for axes in COPIES]
+    for member, copy in zip(found.members, copies, strict=True):
+        assert (member.array[0] == copy.argmax(axis=0)).mean() > 0.999  # but where two are as good as equal
+    assert len({member.array.tobytes() for member in found.members}) == len(COPIES)
+    ml = softmax(sum(copies) / len(COPIES), axis=0).sum(axis=(1, 2, 3)) * GRID.voxel_ml
+    assert found.soft_ml == pytest.approx({"liver": ml[1], "spleen": ml[2]}, rel=1e-4)
+
+
+def test_of_several_networks_members_are_these_mirrored_or_not(tmp_path: Path) -> None:
+    found = predicted(tmp_path, 0, 1, mirror=MIRROR)
+    assert found.used["members"] == "2 networks"
+    assert len(found.members) == 2
+    for seed, member in enumerate(found.members):
+        mean = sum(logits(seed, mirrored=axes) for axes in COPIES) / len(COPIES)
+        assert (member.array[0] == mean.argmax(axis=0)).mean() > 0.999
 
 
 def test_a_sigmoid_heads_labels_overlap(tmp_path: Path) -> None:
@@ -208,3 +240,22 @@ def test_the_plan_prices_what_is_wanted(tmp_path: Path) -> None:
     assert f"{2 * 2 * 160 * 120 * 80 / 1e9:.2f} GB of scores on disk" in stored.strategy
     assert entropy.peak_bytes - plain.peak_bytes >= 2 * 160 * 120 * 80
     assert members.peak_bytes - plain.peak_bytes >= 2 * 3 * 4 * 120 * 80 * 32
+
+
+def test_the_plan_prices_every_mirrored_copy(tmp_path: Path) -> None:
+    grid = Grid((160, 120, 80), np.eye(4))
+    network = NetworkSegmenter.model_validate(
+        {
+            "architecture": SMALL,
+            "head": Softmax(),
+            "weights": [saved(SMALL, tmp_path, seed=0)],
+            "window": {"patch": (32, 32, 32)},
+            "mirror": MIRROR,
+        }
+    )
+    with network.bound(labels=LABELS, folder=tmp_path).open(ONE_THREAD) as predictor:
+        plain = predictor.plan(grid, onto=grid, wanted=Wanted())
+        members = predictor.plan(grid, onto=grid, wanted=Wanted(members=True))
+    assert (plain.passes, members.passes) == (4, 4)
+    assert f"with {(1 + 4) * 3} channels" in members.strategy
+    assert members.peak_bytes - plain.peak_bytes >= 4 * 3 * 4 * 120 * 80 * 32

@@ -10,7 +10,7 @@ PEERS_PIP   := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test lint soak bench bench-peers docs clean
 
-PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-phantom
+PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-instances plugins/medseg-phantom
 
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)

@@ -195,8 +195,8 @@ class LabelSpec(Strict):
 class TrainingSpec(Strict):
     """How a network is trained; what is left out is planned from the data."""
 
-    loss: Call = StepCall(name="medseg/dice-ce")
-    """What is made small."""
+    loss: Call | None = None
+    """What is made small; left out, what the head says of itself: dice-ce for softmax and sigmoid."""
 
     augment: tuple[Call, ...] = ()
     """Random changes of training samples, in order: places first, then values."""

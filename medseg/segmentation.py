@@ -182,6 +182,21 @@ class Segmentation:
             array[label.layer][_checked(mask, name, grid)] = label.value
         return cls(array, grid, labels)
 
+    @classmethod
+    def from_objects(
+        cls, ids: NDArray[Any], values: NDArray[Any], grid: Grid, labels: LabelTable
+    ) -> Segmentation:
+        """Layers `[L, i, j, k]` of objects, by ids; each is of the label whose value its first voxel has."""
+        names = {(label.layer, label.value): label.name for label in labels}
+        objects = []
+        for layer, (own, of) in enumerate(zip(ids, values, strict=True)):
+            numbers, first = np.unique(own, return_index=True)
+            for number, place in zip(numbers.tolist(), first.tolist(), strict=True):
+                if number:
+                    objects.append(Object(number, names[layer, int(of.reshape(-1)[place])]))
+        kinds: list[LayerKind] = ["objects"] * len(ids)
+        return cls(ids, grid, labels, tuple(kinds), tuple(objects))
+
     def replace(self, **changes: Any) -> Segmentation:
         """A copy with some fields exchanged."""
         return replace(self, **changes)
@@ -193,6 +208,23 @@ class Segmentation:
         if self.kinds[wanted.layer] == "labels":
             return np.asarray(layer == wanted.value)
         return np.isin(layer, [thing.id for thing in self.objects if thing.label == label])
+
+    def by_label(self) -> Segmentation:
+        """The same without objects: each of their voxels has its label's value; an unknown id is background."""
+        highest = max((label.value for label in self.labels), default=0)
+        array = np.empty(self.array.shape, np.promote_types(np.min_scalar_type(highest), np.uint8))
+        for number, (layer, kind) in enumerate(zip(self.array, self.kinds, strict=True)):
+            if kind == "labels":
+                array[number] = layer
+                continue
+            things = [thing for thing in self.objects if self.labels[thing.label].layer == number]
+            value = {0: 0} | {thing.id: self.labels[thing.label].value for thing in things}
+            ids = np.array(sorted(value), self.array.dtype)
+            values = np.array([value[int(id_)] for id_ in ids], array.dtype)
+            for into, plane in zip(array[number], layer, strict=True):
+                place = np.searchsorted(ids, plane).clip(max=len(ids) - 1)
+                into[:] = np.where(ids[place] == plane, values[place], 0)
+        return replace(self, array=array, kinds=(), objects=())
 
     def with_mask(self, label: str, mask: NDArray[np.bool_]) -> Segmentation:
         """A copy in which `label` is exactly `mask`: it loses what lies outside, takes what lies inside."""

@@ -4,6 +4,7 @@ Knows no head and no label name.
 """
 
 from medseg.inference.activations import activation_bytes
+from medseg.inference.objects import Decoded, ObjectSink, object_bytes
 from medseg.inference.sinks import ArgmaxSink, ThresholdSink
 from medseg.inference.streaming import Forward, stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
@@ -11,10 +12,13 @@ from medseg.inference.windows import Windows
 
 __all__ = [
     "ArgmaxSink",
+    "Decoded",
     "Forward",
+    "ObjectSink",
     "ThresholdSink",
     "Windows",
     "activation_bytes",
+    "object_bytes",
     "stream",
     "torch_device",
     "torch_runtime",

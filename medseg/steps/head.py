@@ -31,12 +31,16 @@ class Head(Step, ABC):
     distances), and ids go back by nearest. `activation` says what makes probabilities of the channels:
     "softmax" where channel 0 is the background and the others are the labels in order of value, "sigmoid"
     where each channel is a label by itself, None where channels are something else; soft volumes, entropy
-    and probability maps are then not to be had.
+    and probability maps are then not to be had. `of_objects` says that it tells the objects of a label apart,
+    and so must know in training which voxel is of which. `default_loss` is the loss, as `distribution/name`,
+    that a network with this head is trained with where the user names none.
     """
 
     merge: ClassVar[Literal["average", "per-window"]] = "average"
     decodes_on: ClassVar[Literal["native", "model"]] = "native"
     activation: ClassVar[Literal["softmax", "sigmoid"] | None] = None
+    of_objects: ClassVar[bool] = False
+    default_loss: ClassVar[str] = "medseg/dice-ce"
 
     @abstractmethod
     def channels(self, labels: LabelTable) -> int:
@@ -44,29 +48,55 @@ class Head(Step, ABC):
 
     @abstractmethod
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
-        """The network's ideal output `[C, i, j, k]` for a reference segmentation, as probabilities."""
+        """The network's ideal output `[C, i, j, k]` for a reference segmentation; probabilities, not logits.
 
-    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
+        A head `of_objects` is given objects in layers of their own, any other may be given either and asks
+        for `mask`s.
+        """
+
+    def logits(self, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Output `[C, i, j, k]` of a network that is sure of what `target` says.
+
+        By default of channels that are all probabilities; override it where some are not.
+        """
+        return SURE * (target - 0.5)
+
+    def targets(
+        self,
+        labels: torch.Tensor,
+        table: LabelTable,
+        *,
+        spacing: tuple[float, ...],
+        objects: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The ideal outputs `[N, C, *patch]`, float32, for patches of labels `[N, L, *patch]`, in training.
 
         What `target` says, for a batch and on its device; by default by `target` itself, one patch after the
         other. A patch has 2 or 3 axes; `spacing` is that of its voxels, one number per axis, in mm, or in px
         for pictures without a scale.
 
-        `labels` are integers and hold what the masks of the dataset hold: today the labels' values, whatever
-        the table says of objects. A head that needs the ids of objects cannot be trained yet; once it can, it
-        gets them as the values of its layer.
+        `labels` are integers and hold the labels' values; `objects[N, L, *patch]`, given to heads `of_objects`
+        only, hold the ids of the objects that the voxels are of, 0 where there is none.
         """
         import numpy as np
         import torch
 
+        layers, *patch = labels.shape[1:]
+        i, j, k = (*patch, 1)[:3]
+        grid = Grid((i, j, k), np.diag([*(*spacing, 1.0)[:3], 1.0]))
+
+        def samples(of: torch.Tensor) -> NDArray[np.int32]:
+            return of.cpu().numpy().reshape(-1, layers, i, j, k)
+
         ideal = []
-        for patch in labels.cpu().numpy().astype(np.uint32):  # PyTorch's are signed, a segmentation's are not
-            shape = (*patch.shape[1:], 1)[:3]
-            steps = (*spacing, 1.0)[:3]
-            grid = Grid((shape[0], shape[1], shape[2]), np.diag([*steps, 1.0]))
-            found = self.target(Segmentation(patch.reshape(len(patch), *grid.shape), grid, table))
-            ideal.append(torch.from_numpy(found).reshape(len(found), *patch.shape[1:]))
+        for number, values in enumerate(samples(labels)):
+            if objects is None:
+                segmentation = Segmentation(values.astype(np.uint32), grid, table)  # PyTorch's are signed
+            else:
+                ids = samples(objects)[number].astype(np.uint32)
+                segmentation = Segmentation.from_objects(ids, values, grid, table)
+            found = self.target(segmentation)
+            ideal.append(torch.from_numpy(found).reshape(len(found), *patch))
         return torch.stack(ideal).to(labels.device)
 
     def at_scale(self, target: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
@@ -108,9 +138,16 @@ class Head(Step, ABC):
         """
         return labels
 
+    def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
+        """Memory that its sink takes at most beside the labels on the grid that it decodes on, `grid`.
+
+        None where voxels are decided one by one. Override it where whole objects are decoded.
+        """
+        return 0
+
     @abstractmethod
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
         """A sink that decodes slabs of scores on `grid`, coming along `axis`, into labels on `onto`.
 
-        What its `finish` returns is a Segmentation.
+        What its `finish` returns is a Segmentation. Where the head `decodes_on` "model", `onto` is `grid`.
         """

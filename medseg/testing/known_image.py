@@ -12,7 +12,7 @@ from medseg.errors import PluginError
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid, Volume
 
-__all__ = ["known_image", "twice"]
+__all__ = ["known_image", "known_objects", "twice"]
 
 
 @cache
@@ -28,6 +28,16 @@ def known_image() -> tuple[Volume, Segmentation]:
     array = (np.where(ball, 60.0, -100.0) + noise).astype(np.float32)[None]
     labels = LabelTable((Label(1, "ball"), Label(2, "absent")))
     return Volume(array, grid), Segmentation.from_masks({"ball": ball}, grid, labels)
+
+
+@cache
+def known_objects() -> Segmentation:
+    """The ball of `known_image` cut into two objects of one label that touch."""
+    _, segmentation = known_image()
+    ball = segmentation.mask("ball")
+    second = np.arange(ball.shape[0]).reshape(-1, 1, 1) >= ball.shape[0] // 2
+    ids = (ball * (1 + second))[None].astype(np.uint32)
+    return Segmentation.from_objects(ids, segmentation.array, segmentation.grid, segmentation.labels)
 
 
 def twice(call: Callable[[], Any], *arrays: np.ndarray[Any, Any]) -> tuple[Any, Any]:

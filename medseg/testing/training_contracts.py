@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from medseg.assemble import component_class
 from medseg.errors import PipelineError, PluginError
 from medseg.plugin.catalog import discover
+from medseg.prediction import Scores
+from medseg.segmentation import Segmentation
 from medseg.steps import (
     Augmentation,
     Head,
     IntensityAugmentation,
     Loss,
     Metric,
+    ScoreMetric,
     SpatialAugmentation,
     Step,
 )
-from medseg.testing.known_image import known_image, twice
+from medseg.testing.known_image import known_image, known_objects, twice
 
 if TYPE_CHECKING:
     import torch
@@ -31,33 +34,54 @@ __all__ = ["run_augmentation", "run_loss", "run_metric"]
 
 
 def run_loss(step: Step) -> str:
-    """With each built-in head that it suits, in 3-D and in 2-D."""
+    """With each built-in head that it suits, else with the others that are installed, in 3-D and in 2-D."""
     assert isinstance(step, Loss)
-    refused = []
-    for head in _heads():
-        try:
-            for dims in (3, 2):
-                _LossTrial.of(step, head, dims).run()
-        except PipelineError as refusal:
-            refused.append(str(refusal))
-    if len(refused) == len(_heads()):
-        raise PluginError(f"suits neither softmax nor sigmoid: {'; '.join(refused)}")
-    return "; ".join(refused)
+    refused: list[str] = []
+    for heads in _heads():
+        suited = [head for head in heads if _suits(step, head, refused)]
+        if suited:
+            return "; ".join(refused)
+    raise PluginError(f"suits no head that is installed: {'; '.join(refused)}")
+
+
+def _suits(loss: Loss, head: Head, refused: list[str]) -> bool:
+    """Try a loss with a head; where it refuses, its reason goes into `refused`."""
+    try:
+        for dims in (3, 2):
+            _LossTrial.of(loss, head, dims).run()
+    except PipelineError as refusal:
+        refused.append(str(refusal))
+        return False
+    return True
 
 
 @cache
-def _heads() -> tuple[Head, ...]:
-    """The built-in heads, by their names."""
-    entries = [discover().find("head", f"medseg/{name}") for name in ("softmax", "sigmoid")]
-    return tuple(head for entry in entries if isinstance(head := component_class(entry)(), Head))
+def _heads() -> tuple[tuple[Head, ...], tuple[Head, ...]]:
+    """The built-in heads, and all others that can be had without parameters."""
+    found: tuple[list[Head], list[Head]] = ([], [])
+    for entry in discover().entries:
+        if entry.kind != "head":
+            continue
+        try:
+            head = component_class(entry)()
+        except Exception:  # noqa: BLE001, S112 - foreign code runs here, and is checked where it is meant
+            continue
+        if isinstance(head, Head):
+            found[entry.distribution != "medseg"].append(head)
+    builtin, others = found
+    return tuple(sorted(builtin, key=lambda head: head.activation != "softmax")), tuple(others)
 
 
 @dataclass(frozen=True)
 class _LossTrial:
-    """A loss's module with a batch of two samples, of which the second is moved; nothing is unknown."""
+    """A loss's module with a batch of two samples, of which the second is moved; nothing is unknown.
+
+    `logits` are those of a network that is right.
+    """
 
     module: torch.nn.Module
     target: torch.Tensor
+    logits: torch.Tensor
     maps: Mapping[str, torch.Tensor]
 
     @classmethod
@@ -65,7 +89,7 @@ class _LossTrial:
         """In 2-D the batch is the middle slice, across the third axis."""
         import torch
 
-        _, segmentation = known_image()
+        segmentation = known_objects() if head.of_objects else known_image()[1]
         spacing = segmentation.grid.spacing[:dims]
         module: object = loss.build(head, spacing=spacing, channels=head.channels(segmentation.labels))
         if not isinstance(module, torch.nn.Module):
@@ -84,15 +108,19 @@ class _LossTrial:
             if not np.isfinite(values).all():
                 raise PluginError(f"prepare() gave {name!r} with values that are not finite")
         _require_heedless_of_unknown(loss, head)
+        target = head.target(segmentation)
         return cls(
-            module, batch(head.target(segmentation)), {name: batch(values) for name, values in maps.items()}
+            module,
+            batch(target),
+            batch(head.logits(target)),
+            {name: batch(values) for name, values in maps.items()},
         )
 
     def run(self) -> None:
         """A finite scalar with finite gradients, smallest at the target, the mean over samples."""
         import torch
 
-        right, both = 20 * (self.target - 0.5), slice(0, 2)
+        right, both = self.logits, slice(0, 2)
         guess = torch.zeros_like(right, requires_grad=True)
         unsure = self._value(guess, both)
         unsure.backward()  # type: ignore[no-untyped-call]
@@ -190,6 +218,8 @@ def run_metric(step: Step) -> str:
     """Compare a mask with itself, with one that is moved, and with none."""
     assert isinstance(step, Metric)
     _, reference = known_image()
+    if isinstance(step, ScoreMetric):
+        return _run_score_metric(step, reference)
     array = np.roll(reference.array, 3, axis=1)
     for prediction in (reference, reference.replace(array=array), reference.replace(array=0 * array)):
         first, second = twice(
@@ -199,4 +229,20 @@ def run_metric(step: Step) -> str:
         )
         if first != second:
             raise PluginError("gave two different results for one pair")
+    return ""
+
+
+def _run_score_metric(step: ScoreMetric, reference: Segmentation) -> str:
+    """Probabilities that are right, moved, or zero; of a label that is there and of one that is not."""
+    sure = np.where(reference.mask("ball"), 0.9, 0.1).astype(np.float32)[None]
+    for array in (sure, np.roll(sure, 3, axis=2), 0 * sure):
+        scores = Scores(array, reference.grid, "probabilities")
+        for label in reference.labels:
+            first, second = twice(
+                lambda: Metric.check(step.of_scores(scores, reference, label.name), reference=reference),  # noqa: B023
+                scores.array,
+                reference.array,
+            )
+            if first != second:
+                raise PluginError("gave two different results for one pair")
     return ""

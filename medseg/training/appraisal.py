@@ -21,7 +21,7 @@ from medseg.evaluation import evaluate
 from medseg.pipeline import Stage, blamed, walk
 from medseg.plugin.catalog import Catalog
 from medseg.prediction import Measured, Resources, Wanted
-from medseg.segmentation import Segmentation
+from medseg.segmentation import LayerKind, Object, Segmentation
 from medseg.steps import Head, Metric, Postprocessor, Segmenter, TrainableSegmenter
 from medseg.training.calibration import Sample, about, joined, sampled
 from medseg.training.dataset import Case, Dataset, Example, read_case
@@ -104,7 +104,7 @@ class Appraiser:
                     sample.save(kept / f"{case.id}{SCORES}")
                     prediction.refinable.store.close()
                 segmentation = _where_known(segmentation, example)
-                np.savez_compressed(kept / f"{case.id}.npz", labels=segmentation.array)
+                _save(kept / f"{case.id}.npz", segmentation)
                 found.append(self._scored(case.id, fold, segmentation, example))
                 self.resources.progress("validate", number, len(cases))
         write_json(record, [_as_json(each) for each in found])
@@ -114,7 +114,7 @@ class Appraiser:
         """Rows as predicted, and of each label by the candidates that change it."""
         reference = _reference(example)
         changed: dict[str, dict[str, Rows]] = {}
-        for name in CANDIDATES:
+        for name in CANDIDATES if "objects" not in found.kinds else ():  # they are steps of labels
             for label in reference.labels:
                 better = self._after(calls(name, label.name), found, example.volume)
                 if not np.array_equal(better.mask(label.name), found.mask(label.name)):
@@ -134,7 +134,7 @@ class Appraiser:
 
         The reference, a voxel beside itself, stands for a prediction.
         """
-        reference = _reference(example)
+        reference = _reference(example).by_label()
         found = reference.replace(array=np.roll(reference.array, 1, axis=1))
         began = time.monotonic()
         evaluate(found, reference, self.metrics, labels=[label])
@@ -155,8 +155,7 @@ class Appraiser:
         """A case that was appraised, its prediction read from `kept` and taken through all of `steps`."""
         example = read_case(self.dataset.case(case), self.dataset)
         reference = _reference(example)
-        with np.load(kept / f"{case}.npz", allow_pickle=False) as stored:
-            found = reference.replace(array=stored["labels"])
+        found = _kept(kept / f"{case}.npz", reference)
         found = self._after(steps, found, example.volume)
         return example.volume, _where_known(found, example), reference
 
@@ -224,7 +223,28 @@ def _where_known(found: Segmentation, example: Example) -> Segmentation:
     """The prediction where the reference says something; elsewhere it cannot be wrong."""
     if example.ignore is None:
         return found
-    return found.replace(array=np.where(example.ignore[None], _reference(example).array, found.array))
+    reference = _reference(example).by_label().array if "objects" not in found.kinds else 0
+    return found.replace(
+        array=np.where(example.ignore[None], reference, found.array).astype(found.array.dtype)
+    )
+
+
+def _save(path: Path, found: Segmentation) -> None:
+    """Keep a prediction: layers, and the objects' ids with the values of their labels."""
+    things = [(thing.id, found.labels[thing.label].value) for thing in found.objects]
+    objects = np.array(things, np.uint32).reshape(-1, 2)
+    np.savez_compressed(path, labels=found.array, kinds=np.array(found.kinds), objects=objects)
+
+
+def _kept(path: Path, like: Segmentation) -> Segmentation:
+    """What was kept, with the labels and on the grid of another."""
+    names = {label.value: label.name for label in like.labels}
+    with np.load(path, allow_pickle=False) as stored:
+        kinds: tuple[LayerKind, ...] = tuple(
+            "objects" if kind == "objects" else "labels" for kind in stored["kinds"]
+        )
+        objects = tuple(Object(int(id_), names[int(value)]) for id_, value in stored["objects"])
+        return Segmentation(stored["labels"], like.grid, like.labels, kinds, objects)
 
 
 def calls(candidate: str, *labels: str) -> tuple[StepCall, ...]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from medseg.config import StepCall
 from medseg.evaluation import metrics_named
 from medseg.evaluation.summary import Statistics, summarise
+from medseg.pipeline import Stage
 from medseg.plugin.catalog import Catalog
 from medseg.prediction import Resources
+from medseg.steps import Metric
 from medseg.training.account import Account
 from medseg.training.appraisal import Appraised, Appraiser, Shown, chosen_steps, steps_of
 from medseg.training.calibration import Calibration, calibrated
@@ -20,10 +22,17 @@ from medseg.training.recipe import Recipe
 from medseg.training.run_folder import Begun, RunFolder
 from medseg.training.wishes import Trained
 
-__all__ = ["METRICS", "Finish"]
+__all__ = ["Finish", "metrics_for"]
 
 METRICS = "dice, hd95"
+METRICS_OF_OBJECTS = "dice, average-precision: {thresholds: [0.5, 0.75]}, panoptic-quality"
 WORST = 4  # cases that the report draws
+
+
+def metrics_for(recipe: Recipe, catalog: Catalog) -> tuple[Stage[Metric], ...]:
+    """The metrics of a training: of labels, or of objects where the head tells them apart."""
+    of_objects = recipe.segment.step.head.of_objects
+    return metrics_named(METRICS_OF_OBJECTS if of_objects else METRICS, catalog)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Finish:
 
     @property
     def _appraiser(self) -> Appraiser:
-        return Appraiser(self.dataset, metrics_named(METRICS, self.catalog), self.catalog, self.resources)
+        return Appraiser(self.dataset, metrics_for(self.recipe, self.catalog), self.catalog, self.resources)
 
     def _kept(self, number: int) -> Path:
         """The predictions of a fold's validation cases."""

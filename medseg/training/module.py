@@ -68,7 +68,10 @@ class TrainedModule(lightning.LightningModule):
         """The loss of a batch, over all scales that the network gives: half the weight at half the size."""
         with blamed(self._recipe.segment):
             with torch.no_grad():
-                target = self._head.targets(batch["labels"], self._recipe.labels, spacing=self._spacing)
+                objects = {"objects": batch["objects"]} if self._head.of_objects else {}
+                target = self._head.targets(
+                    batch["labels"], self._recipe.labels, spacing=self._spacing, **objects
+                )
             outputs = _scales(self.network(batch["image"].contiguous(memory_format=self._layout)))
         weights = [0.5**level for level in range(len(outputs))]
         total: torch.Tensor | float = 0.0

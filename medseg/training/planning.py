@@ -259,7 +259,9 @@ def _training(
     reasons["training.augment"] = (
         "what a scanner and a patient may vary: pose, size, shape, contrast, sharpness"
     )
-    reasons["training.loss"] = "Dice for small labels, cross-entropy for smooth gradients"
+    reasons["training.loss"] = (
+        "what the head says of itself; dice-ce: small labels count, gradients are smooth"
+    )
     turn: dict[str, Any] = {"degrees": 20, "probability": 0.3}
     if space.dims == 3 and max(space.spacing) > THICK * min(space.spacing):
         turn["about"] = ["ijk"[int(np.argmax(space.spacing))]]
@@ -281,7 +283,6 @@ def _training(
         {"elastic": {"probability": 0.2, **waves}},
     ]
     return {
-        "loss": "dice-ce",
         "augment": [*places, "noise", "blur", "brightness", "contrast", "low-resolution", "gamma"],
         "batch": batch,
         "steps_per_epoch": 250 if machine.gpu else 50,

@@ -1,7 +1,7 @@
 """Prepared cases: each image as the network takes it, with its labels, on the disk and mapped into memory.
 
-A case is a folder: `image.npy`, `labels.npy`, maybe `valid.npy` and `known-places.npy`, `map-NAME.npy`,
-`places.npy`, and `case.json`. It appears complete or not at all, and is made anew when its files, the
+A case is a folder: `image.npy`, `labels.npy`, `objects.npy` for heads of objects, maybe `valid.npy` and
+`known-places.npy`, `map-NAME.npy`, `places.npy`, and `case.json`. It appears complete or not at all, and is made anew when its files, the
 preprocessing or the loss change.
 """
 
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 MOST_PLACES = (
     20_000  # voxels of each label that a sample may be placed about; a seeded choice where there are more
 )
+MOST_ID = 1 << 24  # samples are read in single precision, in which all whole numbers up to this one exist
 Array = NDArray[Any]
 ReadCase = Callable[[], tuple[Volume, Segmentation, NDArray[np.bool_] | None]]
 
@@ -55,6 +56,7 @@ class PreparedCase:
     counts: tuple[int, ...]
     maps: tuple[str, ...] = ()
     partly_valid: bool = False
+    of_objects: bool = False
     stated: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -64,8 +66,13 @@ class PreparedCase:
 
     @cached_property
     def labels(self) -> Array:
-        """`[L, i, j, k]`, unsigned."""
+        """`[L, i, j, k]`, unsigned: the labels' values."""
         return self._mapped("labels")
+
+    @cached_property
+    def objects(self) -> Array | None:
+        """`[L, i, j, k]`, unsigned: ids, of which no two layers have one in common; None where not asked for."""
+        return self._mapped("objects") if self.of_objects else None
 
     @cached_property
     def valid(self) -> Array | None:
@@ -147,6 +154,7 @@ def _load(place: Path, key: str, id: str, subject: str) -> PreparedCase | None: 
         counts=tuple(stated["counts"]),
         maps=tuple(stated["maps"]),
         partly_valid=stated["partly_valid"],
+        of_objects=stated.get("of_objects", False),
         stated=stated,
     )
 
@@ -175,12 +183,15 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         "counts": [len(each) for each in places],
         "maps": sorted(maps),
         "partly_valid": valid is not None,
+        "of_objects": head.of_objects,
     }
     making = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     np.save(making / "image.npy", array)
-    np.save(making / "labels.npy", labels.array)
+    np.save(making / "labels.npy", labels.by_label().array)
+    if head.of_objects:
+        np.save(making / "objects.npy", _ids(labels))
     np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
     if known is not None:
         np.save(making / "valid.npy", known[None].astype(np.uint8))
@@ -193,6 +204,21 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         making.replace(place)
     except OSError:  # another process has made it meanwhile
         shutil.rmtree(making)
+
+
+def _ids(labels: Segmentation) -> NDArray[np.uint32]:
+    """Which object each voxel is of; the objects of a layer of labels are connected parts."""
+    import cc3d
+
+    array = np.zeros(labels.array.shape, np.uint32)
+    highest = 0
+    for ids, layer, kind in zip(array, labels.array, labels.kinds, strict=True):
+        own = layer if kind == "objects" else cc3d.connected_components(np.ascontiguousarray(layer))
+        np.add(own, highest, out=ids, where=own != 0, casting="unsafe")
+        highest = int(ids.max(initial=highest))
+    if highest > MOST_ID:
+        raise InputError(f"has an object with the id {highest}; number them from 1 on, up to {MOST_ID}")
+    return array
 
 
 def _known(valid: NDArray[np.bool_], reference: Segmentation, grid: Grid) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ __all__ = ["Recipe", "recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how: the pipeline file with its names resolved."""
+    """What is trained, and how: the pipeline file, which names the loss now, with its names resolved."""
 
     file: PipelineFile
     inputs: tuple[Input, ...]
@@ -112,10 +112,12 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
             raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
     # not needed before the end, when it is late to learn of a fault
     stages_after(file, segment, labels, catalog)
-    loss = stage_at(Loss, "training.loss", spec.loss, catalog)
+    called = spec.loss or StepCall(name=segment.step.head.default_loss)
+    spec = spec.model_copy(update={"loss": called})
+    loss = stage_at(Loss, "training.loss", called, catalog)
     _require_loss(loss, segment.step, labels)
     return Recipe(
-        file=file,
+        file=file.model_copy(update={"training": spec}),
         inputs=tuple(Input(each.name, each.modality, each.select) for each in file.inputs),
         labels=labels,
         preprocess=stages(Preprocessor, "preprocess", file.preprocess, catalog),

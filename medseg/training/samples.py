@@ -31,7 +31,8 @@ ORDER, DRAW = 1, 2  # what a generator is for, in its seed
 class Samples:
     """Samples by number, each a dict of tensors.
 
-    It holds `image[C, *patch]`, `labels[L, *patch]`, `valid[1, *patch]` and `maps`, a dict of `[K, *patch]`.
+    It holds `image[C, *patch]`, `labels[L, *patch]`, `valid[1, *patch]` and `maps`, a dict of `[K, *patch]`;
+    for heads of objects `objects[L, *patch]`, the ids, too.
 
     All cases come up equally often: every pass over them is a new order. Of the samples a share `foreground`
     is centred on a voxel of a label, each label that a case has as likely as another; the others lie anywhere
@@ -145,6 +146,8 @@ def _parts(case: PreparedCase) -> dict[str, tuple[NDArray[Any], NDArray[np.float
         "image": (case.image, np.array(case.fill, np.float32)),
         "labels": (case.labels, np.zeros(len(case.labels), np.float32)),
     }
+    if case.objects is not None:
+        parts["objects"] = case.objects, np.zeros(len(case.objects), np.float32)
     if case.valid is not None:
         parts["valid"] = case.valid, np.ones(1, np.float32)
     for name in case.maps:
@@ -195,7 +198,7 @@ def _read(case: PreparedCase, start: NDArray[np.int64], points: torch.Tensor) ->
         values = _tensor(np.array(array[(slice(None), *box)], np.float32))
         values = values.reshape(len(values), *values.shape[1 : 1 + dims])
         outside = torch.from_numpy(fill).reshape(-1, *[1] * dims)
-        mode = "nearest" if name in ("labels", "valid") else "bilinear"
+        mode = "nearest" if name in ("labels", "objects", "valid") else "bilinear"
         moved = grid_sample(
             (values - outside)[None], grid, mode=mode, padding_mode="zeros", align_corners=False
         )
@@ -213,11 +216,11 @@ def _sample(found: dict[str, torch.Tensor]) -> Sample:
     """The parts by their names in a sample."""
     import torch
 
-    labels = found["labels"].round()
+    whole = {name: found[name].round() for name in ("labels", "objects") if name in found}
     return {
         "image": found["image"],
-        "labels": labels.to(torch.int32),
-        "valid": found.get("valid", torch.ones_like(labels[:1])),
+        **{name: values.to(torch.int32) for name, values in whole.items()},
+        "valid": found.get("valid", torch.ones_like(whole["labels"][:1])),
         "maps": {name[4:]: values for name, values in found.items() if name.startswith("map ")},
     }
 
@@ -227,8 +230,6 @@ def collated(samples: Sequence[Sample]) -> Sample:
     import torch
 
     first = samples[0]
-    batch: Sample = {
-        name: torch.stack([each[name] for each in samples]) for name in ("image", "labels", "valid")
-    }
+    batch: Sample = {name: torch.stack([each[name] for each in samples]) for name in first if name != "maps"}
     batch["maps"] = {name: torch.stack([each["maps"][name] for each in samples]) for name in first["maps"]}
     return batch

@@ -23,7 +23,7 @@ from medseg.training.appraisal import Appraiser
 from medseg.training.check import subjects_unstated
 from medseg.training.dataset import Case, Dataset, open_dataset, read_case
 from medseg.training.fingerprint import Fingerprint, fingerprint, fingerprint_key
-from medseg.training.finish import METRICS, Finish
+from medseg.training.finish import Finish, metrics_for
 from medseg.training.folds import single_split, subjects_folds
 from medseg.training.model_folder import weights_saved
 from medseg.training.outlook import network_s, scoring_s, watched
@@ -55,8 +55,8 @@ def planned(
     _require_cases(found)
     facts = fingerprint(found, found.trainable, resources.progress)
     made, paths = for_time(*with_wishes(plan(found, facts, _machine(resources)), wishes), wishes)
-    recipe(made.file, catalog or discover())
-    return made, found, paths
+    file = recipe(made.file, catalog or discover()).file
+    return replace(made, file=file), found, paths
 
 
 def train(
@@ -164,8 +164,10 @@ class _Training:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
             made = plan(self._dataset, facts, _machine(self._resources))
             made, _ = for_time(*with_wishes(made, self._wishes), self._wishes)
-            self._prepare(recipe(made.file, self._catalog))
-            self._run.record(self._begun(made.file, facts, started), made.file, facts.as_json())
+            whole = recipe(made.file, self._catalog)
+            self._prepare(whole)
+            file = whole.file
+            self._run.record(self._begun(file, facts, started), file, facts.as_json())
         else:
             self._require_same(begun)
             self._prepare(recipe(self._run.file(), self._catalog))
@@ -196,9 +198,8 @@ class _Training:
         fold = self._wishes.fold
         held = [name for n, names in enumerate(folds) if fold in (None, n) for name in names]
         cases, made = [self._prepared[name] for name in held], recipe(file, self._catalog)
-        appraiser = Appraiser(
-            self._dataset, metrics_named(METRICS, self._catalog), self._catalog, self._resources
-        )
+        metrics = metrics_for(made, self._catalog)
+        appraiser = Appraiser(self._dataset, metrics, self._catalog, self._resources)
         appraisal = network_s(cases, made, self._resources.device) + scoring_s(cases, made, appraiser)
         needed = max(LEAST_RESERVE_S, RESERVE * seconds, appraisal)
         if needed > MOST_RESERVE * seconds:

@@ -1,4 +1,7 @@
-"""How good a network in training is: Dice of whole cases, on the grid that it sees."""
+"""How good a network in training is: Dice of whole cases, on the grid that it sees.
+
+Of labels, where a head tells their objects apart too: whether these are right is seen at the end.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ def _decoded(
         sink = recipe.segment.step.head.sink(recipe.labels, grid=case.grid, axis=2, onto=case.grid)
         sink.take(Scores(logits, case.grid, "logits"), 0)
         found: Segmentation = sink.finish()
-    return found
+    return found.by_label()
 
 
 def mean(scored: Scored, label: str | None = None) -> float | None:

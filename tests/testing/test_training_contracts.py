@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn  # noqa: TID253
 
 from medseg.errors import PipelineError, PluginError
-from medseg.prediction import Measured
+from medseg.prediction import Measured, Scores
 from medseg.segmentation import LabelTable, Segmentation
-from medseg.steps import Head, IntensityAugmentation, Loss, Metric, SpatialAugmentation
+from medseg.steps import Head, IntensityAugmentation, Loss, Metric, ScoreMetric, SpatialAugmentation
 from medseg.testing.training_contracts import run_augmentation, run_loss, run_metric
 
 Call = Callable[[Tensor, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
@@ -155,7 +155,7 @@ def test_losses_in_good_order_pass() -> None:
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        (Neither, "suits neither softmax nor sigmoid: not made for softmax; not made for sigmoid"),
+        (Neither, "suits no head that is installed: not made for softmax; not made for sigmoid"),
         (NoModule, "build\\(\\) gave function, not a torch.nn.Module"),
         (Flat, "gives no finite gradient"),
         (Endless, "gives no finite gradient"),
@@ -252,3 +252,32 @@ def test_a_metric_in_good_order_passes() -> None:
 def test_each_fault_of_a_metric_is_found(wrong: Literal["nan", "label", "changing"], said: str) -> None:
     with pytest.raises(PluginError, match=said):
         run_metric(Agreement(wrong=wrong))
+
+
+class Sureness(ScoreMetric):
+    """Mean probability of a label where it is; `wrong` gives something else."""
+
+    wrong: Literal["", "nan", "label", "changing"] = ""
+    """What is wrong with it."""
+
+    def of_scores(self, scores: Scores, reference: Segmentation, label: str) -> Iterable[Measured]:
+        mask = reference.mask(label)
+        value = float(scores.array[0][mask].mean()) if mask.any() else None
+        wrong = {"nan": float("nan"), "changing": float(np.random.default_rng().random())}
+        name = "spleeen" if self.wrong == "label" else label
+        yield Measured(label=name, quantity="sureness", value=wrong.get(self.wrong, value))
+
+
+def test_a_metric_of_probabilities_in_good_order_passes() -> None:
+    assert run_metric(Sureness()) == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("nan", "as nan"), ("label", "which is no label"), ("changing", "two different results")],
+)
+def test_each_fault_of_a_metric_of_probabilities_is_found(
+    wrong: Literal["nan", "label", "changing"], said: str
+) -> None:
+    with pytest.raises(PluginError, match=said):
+        run_metric(Sureness(wrong=wrong))

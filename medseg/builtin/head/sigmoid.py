@@ -40,7 +40,14 @@ class Sigmoid(Head):
             target[channel] = segmentation.mask(label.name)
         return target
 
-    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
+    def targets(
+        self,
+        labels: torch.Tensor,
+        table: LabelTable,
+        *,
+        spacing: tuple[float, ...],
+        objects: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """As `target`, in one comparison."""
         import torch
 

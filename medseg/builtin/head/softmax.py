@@ -47,7 +47,14 @@ class Softmax(Head):
         target[0] = 1 - target[1:].sum(0)
         return target
 
-    def targets(self, labels: torch.Tensor, table: LabelTable, *, spacing: tuple[float, ...]) -> torch.Tensor:
+    def targets(
+        self,
+        labels: torch.Tensor,
+        table: LabelTable,
+        *,
+        spacing: tuple[float, ...],
+        objects: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """As `target`, in one comparison."""
         import torch
 

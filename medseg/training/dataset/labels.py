@@ -41,12 +41,13 @@ class _Entry:
     any: bool = False
 
 
-def named_labels(told: Any, *, layers: bool = False) -> Named:
+def named_labels(told: Any, *, layers: bool = False, apart: bool = False) -> Named:
     """The labels in a dataset's description.
 
     `{1: liver}`, `{liver: 1}`, `{whole tumour: [1, 2, 3]}`, `{1: {name: liver, colour: "#dd8265"}}` or
-    `[liver, spleen]`, whose values are 1 and 2. `{nucleus: any}`, alone, is for masks of objects, whose
-    values are ids. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
+    `[liver, spleen]`, whose values are 1 and 2. `{nucleus: any}` or `{1: {name: nucleus, values: any}}` is for
+    masks of objects, whose values are ids: alone, or, where labels have masks `apart` from each other, for
+    all of them. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
     Labels that share a value overlap and get a layer each, as they all do with `layers`. Values stay as they
     are where each label has its own, else they become 1, 2, 3.
 
@@ -60,12 +61,12 @@ def named_labels(told: Any, *, layers: bool = False) -> Named:
     if not entries:
         raise InputError("labels: there are none but the background; name at least one")
     ignored = ignore[0].values[0] if ignore else None
-    if len(entries) == 1 and not entries[0].values and entries[0].any:
-        return Named(LabelTable((_label(entries[0], 1, layer=0),)), {entries[0].name: ()}, ignored)
-    _require_values(entries, ignored)
+    of_objects = all(entry.any for entry in entries) and (apart or len(entries) == 1)
+    if not of_objects:
+        _require_values(entries, ignored)
     counts = Counter(value for entry in entries for value in entry.values)
-    shared = layers or max(counts.values()) > 1
-    plain = not shared and all(len(entry.values) == 1 for entry in entries)
+    shared = layers or max(counts.values(), default=1) > 1
+    plain = not shared and not of_objects and all(len(entry.values) == 1 for entry in entries)
     table = [
         _label(entry, entry.values[0] if plain else number, layer=number - 1 if shared else 0)
         for number, entry in enumerate(entries, start=1)
@@ -87,7 +88,10 @@ def _entries(told: Any) -> Iterator[_Entry]:
         number = _whole(key)
         if isinstance(value, Mapping) and number is not None:
             more = dict(value)
-            yield _Entry(str(more.pop("name", "")).strip(), (number,), more)
+            name, objects = str(more.pop("name", "")).strip(), more.get("values") == ANY
+            if objects:
+                del more["values"]
+            yield _Entry(name, () if objects else (number,), more, any=objects)
         elif isinstance(key, str) and number is None and value == ANY:
             yield _Entry(key.strip(), (), any=True)
         elif isinstance(value, str) and number is not None:
@@ -116,7 +120,8 @@ def _require_values(entries: Sequence[_Entry], ignore: int | None) -> None:
     for entry in entries:
         if not entry.values or len(set(entry.values)) < len(entry.values):
             raise InputError(
-                f"labels: {entry.name[:64]!r} must have one or more different values ({ANY!r} only alone)"
+                f"labels: {entry.name[:64]!r} must have one or more different values "
+                f"({ANY!r} only alone, or for all where each has a mask of its own)"
             )
         wrong = [value for value in entry.values if not 1 <= value <= MOST_VALUE or value == ignore]
         if wrong:

@@ -143,7 +143,7 @@ def _labels(
 
 def _of_structures(structures: tuple[str, ...], told: Any, *, layers: bool) -> Named:
     """The labels of structures that have a mask each; a description may give codes and colours."""
-    named = named_labels(list(structures) if told is None else told, layers=layers)
+    named = named_labels(list(structures) if told is None else told, layers=layers, apart=True)
     if set(named.values) != set(structures):
         raise InputError(
             f"labels: {', '.join(named.values)} are named, there are masks of {', '.join(structures)}"

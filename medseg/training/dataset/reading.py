@@ -18,7 +18,7 @@ from medseg.io.masks import read_segmentation
 from medseg.io.regular_file import printable
 from medseg.pipeline import Input
 from medseg.run.inputs import join, read_inputs
-from medseg.segmentation import Segmentation
+from medseg.segmentation import LayerKind, Object, Segmentation
 from medseg.training.dataset.case import Case, Dataset
 from medseg.training.dataset.found import is_picture
 from medseg.training.dataset.masks import (
@@ -61,7 +61,7 @@ class Reference:
 def read_case(case: Case, dataset: Dataset, *, policy: Policy = STRICT, tell: Tell = logger.info) -> Example:
     """The image with a channel for each input, its labels in uint8 (uint16 above 255), what is ignored.
 
-    Labels lie on the image's own grid. `tell` gets a line for everything that was decided.
+    Labels lie on the image's own grid; those whose masks hold ids of objects in layers of objects. `tell` gets a line for everything that was decided.
 
     Raises InputError for what cannot be read and for values that no label has, GeometryError, with the
     numbers, for a mask on other voxels; each message begins with the case's id.
@@ -154,11 +154,13 @@ def _of_values(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Refe
 
 
 def _of_objects(values: NDArray[Any], dataset: Dataset, volume: Volume) -> Reference:
-    """Ids of objects as the one label that they are of."""
+    """Ids of objects, all of the one label that there is."""
     ignore = None if dataset.ignore is None else np.asarray(values == dataset.ignore)
-    there = values != 0 if ignore is None else (values != 0) & ~ignore
     (only,) = dataset.labels
-    return Reference(Segmentation.from_masks({only.name: there}, volume.grid, dataset.labels), ignore)
+    ids = values if ignore is None else np.where(ignore, 0, values)
+    objects = tuple(Object(number, only.name) for number in present(ids))
+    array = ids[None].astype(np.min_scalar_type(max((thing.id for thing in objects), default=0)))
+    return Reference(Segmentation(array, volume.grid, dataset.labels, ("objects",), objects), ignore)
 
 
 def _is_black_and_white(there: list[int], known: set[int], dataset: Dataset) -> bool:
@@ -200,6 +202,8 @@ def _on_image(values: NDArray[Any], grid: Any, path: Path, volume: Volume, tell:
 
 def _of_structures(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
     """A mask for each structure; slight overlaps, as of edges drawn twice, go to the later one."""
+    if () in dataset.values.values():
+        return _of_objects_apart(case, dataset, volume, tell)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, path in case.masks.items():
         values, grid = values_of(path)
@@ -207,6 +211,24 @@ def _of_structures(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> 
         masks[name] = inside(values, dataset.threshold, f"mask {name!r}", tell, picture=is_picture(path))
     _settle_overlaps(masks, dataset, tell)
     return Reference(Segmentation.from_masks(masks, volume.grid, dataset.labels))
+
+
+def _of_objects_apart(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
+    """A mask of ids for each structure, numbered on from one to the next; overlaps as with structures."""
+    ids: dict[str, NDArray[Any]] = {}
+    for name, path in case.masks.items():
+        values, grid = values_of(path)
+        ids[name] = _on_image(values, grid, path, volume, tell).astype(np.uint32)
+    _settle_overlaps({name: values != 0 for name, values in ids.items()}, dataset, tell)
+    array = np.zeros((dataset.labels.layers, *volume.grid.shape), np.uint32)
+    objects: list[Object] = []
+    for name, values in ids.items():
+        there, before = present(values), len(objects) + 1
+        objects += [Object(before + n, name) for n in range(len(there))]
+        numbers = before + np.searchsorted(there, values).astype(np.uint32)
+        np.copyto(array[dataset.labels[name].layer], numbers, where=values != 0)
+    kinds: list[LayerKind] = ["objects"] * len(array)
+    return Reference(Segmentation(array, volume.grid, dataset.labels, tuple(kinds), tuple(objects)))
 
 
 def _settle_overlaps(masks: Mapping[str, NDArray[np.bool_]], dataset: Dataset, tell: Tell) -> None:
@@ -240,8 +262,25 @@ def _of_names(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Refer
         names = ", ".join(repr(label.name) for label in found.labels) or "none"
         raise InputError(f"its mask names no label of the dataset; it has {names}; name them as `labels:`")
     _settle_overlaps(masks, dataset, tell)
+    of_objects = all(found.kinds[found.labels[by_name[name.casefold()]].layer] == "objects" for name in masks)
     wanted = {label.name.casefold() for label in dataset.labels}
     for word, name in by_name.items():
         if word not in wanted:
             tell(f"{name!r} in its mask is no label of the dataset: left out")
+    if of_objects:
+        return Reference(_with_objects(found, by_name, masks, dataset))
     return Reference(Segmentation.from_masks(masks, volume.grid, dataset.labels))
+
+
+def _with_objects(
+    found: Segmentation, by_name: Mapping[str, str], masks: Mapping[str, NDArray[np.bool_]], dataset: Dataset
+) -> Segmentation:
+    """The objects of the labels that have masks, under the dataset's names and in its layers."""
+    array = np.zeros((dataset.labels.layers, *found.grid.shape), found.array.dtype)
+    objects: list[Object] = []
+    for name, mask in masks.items():
+        theirs = by_name[name.casefold()]
+        np.copyto(array[dataset.labels[name].layer], found.array[found.labels[theirs].layer], where=mask)
+        objects += [replace(thing, label=name) for thing in found.objects if thing.label == theirs]
+    kinds: list[LayerKind] = ["objects"] * len(array)
+    return Segmentation(array, found.grid, dataset.labels, tuple(kinds), tuple(objects))

@@ -1,0 +1,1 @@
+"""Instance heads for medseg: objects of one label told apart."""

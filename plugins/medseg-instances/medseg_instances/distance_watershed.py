@@ -1,0 +1,54 @@
+"""The head `distance-watershed`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from medseg.inference import Decoded
+from medseg.segmentation import LabelTable, Segmentation
+from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from medseg_instances.parts import anchors_of, basins, described, seeded
+
+__all__ = ["DistanceWatershed"]
+
+
+class DistanceWatershed(InstanceHead):
+    """Objects as hills: the network tells how deep in its object each voxel lies, and hills are cut apart.
+
+    The depth is the distance to the object's outside as a part of the largest in that object, so that small
+    objects are as high as large ones (a softer form of the energy of Bai and Urtasun, Deep watershed
+    transform, CVPR 2017). What is deeper than `seed` is a seed; every other voxel of a label goes to the seed
+    that the steepest way up leads to.
+    """
+
+    default_loss: ClassVar[str] = "medseg-instances/labels-and-field"
+
+    seed: float = Field(default=0.5, gt=0, lt=1)
+    """From which depth on a voxel is of a seed: 0 at the outside, 1 at the deepest place of an object."""
+
+    def fields(self, labels: LabelTable) -> int:
+        """The depth."""
+        return 1
+
+    def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
+        """Background and labels, 1 or 0, and the depth from 0 to 1."""
+        objects = Objects(segmentation)
+        depth = objects.depth()
+        most = np.maximum(objects.most_of_each(depth), 1e-6)
+        return np.concatenate([objects.one_hot(len(segmentation.labels)), (depth / most)[None]])
+
+    def logits(self, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The depth stays as it is."""
+        return np.concatenate([super().logits(target[:-1]), target[-1:]])
+
+    def decode(self, logits: NDArray[np.float32]) -> Decoded:
+        """Seeds, and the ways up to them."""
+        shares, depth = softmax(logits[:-1]), logits[-1]
+        inside = shares[0] < 0.5
+        seeds = seeded(depth > self.seed, inside)
+        ids = basins(depth, seeds, inside)
+        return described(ids, anchors_of(seeds), shares[1:], least_voxels=self.least_voxels)

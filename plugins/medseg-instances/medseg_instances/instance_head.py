@@ -1,0 +1,114 @@
+"""What the heads of this package have in common: objects in one layer, decoded on the network's voxels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from medseg.errors import PipelineError
+from medseg.inference import Decoded, ObjectSink, object_bytes
+from medseg.prediction import Sink
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Head
+from medseg.volume import Grid
+
+__all__ = ["InstanceHead", "Objects", "softmax"]
+
+Floats = NDArray[np.float32]
+
+
+class Objects:
+    """The objects of a reference: `ids[i, j, k]`, 0 where there is none, and which label each voxel has.
+
+    `labels[i, j, k]` is the place of the label in the table, counted from 1; 0 where there is no object.
+    """
+
+    def __init__(self, segmentation: Segmentation) -> None:
+        self.ids = segmentation.array[0]
+        self.spacing = segmentation.grid.spacing
+        place = {label.value: number for number, label in enumerate(segmentation.labels, start=1)}
+        table = np.array([place.get(value, 0) for value in range(max(place) + 1)], np.uint8)
+        self.labels: NDArray[np.uint8] = table[segmentation.by_label().array[0]]
+
+    def depth(self) -> Floats:
+        """How deep each voxel lies in its object: distance to the nearest voxel outside, 0 outside.
+
+        In units of the grid's finest spacing. What the image ends at is no outside.
+        """
+        import edt
+
+        ids = np.ascontiguousarray(self.ids)
+        found = edt.edt(ids, anisotropy=self.spacing, black_border=False) / min(self.spacing)
+        most = float(sum(self.ids.shape))  # where an object fills everything there is no outside
+        return np.asarray(np.minimum(np.nan_to_num(found, posinf=most), most), np.float32)
+
+    def most_of_each(self, values: Floats) -> Floats:
+        """At each voxel the largest value in its object; 0 outside."""
+        flat = self.ids.ravel()
+        _, number = np.unique(flat, return_inverse=True)
+        most = np.zeros(int(number.max(initial=0)) + 1, np.float32)
+        np.maximum.at(most, number, values.ravel())
+        found = most[number].reshape(values.shape)
+        return np.where(self.ids > 0, found, np.float32(0))
+
+    def one_hot(self, count: int) -> Floats:
+        """`[1 + count, i, j, k]`: the background, and each label."""
+        channels: Floats = (self.labels == np.arange(count + 1).reshape(-1, 1, 1, 1)).astype(np.float32)
+        return channels
+
+
+class InstanceHead(Head):
+    """Tells the objects of a label apart; scores are in the network's own voxels, and so are objects."""
+
+    of_objects: ClassVar[bool] = True
+    decodes_on: ClassVar[Literal["native", "model"]] = "model"
+
+    size: int = Field(default=64, ge=4, le=1024)
+    """About how large objects are, in the network's voxels. Large images are decoded in blocks that overlap
+    by so much; objects that are larger are found whole too, only slower."""
+
+    least_voxels: int = Field(default=4, ge=1)
+    """Objects with fewer voxels are left out."""
+
+    @abstractmethod
+    def fields(self, labels: LabelTable) -> int:
+        """How many channels there are beside the background and the labels."""
+
+    @abstractmethod
+    def decode(self, logits: Floats) -> Decoded:
+        """The objects in scores `[C, i, j, k]`, all of them."""
+
+    def channels(self, labels: LabelTable) -> int:
+        """The background, each label, and the fields; refuses labels that may overlap."""
+        apart = next((label for label in labels if label.layer > 0), None)
+        if apart is not None:
+            raise PipelineError(
+                f"an object is of one label, and {apart.name!r} is in layer {apart.layer}; leave layer: out"
+            )
+        return 1 + len(labels) + self.fields(labels)
+
+    def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
+        """Decodes block by block."""
+        return ObjectSink(
+            labels,
+            grid=grid,
+            axis=axis,
+            channels=self.channels(labels),
+            decode=self.decode,
+            margin=self.size,
+        )
+
+    def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
+        """Ids, and a block."""
+        return object_bytes(grid, self.channels(labels))
+
+
+def softmax(logits: Floats) -> Floats:
+    """Shares of channels `[C, i, j, k]`."""
+    shares = np.exp(logits - logits.max(axis=0))
+    shares /= shares.sum(axis=0)
+    return np.asarray(shares, np.float32)

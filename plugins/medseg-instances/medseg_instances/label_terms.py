@@ -1,0 +1,68 @@
+"""The terms that the losses of this package are made of: each a mean over samples, of known voxels only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn  # noqa: TID253 - imported when a loss is built
+from torch.nn.functional import cross_entropy, smooth_l1_loss  # noqa: TID253
+
+__all__ = ["FieldTerm", "LabelTerms", "Terms"]
+
+Maps = Mapping[str, Tensor]
+SMOOTH = 1e-5  # voxels
+BETA = 0.1  # up to where an error counts with its square
+
+
+class Terms(nn.Module):
+    """Their sum."""
+
+    def __init__(self, *terms: nn.Module) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
+        """The scalar."""
+        values = [term(logits, target, valid, maps) for term in self.terms]
+        total: Tensor = sum(values[1:], start=values[0])
+        return total
+
+
+class LabelTerms(nn.Module):
+    """Cross-entropy and soft Dice of the first channels, which exclude each other; 0 is the background."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
+        """The scalar."""
+        logits, target = logits[:, : self.channels].float(), target[:, : self.channels]
+        entropy = _mean_over_known(cross_entropy(logits, target, reduction="none")[:, None], valid)
+        shares, axes = logits.softmax(1)[:, 1:] * valid, tuple(range(2, logits.ndim))
+        wanted = target[:, 1:] * valid
+        both = (shares * wanted).sum(axes)
+        dice = (2 * both + SMOOTH) / (shares.sum(axes) + wanted.sum(axes) + SMOOTH)
+        return entropy + 1 - dice.mean()
+
+
+class FieldTerm(nn.Module):
+    """Smooth L1 distance of the channels from `first` on, within objects."""
+
+    def __init__(self, first: int, weight: float) -> None:
+        super().__init__()
+        self.first, self.weight = first, weight
+
+    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
+        """The scalar."""
+        off = smooth_l1_loss(
+            logits[:, self.first :].float(), target[:, self.first :], reduction="none", beta=BETA
+        )
+        inside = valid * (target[:, :1] < 0.5)
+        return self.weight * _mean_over_known(off.sum(1, keepdim=True), inside)
+
+
+def _mean_over_known(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of `values[N, 1, *patch]` where `known` is 1, then over samples; 0 for a sample without any."""
+    axes = tuple(range(1, values.ndim))
+    return ((values * known).sum(axes) / known.sum(axes).clamp(min=1)).mean()

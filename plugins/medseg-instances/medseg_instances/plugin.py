@@ -1,0 +1,35 @@
+"""What this distribution offers to medseg."""
+
+from collections.abc import Iterator
+
+from medseg.plugin import Component, hookimpl
+
+
+@hookimpl
+def medseg_heads() -> Iterator[Component]:
+    """Ways to tell the objects of a label apart."""
+    yield Component(
+        "border-core",
+        target="medseg_instances.border_core:BorderCore",
+        summary="Objects as cores within borders, told by the network as classes.",
+    )
+    yield Component(
+        "distance-watershed",
+        target="medseg_instances.distance_watershed:DistanceWatershed",
+        summary="Objects as hills of a depth that the network tells, cut apart by a watershed.",
+    )
+
+
+@hookimpl
+def medseg_losses() -> Iterator[Component]:
+    """What those heads are trained with."""
+    yield Component(
+        "trimap",
+        target="medseg_instances.trimap:Trimap",
+        summary="Dice and cross-entropy of background, cores and borders, for border-core.",
+    )
+    yield Component(
+        "labels-and-field",
+        target="medseg_instances.labels_and_field:LabelsAndField",
+        summary="Dice and cross-entropy of labels, smooth L1 of a field in objects, for distance-watershed.",
+    )

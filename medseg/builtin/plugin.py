@@ -300,6 +300,12 @@ def medseg_metrics() -> Iterable[Component]:
         f"{here}.average_precision:AveragePrecision",
         "TP / (TP + FP + FN) of objects at several IoUs, and their mean.",
     )
+    yield Component(
+        "ece", f"{here}.ece:Ece", "How far probabilities are from how often they come true; 0 is best."
+    )
+    yield Component(
+        "brier", f"{here}.brier:Brier", "Mean squared distance of probabilities from the truth; 0 is best."
+    )
 
 
 @hookimpl

@@ -48,6 +48,7 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in evaluation.json
     metavar="PATH",
     help="Images of the cases, by their names, to draw the worst cases on; only with -o.",
 )
+@options.pixel_size
 @options.overwrite
 @options.as_json
 @options.quiet
@@ -60,6 +61,7 @@ def command(
     labels: tuple[str, ...] | None,
     subjects: str | None,
     images: str | None,
+    pixel_size: float | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -93,7 +95,9 @@ def command(
         if not quiet and total > 1:
             click.echo(f"{done}/{total} {case}", err=True)
 
-    done = evaluate_files(pairs, steps, labels=labels, subjects=persons, watcher=watcher)
+    done = evaluate_files(
+        pairs, steps, labels=labels, subjects=persons, pixel_size=pixel_size, watcher=watcher
+    )
     if out is not None:
         worst = worst_cases(done, pairs, images=seen)
         write_evaluation(done, Path(out), overwrite=overwrite, worst=worst)

@@ -10,23 +10,30 @@ for row in done.summary:
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from medseg.assemble import stages_named
-from medseg.errors import InputError, MedsegError, PluginError, UsageError, did_you_mean
-from medseg.evaluation.cube import cube
+from medseg.errors import InputError, UsageError, did_you_mean
+from medseg.evaluation.comparison import (
+    Rows,
+    measured,
+    of_probabilities,
+    require_distinct,
+    without_probabilities,
+)
 from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair, match_files
+from medseg.evaluation.probabilities import Probabilities, probabilities_of, require_probabilities
 from medseg.evaluation.summary import Pools, Statistics, summarise
 from medseg.evaluation.volumes import volume_pairs
-from medseg.pipeline import Stage, blamed
+from medseg.pipeline import Stage
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Measured
 from medseg.report.agreement import VolumePair
@@ -34,7 +41,7 @@ from medseg.run.case import memory_as_resource
 from medseg.run.provenance import sha256_of
 from medseg.run.reasons import without_names
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.steps import Metric
+from medseg.steps import Metric, ScoreMetric
 from medseg.volume import Grid
 
 __all__ = [
@@ -52,7 +59,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 DEFAULT_METRICS = "dice, hd95"
-NOWHERE = "absent from both"  # the flag of a label that neither mask has
 
 Tell = Callable[[str], None]
 Watcher = Callable[[str, int, int], None]
@@ -66,28 +72,8 @@ def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -
     one is there twice, unless its quantities are then different, as `nsd@1mm` and `nsd@2mm`.
     """
     found = stages_named(Metric, "metrics", text, catalog or discover(), like=DEFAULT_METRICS)
-    _require_distinct(found)
+    require_distinct(found)
     return found
-
-
-def _require_distinct(metrics: Sequence[Stage[Metric]]) -> None:
-    """Raise UsageError where a metric is there twice and gives a quantity twice: none is told apart."""
-    times = Counter(type(stage.step) for stage in metrics)
-    given: set[tuple[type[Metric], str]] = set()
-    for stage in metrics:
-        kind = type(stage.step)
-        if times[kind] == 1:
-            continue
-        try:
-            quantities = {row.quantity for row in _measured(cube(), cube(), [stage])}
-        except MedsegError:  # a metric for other images: the first case tells
-            continue
-        for quantity in sorted(quantities):
-            if (kind, quantity) in given:
-                raise UsageError(
-                    f"metrics: {stage.name} gives {quantity} twice; name it once in an evaluation"
-                )
-        given |= {(kind, quantity) for quantity in quantities}
 
 
 def evaluate(
@@ -96,13 +82,15 @@ def evaluate(
     metrics: str | Sequence[Stage[Metric]] = DEFAULT_METRICS,
     *,
     labels: Collection[str] | None = None,
+    pixel_size: float | None = None,
     tell: Tell = logger.warning,
 ) -> tuple[Measured, ...]:
     """What each metric says of each label, metric by metric; of one case, in memory or in files.
 
     Labels are matched by name; by value, where one of the two has no names but "label 1", "label 2". A label
     that only one of them has is absent from the other, which `tell` hears. `labels` are the names, of the
-    reference first, to which rows are limited; one that neither has gives none.
+    reference first, to which rows are limited; one that neither has gives none. `pixel_size` is the scale in
+    mm of pictures. Metrics of probabilities, as `ece`, take files: a folder that `medseg segment` wrote.
 
     Raises GeometryError where the two lie on different grids, InputError where named labels have none in
     common or a file cannot be read, PluginError where a metric breaks its contract.
@@ -112,62 +100,60 @@ def evaluate(
     """
     steps = metrics_named(metrics) if isinstance(metrics, str) else metrics
     if isinstance(prediction, Segmentation) and isinstance(reference, Segmentation):
-        found, wanted = prediction, reference
-    elif isinstance(prediction, Segmentation) or isinstance(reference, Segmentation):
+        needing = of_probabilities(steps)
+        if needing:
+            raise UsageError(
+                f"{needing[0]} compares probabilities, which masks in memory have not; give files"
+            )
+        found, wanted = comparable(prediction, reference, labels, tell)
+        return tuple(chain.from_iterable(measured(found, wanted, steps)))
+    if isinstance(prediction, Segmentation) or isinstance(reference, Segmentation):
         raise UsageError("prediction and reference are both in memory or both in files; read the other one")
-    else:
-        pairs = match_files(prediction, reference)
-        if len(pairs) > 1:
-            raise UsageError(f"there are {len(pairs)} cases; give `evaluate_files` what `match_files` finds")
-        found, wanted = read_pair(pairs[0], tell)
-    return _measured(*comparable(found, wanted, labels, tell), steps)
-
-
-def _measured(
-    found: Segmentation, wanted: Segmentation, metrics: Sequence[Stage[Metric]]
-) -> tuple[Measured, ...]:
-    """What each metric says, held against its contract."""
-    rows: list[Measured] = []
-    seen: set[tuple[str, int | None, str]] = set()
-    for stage in metrics:
-        with blamed(stage):
-            for row in Metric.check(stage.step(found, wanted), reference=wanted):
-                key = (row.label, row.object, row.quantity)
-                if key in seen:
-                    raise PluginError(f"measured {row.quantity} of {row.label!r}, which is there already")
-                seen.add(key)
-                rows.append(row)
-    return tuple(rows)
+    pairs = match_files(prediction, reference)
+    if len(pairs) > 1:
+        raise UsageError(f"there are {len(pairs)} cases; give `evaluate_files` what `match_files` finds")
+    require_probabilities(pairs, of_probabilities(steps))
+    opened = _opened(pairs[0], steps, labels, pixel_size, tell)
+    return tuple(chain.from_iterable(opened.measured(steps)))
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One case: its rows, checksums of the masks that were read, and what was decided on the way.
+    """One case: its rows, checksums of the files that were read, and what was decided on the way.
 
-    `notes` are for files and hold no path or file name; `told` says the same for the terminal. `volumes` are
-    those of each label that either mask has.
+    `measured` has the rows of each metric, in the order of the metrics. `notes` are for files and hold no
+    path or file name; `told` says the same for the terminal. `volumes` are those of each label that either
+    mask has; `probabilities_sha256` is by label.
     """
 
     case: str
-    rows: tuple[Measured, ...]
+    measured: tuple[Rows, ...]
     prediction_sha256: tuple[str, ...]
     reference_sha256: tuple[str, ...]
+    probabilities_sha256: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     volumes: tuple[VolumePair, ...] = ()
+
+    @property
+    def rows(self) -> Rows:
+        """Those of all metrics, metric by metric."""
+        return tuple(chain.from_iterable(self.measured))
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All cases, with the metrics that were asked for and the labels they were limited to (None: all).
 
-    `subjects` are those of the cases, where they are known.
+    `subjects` are those of the cases, where they are known; `pixel_size` is the scale in mm that pictures
+    were given.
     """
 
     cases: tuple[Evaluated, ...]
     metrics: tuple[Stage[Metric], ...]
     labels: tuple[str, ...] | None = None
     subjects: Mapping[str, str] = field(default_factory=dict)
+    pixel_size: float | None = None
 
     @cached_property
     def summary(self) -> tuple[Statistics, ...]:
@@ -182,58 +168,99 @@ class Evaluation:
         )
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A case as it is compared: masks under the same names, `names` as the files have them, probabilities."""
+
+    found: Segmentation
+    wanted: Segmentation
+    names: tuple[str, ...]
+    probabilities: Probabilities
+
+    def measured(self, metrics: Sequence[Stage[Metric]]) -> tuple[Rows, ...]:
+        """The rows of each metric."""
+        return measured(self.found, self.wanted, metrics, self.probabilities)
+
+
+def _opened(
+    pair: Pair,
+    metrics: Sequence[Stage[Metric]],
+    labels: Collection[str] | None,
+    pixel_size: float | None,
+    tell: Tell,
+) -> _Opened:
+    prediction, reference = read_pair(pair, tell, pixel_size=pixel_size)
+    found, wanted = comparable(prediction, reference, labels, tell)
+    files = {}
+    if of_probabilities(metrics):
+        files = probabilities_of(pair, prediction.labels, found.labels, wanted.labels)
+    names = tuple(label.name for each in (reference, prediction) for label in each.labels)
+    return _Opened(found, wanted, names, Probabilities(files, wanted.grid))
+
+
 def evaluate_files(
     pairs: Iterable[Pair],
     metrics: Sequence[Stage[Metric]],
     *,
     labels: Collection[str] | None = None,
     subjects: Mapping[str, str] | None = None,
+    pixel_size: float | None = None,
     watcher: Watcher = lambda case, done, total: None,
 ) -> Evaluation:
     """Read and evaluate pairs of mask files one after another, each on its reference's grid.
 
     Every case has rows for all labels of all cases: one that neither of its masks has is absent from both.
-    `subjects` says whose each case is, for the intervals of the summary.
-    Raises InputError for the first file that cannot be read or belongs to another place, and where no mask
-    has a label; UsageError for a name in `labels` that no case has.
+    `subjects` says whose each case is, for the intervals of the summary; `pixel_size` is the scale in mm of
+    pictures. Raises InputError for the first file that cannot be read or belongs to another place, and where
+    no mask has a label, or metrics of probabilities find none; UsageError for a name in `labels` that no case
+    has.
     """
     waiting = tuple(pairs)
-    cases, tables, grids = [], [], []
-    known: dict[str, None] = {}
-    for done, pair in enumerate(waiting, start=1):
+    require_probabilities(waiting, of_probabilities(metrics))
+    done: list[_Done] = []
+    for number, pair in enumerate(waiting, start=1):
         try:
             with memory_as_resource():
-                case, wanted, names = _evaluated(pair, metrics, labels)
+                done.append(_evaluated(pair, metrics, labels, pixel_size))
         except Exception as problem:
             if len(waiting) > 1:
                 problem.add_note(f"case {pair.case}")
             raise
-        known |= dict.fromkeys(names)
-        cases.append(case)
-        tables.append(tuple(label.name for label in wanted.labels))
-        grids.append(wanted.grid)
-        watcher(pair.case, done, len(waiting))
+        watcher(pair.case, number, len(waiting))
+    known = dict.fromkeys(name for each in done for name in each.names)
     if not known:
         raise InputError("no mask has a label; there is nothing to evaluate")
-    seen = {row.label for case in cases for row in case.rows}
+    seen = {name for each in done for name in each.labels}
     for name in labels or ():
         if name not in seen:
             raise UsageError(f"no case has a label {name!r}{did_you_mean(name, known)}")
     return Evaluation(
-        _filled(cases, tables, grids, metrics),
+        _filled(done, metrics),
         tuple(metrics),
         None if labels is None else tuple(dict.fromkeys(labels)),
         dict(subjects or {}),
+        pixel_size,
     )
 
 
+@dataclass(frozen=True)
+class _Done:
+    """A case, the labels under which it was compared, where, and all names in its files; no voxels."""
+
+    case: Evaluated
+    labels: tuple[str, ...]
+    grid: Grid
+    names: tuple[str, ...]
+
+
 def _evaluated(
-    pair: Pair, metrics: Sequence[Stage[Metric]], labels: Collection[str] | None
-) -> tuple[Evaluated, Segmentation, tuple[str, ...]]:
-    """A case; its reference as it was compared; the names in both of its masks."""
+    pair: Pair,
+    metrics: Sequence[Stage[Metric]],
+    labels: Collection[str] | None,
+    pixel_size: float | None,
+) -> _Done:
     told: list[str] = []
-    prediction, reference = read_pair(pair, told.append)
-    found, wanted = comparable(prediction, reference, labels, told.append)
+    opened = _opened(pair, metrics, labels, pixel_size, told.append)
     files = {
         f"{what} {number}" if number > 1 else what: path
         for what, paths in (("prediction", pair.prediction), ("reference", pair.reference))
@@ -241,35 +268,42 @@ def _evaluated(
     }
     case = Evaluated(
         pair.case,
-        _measured(found, wanted, metrics),
+        opened.measured(metrics),
         tuple(map(sha256_of, pair.prediction)),
         tuple(map(sha256_of, pair.reference)),
+        {name: sha256_of(path) for name, path in opened.probabilities.files.items()},
         notes=tuple(without_names(line, files) for line in told),
         told=tuple(told),
-        volumes=volume_pairs(pair.case, found, wanted),
+        volumes=volume_pairs(pair.case, opened.found, opened.wanted),
     )
-    return case, wanted, tuple(label.name for each in (reference, prediction) for label in each.labels)
+    names = tuple(label.name for label in opened.wanted.labels)
+    return _Done(case, names, opened.wanted.grid, opened.names)
 
 
-def _filled(
-    cases: Sequence[Evaluated],
-    tables: Sequence[tuple[str, ...]],
-    grids: Sequence[Grid],
-    metrics: Sequence[Stage[Metric]],
-) -> tuple[Evaluated, ...]:
+def _filled(done: Sequence[_Done], metrics: Sequence[Stage[Metric]]) -> tuple[Evaluated, ...]:
     """The cases with rows for labels that only others have: what a metric says of two empty masks.
 
     For a count that is 0, for others no value; a mean without the zeros would be of the bad cases alone.
     """
-    every = dict.fromkeys(name for own in tables for name in own)
+    every = dict.fromkeys(name for each in done for name in each.labels)
     filled = []
-    for case, own, grid in zip(cases, tables, grids, strict=True):
-        rows = case.rows
-        table = LabelTable(tuple(Label(n, name) for n, name in enumerate(every, start=1) if name not in own))
-        if table.labels:
-            with memory_as_resource():
-                array = np.zeros((1, *grid.shape), np.min_scalar_type(len(every)))
-                nothing = Segmentation(array, grid, table)
-                rows = (*rows, *_measured(nothing, nothing, metrics))
-        filled.append(replace(case, rows=rows))
+    for each in done:
+        lacking = [Label(n, name) for n, name in enumerate(every, start=1) if name not in each.labels]
+        if not lacking:
+            filled.append(each.case)
+            continue
+        table = LabelTable(tuple(lacking))
+        with memory_as_resource():
+            array = np.zeros((1, *each.grid.shape), np.min_scalar_type(len(every)))
+            nothing = Segmentation(array, each.grid, table)
+            more = measured(nothing, nothing, metrics)
+        rows = [
+            (
+                *own,
+                *added,
+                *(without_probabilities(table, own) if isinstance(stage.step, ScoreMetric) else ()),
+            )
+            for own, added, stage in zip(each.case.measured, more, metrics, strict=True)
+        ]
+        filled.append(replace(each.case, measured=tuple(rows)))
     return tuple(filled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
+from medseg.evaluation.objects import with_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import read
 from medseg.io.masks import read_segmentation
 from medseg.io.regular_file import open_regular
-from medseg.report.label_files import slug
-from medseg.segmentation import Label, LabelTable, Object, Segmentation
+from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Volume
 
 __all__ = ["read_pair"]
@@ -25,23 +24,26 @@ GRIDLESS = (".json", *DICOM_ENDINGS)  # formats whose masks need the image that 
 Tell = Callable[[str], None]
 
 
-def read_pair(pair: Pair, tell: Tell) -> tuple[Segmentation, Segmentation]:
+def read_pair(
+    pair: Pair, tell: Tell, *, pixel_size: float | None = None
+) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference; `tell` gets a line for everything that was decided on the way.
 
     The grid is the reference's. Where that has none of its own (DICOM contours, COCO), it is the
-    prediction's, which lies on the image. Raises InputError where a file cannot be read or would lose labels.
+    prediction's, which lies on the image. `pixel_size` is the scale in mm of pictures. Raises InputError
+    where a file cannot be read or would lose labels, UsageError for a pixel size of other files.
     """
-    onto = _image(pair)
+    onto = _image(pair, pixel_size)
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
     return prediction, reference
 
 
-def _image(pair: Pair) -> Volume:
+def _image(pair: Pair, pixel_size: float | None) -> Volume:
     """An image on the grid that decides."""
     for files in (pair.reference, pair.prediction):
         if not _is_gridless(files[0]):
-            return read(files[0])
+            return read(files[0], pixel_size=pixel_size)
     raise InputError(
         f"{pair.reference[0].name}: neither it nor its prediction says which voxels it is on; "
         "write one with `medseg convert MASK --onto IMAGE`"
@@ -57,7 +59,7 @@ def _is_gridless(path: Path) -> bool:
 
 def _merged(files: Files, onto: Volume, tell: Tell) -> Segmentation:
     """One segmentation of all files, the layers of each after those of the one before."""
-    first, *others = [_with_objects(path, read_segmentation(path, onto=onto, tell=tell)) for path in files]
+    first, *others = [with_objects(path, read_segmentation(path, onto=onto, tell=tell)) for path in files]
     if not others:
         return first
     parts, labels, layers = [first], list(first.labels), len(first.array)
@@ -78,30 +80,6 @@ def _merged(files: Files, onto: Volume, tell: Tell) -> Segmentation:
         table,
         kinds=tuple(kind for part in parts for kind in part.kinds),
         objects=tuple(thing for part in parts for thing in part.objects),
-    )
-
-
-def _with_objects(path: Path, part: Segmentation) -> Segmentation:
-    """A file of the objects of one label, as medseg writes it, as that label; any other as it is.
-
-    In `segmentation-liver-tumour.nii.gz`, "liver tumour 3" is the object 3 of "liver tumour". Labels that
-    only look so, as "rib 1" and "rib 2", lie in a file that is not called after them.
-    """
-    stems = {label.name.removesuffix(f" {label.value}") for label in part.labels}
-    stem = stems.pop() if len(stems) == 1 else ""
-    if (
-        not stem
-        or part.kinds != ("labels",)
-        or any(label.name != f"{stem} {label.value}" for label in part.labels)
-    ):
-        return part
-    ending = slug(Label(1, stem), set())
-    if stem == "label" or not re.search(rf"-{re.escape(ending)}(-\d+)?\.", path.name.lower()):
-        return part  # "label 1", "label 2" are what labels without names are called
-    return part.replace(
-        labels=LabelTable((Label(1, stem, code=next(iter(part.labels)).code),)),
-        kinds=("objects",),
-        objects=tuple(Object(label.value, stem) for label in part.labels),
     )
 
 

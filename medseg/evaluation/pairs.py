@@ -16,6 +16,7 @@ from medseg.run.output_folder import record_in
 __all__ = ["DICOM_ENDINGS", "Pair", "match_files", "match_images"]
 
 MASK = "segmentation.nii.gz"  # as the writer `nifti` names it, and further layers with an ending
+ALL_IN_ONE = "segmentation.seg.nrrd"  # as the writer `seg-nrrd` does, where there is no other
 DICOM_ENDINGS = (".dcm", ".dicom")
 ENDINGS = (
     *(".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff"),
@@ -33,6 +34,11 @@ class Pair:
     case: str
     prediction: Files
     reference: Files
+
+    @property
+    def of_results(self) -> bool:
+        """Whether the prediction is what `medseg segment` or `medseg cohort` wrote."""
+        return self.prediction[0].name in (MASK, ALL_IN_ONE)
 
 
 def match_files(prediction: str | Path, reference: str | Path) -> tuple[Pair, ...]:
@@ -100,7 +106,8 @@ def _single(path: Path) -> Files | None:
 def _results(folder: Path) -> Files | None:
     """The masks in a folder of results, the first layer first; None where it is none."""
     if not (folder / MASK).exists():
-        return None
+        ours = (folder / ALL_IN_ONE).exists() and record_in(folder / "run.json")
+        return (folder / ALL_IN_ONE,) if ours else None
     further = sorted(folder.glob(MASK.replace(".nii.gz", "-*.nii.gz")))
     return (folder / MASK, *(path for path in further if not path.name.endswith(f"{SLICES}.nii.gz")))
 
@@ -135,7 +142,7 @@ def _in(place: Path) -> dict[str, Files]:
 def _name(files: Files) -> str:
     """A file's name without its suffix; the folder's name for results."""
     first = files[0]
-    if first.name == MASK:
+    if first.name in (MASK, ALL_IN_ONE):
         return first.absolute().parent.name
     ending = next((each for each in ENDINGS if first.name.lower().endswith(each)), "")
     return first.name[: len(first.name) - len(ending)]
@@ -143,7 +150,7 @@ def _name(files: Files) -> str:
 
 def _case_of(prediction: Files, reference: Files) -> str:
     """The id of a single case: as the results' record says, else after the reference's name."""
-    if prediction[0].name == MASK:
+    if prediction[0].name in (MASK, ALL_IN_ONE):
         said = record_in(prediction[0].parent / "run.json").get("case")
         if isinstance(said, str) and PLAIN.fullmatch(said):
             return said
@@ -152,7 +159,10 @@ def _case_of(prediction: Files, reference: Files) -> str:
 
 def _case(name: str, prediction: Files, reference: Files) -> str:
     """An id that may stand in tables: the name, else a hash; of DICOM files, whose names may be patients'."""
-    private = reference[0].name.lower().endswith(DICOM_ENDINGS) and prediction[0].name != MASK
+    private = reference[0].name.lower().endswith(DICOM_ENDINGS) and prediction[0].name not in (
+        MASK,
+        ALL_IN_ONE,
+    )
     if PLAIN.fullmatch(name) and not private:
         return name
     digest = hashlib.sha256()

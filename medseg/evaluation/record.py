@@ -43,6 +43,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         **maker(),
         "metrics": [dict(stage.written) for stage in evaluation.metrics],
         "plugins": {stage.distribution: stage.version for stage in evaluation.metrics},
+        **({} if evaluation.pixel_size is None else {"pixel_size": evaluation.pixel_size}),
         "only": None if evaluation.labels is None else list(evaluation.labels),
         "intervals": {
             "level": LEVEL / 100,
@@ -60,6 +61,7 @@ def _case(case: Evaluated) -> dict[str, Any]:
         "case": case.case,
         "prediction_sha256": list(case.prediction_sha256),
         "reference_sha256": list(case.reference_sha256),
+        **({"probabilities_sha256": dict(case.probabilities_sha256)} if case.probabilities_sha256 else {}),
         "notes": list(case.notes),
         "volumes": [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,16 +34,16 @@ def ranked_by(evaluation: Evaluation) -> tuple[str, Literal["high", "low"]]:
 
     Dice where it was asked for, else of the first metric whose rows say how good a case is; Dice without one.
     """
-    rows = [row for case in evaluation.cases for row in case.rows]
-    if not rows or any(row.quantity == DICE for row in rows):
+    by_metric = [
+        (stage, [row for case in evaluation.cases for row in case.measured[number]])
+        for number, stage in enumerate(evaluation.metrics)
+    ]
+    if any(row.quantity == DICE for _, rows in by_metric for row in rows):
         return DICE, "high"
-    for number, metric in enumerate(evaluation.metrics):
-        # rows do not say which metric they are of: what has another name is surely of the first one alone
-        own = [row for row in rows if row.quantity.partition("@")[0] == metric.name]
-        first = [row for row in rows if row.quantity == rows[0].quantity] if number == 0 else []
-        quantity = quantity_of(metric, own or first)
+    for stage, rows in by_metric:
+        quantity = quantity_of(stage, rows)
         if quantity is not None:
-            return quantity, metric.step.better
+            return quantity, stage.step.better
     return DICE, "high"
 
 
@@ -65,28 +65,32 @@ def worst_cases(
     metric, better = ranked_by(evaluation)
     scored = scores_of(evaluation)
     if all(scores.mean(metric) is None for scores in scored):
-        scored = tuple(_by_dice(case, files[case.case], evaluation.labels) for case in evaluation.cases)
+        scored = tuple(_by_dice(case, files[case.case], evaluation) for case in evaluation.cases)
         metric, better = DICE, "high"
     for scores in worst_first(scored, metric, better)[:most]:
-        prediction, reference = read_pair(files[scores.case], logger.debug)
-        found, wanted = comparable(prediction, reference, evaluation.labels, logger.debug)
-        volume = _ground((images or {}).get(scores.case), scores.case, wanted.grid)
+        found, wanted = _masks(files[scores.case], evaluation)
+        volume = _ground((images or {}).get(scores.case), scores.case, wanted.grid, evaluation.pixel_size)
         yield WorstCase(scores.case, "", volume, found, wanted, _dice(cases[scores.case], found, wanted))
 
 
-def _by_dice(case: Evaluated, pair: Pair, labels: Collection[str] | None) -> CaseScores:
+def _masks(pair: Pair, evaluation: Evaluation) -> tuple[Segmentation, Segmentation]:
+    """Prediction and reference as they were compared; what is to be said of them was said then."""
+    masks = read_pair(pair, logger.debug, pixel_size=evaluation.pixel_size)
+    return comparable(*masks, evaluation.labels, logger.debug)
+
+
+def _by_dice(case: Evaluated, pair: Pair, evaluation: Evaluation) -> CaseScores:
     """A case with Dice where nothing that was measured can order it; its masks are read for that."""
-    found, wanted = comparable(*read_pair(pair, logger.debug), labels, logger.debug)
-    dice = _dice(case, found, wanted)
+    dice = _dice(case, *_masks(pair, evaluation))
     rows = [Measured(label=label, quantity=DICE, value=value) for label, value in dice.items()]
     return CaseScores(case.case, "", tuple(rows))
 
 
-def _ground(image: Path | None, case: str, grid: Grid) -> Volume:
+def _ground(image: Path | None, case: str, grid: Grid, pixel_size: float | None) -> Volume:
     """What to draw on; without an image that can be read, nothing, as all numbers are there already."""
     if image is not None:
         try:
-            volume = read(image)
+            volume = read(image, pixel_size=pixel_size)
         except MedsegError as problem:
             logger.warning("case %s is drawn without its image: %s", case, problem)
         else:

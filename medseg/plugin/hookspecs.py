@@ -166,7 +166,8 @@ def medseg_augmentations() -> Iterable[Component]:
 def medseg_metrics() -> Iterable[Component]:
     """Offer metrics: how good a prediction is, against a reference.
 
-    The class at `target` subclasses `medseg.Metric`.
+    The class at `target` subclasses `medseg.Metric`, which compares masks, or `medseg.ScoreMetric`, which
+    compares probabilities with a mask.
 
         @hookimpl
         def medseg_metrics():

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Agreement", "VolumePair", "agreements", "draw_agreement"]
 
-LEFT, RIGHT, BETWEEN = 110, 24, 130  # numbers of an axis stand left of it
+LEFT, RIGHT, BETWEEN = 140, 24, 150  # the numbers and the name of an axis stand left of it
+NAMED = 112  # how far left of a frame the name of its upright axis stands
 TOP, BELOW = 96, 96  # title and limits above a frame, numbers and unit below
 COLUMNS = 3
 HEIGHT = 330.0
@@ -113,8 +114,8 @@ def draw_agreement(pairs: Sequence[VolumePair]) -> Picture | None:
         for row in shown
     )
     caption = (
-        "Up: prediction less reference. A point is a case; the line is the mean difference (bias), the "
-        "dashed lines are 1.96 standard deviations from it (limits of agreement)."
+        "A point is a case; the line is the mean difference (bias), the dashed lines are 1.96 standard "
+        "deviations from it (limits of agreement)."
     )
     if len(rows) > len(shown):
         caption += f" The {len(shown)} labels that agree least, of {len(rows)}."
@@ -127,7 +128,7 @@ def _unsure(row: Agreement) -> float:
 
 
 def _draw_words(figure: Figure, at: tuple[float, float], row: Agreement) -> None:
-    """Label, bias and limits above a frame whose upper left corner is `at`, the unit below it."""
+    """Label, bias and limits above a frame whose upper left corner is `at`, and what its axes are."""
     x, y = at
     name = ellipsis(plain(row.label), FRAME, TEXT, "bold")
     write_text(figure, (x, y - 58), name, size=TEXT, weight="bold", color=INK)
@@ -136,6 +137,9 @@ def _draw_words(figure: Figure, at: tuple[float, float], row: Agreement) -> None
     write_text(figure, (x, y - 26), ellipsis(words, FRAME + 60, TEXT - 2), size=TEXT - 2, color=MUTED)
     words = f"mean of both, {row.unit}"
     write_text(figure, (x + FRAME / 2, y + HEIGHT + 58), words, size=TEXT - 2, color=INK, ha="center")
+    words = f"prediction less reference, {row.unit}"
+    place = (x - NAMED, y + HEIGHT / 2)
+    write_text(figure, place, words, size=TEXT - 2, color=INK, ha="center", rotation=90)
 
 
 def _draw_points(axes: Axes, row: Agreement) -> None:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from medseg.report.palette import PALETTE, colour_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["SLICES", "label_files", "label_tables", "layer_table", "slug"]
+__all__ = ["OBJECT_OF", "SLICES", "label_files", "label_tables", "layer_table", "slug"]
 
 SLICES = "-slices"
 """Ending of a file on the original slices: no label's file may be called so."""
+
+OBJECT_OF = "Medseg.ObjectOf:"
+"""Before the name of its label, the tag of a segment that is a single object, as 3D Slicer keeps tags."""
 
 
 def label_files(segmentation: Segmentation) -> Iterator[tuple[str, NDArray[np.unsignedinteger], LabelTable]]:

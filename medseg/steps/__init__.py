@@ -8,7 +8,7 @@ from medseg.steps.augmentation import Augmentation, IntensityAugmentation, Spati
 from medseg.steps.head import Head
 from medseg.steps.loss import Loss
 from medseg.steps.measurement import Measurement
-from medseg.steps.metric import Metric
+from medseg.steps.metric import Metric, ScoreMetric
 from medseg.steps.network import Network
 from medseg.steps.postprocessor import Postprocessor
 from medseg.steps.preprocessor import Preprocessor
@@ -29,6 +29,7 @@ __all__ = [
     "Predictor",
     "Preprocessor",
     "Refiner",
+    "ScoreMetric",
     "Segmenter",
     "SpatialAugmentation",
     "Step",

@@ -20,6 +20,7 @@ from medseg.extent import margin_voxels
 from medseg.inference.refining import Part
 from medseg.inference.score_store import ScoreStore, covered
 from medseg.prediction import Scores
+from medseg.reliability import brier_score, expected_calibration_error
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid
 
@@ -42,7 +43,6 @@ MARGIN_MM = 10.0
 MOST_VOXELS = 20_000  # of a case
 MOST_VALUES = 1_000_000  # of a case, whatever the number of labels
 AT_ONCE_BYTES = 64 << 20
-BINS = 15
 COLDEST, WARMEST = 0.05, 20.0
 LEAST_PROBABILITY = 1e-12  # of a single voxel that contradicts a network, to have a logarithm
 
@@ -211,8 +211,8 @@ def _fitted(sample: Sample) -> float:
 def calibration_error(sample: Sample) -> float:
     """Expected calibration error: how far, on average, a probability is from how often it comes true.
 
-    Of the winning channel with softmax; with sigmoid, of each label's decision. In 15 bins of equal width,
-    weighted by how many voxels are in them (Naeini et al., AAAI 2015, 2901-2907).
+    Of the winning channel with softmax; with sigmoid, of each label's decision. In bins weighted by how many
+    voxels are in them, as in `medseg.reliability`; the metric `ece` has the same of a label's probability.
     """
     if sample.activation == "softmax":
         winner = sample.probabilities.argmax(axis=1)
@@ -220,13 +220,11 @@ def calibration_error(sample: Sample) -> float:
         sure, right = sample.probabilities[rows, winner], sample.there[rows, winner]
     else:
         found = sample.probabilities >= 0.5
-        sure = np.where(found, sample.probabilities, 1 - sample.probabilities).ravel()
-        right = (found == sample.there).ravel()
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, sure - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(sure))
+        sure = np.where(found, sample.probabilities, 1 - sample.probabilities)
+        right = found == sample.there
+    return expected_calibration_error(sure, right)
 
 
 def brier(sample: Sample) -> float:
     """Brier score: the mean squared distance of probabilities from what is there, summed over channels."""
-    return float(np.square(sample.probabilities - sample.there).sum(axis=1).mean())
+    return int(sample.there.shape[1]) * brier_score(sample.probabilities, sample.there)

@@ -76,7 +76,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         {
             *("dice", "iou", "overall-iou", "sensitivity", "specificity", "pixel-accuracy", "volume-error"),
             *("hd", "hd95", "assd", "nsd", "boundary-iou", "cldice"),
-            *("lesion-f1", "panoptic-quality", "average-precision"),
+            *("lesion-f1", "panoptic-quality", "average-precision", "ece", "brier"),
         },
     ),
 }

@@ -209,3 +209,80 @@ def test_help_has_no_model_in_it(medseg: Medseg) -> None:
     assert done.code == 0
     assert "--metrics" in done.out
     assert "model" not in done.out
+
+
+def paint(path: Path, *starts: int, white: int = 255) -> Path:
+    """A PNG mask of 30 x 20 pixels with squares of 6."""
+    from PIL import Image
+
+    array = np.zeros((20, 30), np.uint8)
+    for start in starts:
+        array[4:10, start : start + 6] = white
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def test_pictures_get_a_scale(medseg: Medseg, tmp_path: Path) -> None:
+    """Squares two pixels apart are 1 mm apart where a pixel has 0.5 mm."""
+    pair = paint(tmp_path / "pred.png", 6), paint(tmp_path / "ref.png", 8)
+    without = medseg("evaluate", *pair, "--metrics", "hd, nsd")
+    assert (without.code, without.err.count("\n")) == (2, 1)
+    assert "nsd needs a scale" in without.err
+    assert "--pixel-size" in without.err
+    out = tmp_path / "eval"
+    more = ("--metrics", "hd, nsd, volume-error", "--pixel-size", "0.5", "--images", pair[1])
+    done = medseg("evaluate", *pair, *more, "-o", out)
+    assert (done.code, done.err) == (0, "")
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["pixel_size"] == 0.5
+    found = {row["metric"]: (row["value"], row["unit"]) for row in record["cases"][0]["results"]}
+    assert found["hd"] == (pytest.approx(1.0), "mm")
+    assert found["volume-error"] == (pytest.approx(0), "mL")
+    assert record["cases"][0]["volumes"][0]["unit"] == "mL"
+    assert (out / "pictures" / "worst-1-1.png").exists()
+
+
+def test_a_pixel_size_of_what_has_a_scale_is_one_line(
+    medseg: Medseg, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = medseg("evaluate", *pair, "--pixel-size", "0.5")
+    assert (done.code, done.out, done.err.count("\n")) == (64, "", 1)
+    assert "a pixel size is for PNG and TIFF" in done.err
+    assert medseg("evaluate", *pair, "--pixel-size", "0").code == 64
+
+
+def test_probabilities_of_a_run_are_held_against_a_mask(medseg: Medseg, tmp_path: Path) -> None:
+    """A network of random weights is no good, but it says so in every voxel: a score from 0 to 1."""
+    from small_network import GRID, LABELS, noise, saved
+
+    from medseg.io.nifti import write_volume
+
+    weights = saved(tmp_path)
+    pipeline = tmp_path / "p.yaml"
+    pipeline.write_text(
+        "labels: {1: {name: liver}, 2: {name: spleen}}\n"
+        "segment: {network: {architecture: {unet: {channels: [4, 8]}}, head: softmax, "
+        f"weights: [{{path: {weights['path']}, sha256: {weights['sha256']}}}], "
+        "window: {patch: [16, 16, 8]}}}\n"
+        "write: [nifti, probabilities]\n"
+    )
+    image = tmp_path / "image.nii.gz"
+    write_volume(noise(), image)
+    out = tmp_path / "out"
+    assert medseg("segment", image, "--model", pipeline, "-o", out, "--engine", "torch", "-q").code == 0
+    truth = np.zeros(GRID.shape, np.uint8)
+    truth[4:10, 4:10, 4:10] = 1
+    reference = tmp_path / "ref.nii.gz"
+    write_labels(truth, GRID, reference, labels=LABELS, source=None)
+    done = medseg("evaluate", out, reference, "--metrics", "dice, ece, brier", "--json")
+    assert (done.code, done.err) == (0, "")
+    (case,) = json.loads(done.out)["cases"]
+    assert sorted(case["probabilities_sha256"]) == ["liver", "spleen"]
+    rows = {(row["metric"], row["label"]): row for row in case["results"]}
+    for metric in ("ece", "brier"):
+        assert 0 < rows[metric, "liver"]["value"] < 1
+        assert rows[metric, "spleen"]["flag"] == "absent from reference"
+    plain = medseg("evaluate", reference, reference, "--metrics", "ece")
+    assert (plain.code, plain.out, plain.err.count("\n")) == (2, "", 1)
+    assert "no probabilities beside it, which ece needs" in plain.err

@@ -44,6 +44,7 @@ def test_dice_orders_cases_where_it_was_asked_for(pairs: tuple[Pair, ...]) -> No
         ("average-precision, hd95", ("ap@0.50", "high")),
         ("overall-iou, hd95", ("hd95", "low")),
         ("overall-iou", ("dice", "high")),
+        ("overall-iou, panoptic-quality, hd95", ("pq", "high")),
     ],
 )
 def test_no_case_is_ordered_by_a_signed_error_or_an_amount(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.prediction import Result
-from medseg.report.label_files import layer_table
+from medseg.report.label_files import OBJECT_OF, layer_table
 from medseg.segmentation import Label, Segmentation
 from medseg.steps import Writer
 from medseg.volume import LPS_TO_RAS, Grid, Volume
@@ -29,6 +29,7 @@ LESIONS = {
         *("4147007", "6574001", "108369006", "86049000", "14799000"),
     )
 }
+NO_TAGS = "|"
 EMPTY = "0 -1 0 -1 0 -1"
 HIGHEST_SEARCHED = 1 << 20  # find_objects keeps a slot for every value up to the highest
 
@@ -39,8 +40,8 @@ class SegNrrd(Writer):
     Drop it into Slicer and it loads as a segmentation. It is also a plain NRRD label map: other programs read
     the values. Labels of one layer share a volume and keep their values; further layers stand in a list
     axis, as Slicer writes overlapping segments. Each object of a layer of objects is a segment, called by
-    its label and id. A label's code goes into Slicer's terminology entry, with the label's name as its
-    meaning.
+    its label and id, with a tag that says whose object it is. A label's code goes into Slicer's terminology
+    entry, with the label's name as its meaning.
 
     It lies on the original image's voxels, also oblique and sheared ones, in LPS as the format asks. Where
     slices of the original are missing or unevenly spaced it lies on the even grid that was segmented.
@@ -91,8 +92,13 @@ def _header(segmentation: Segmentation) -> Iterator[str]:
     for layer in range(len(array)):
         table = layer_table(segmentation, layer)
         extents = _extents(array[layer], [label.value for label in table])
+        owners = _owners(segmentation, layer)
         for label in table:
-            for key, text in _segment(number, layer, label, extents).items():
+            fields = _segment(number, layer, label, extents)
+            if label.value in owners:
+                tag = f"{OBJECT_OF}{_line(owners[label.value]).replace('|', ' ')}|"
+                fields["Tags"] = tag if fields["Tags"] == NO_TAGS else fields["Tags"] + tag
+            for key, text in fields.items():
                 yield f"Segment{number}_{key}:={text}"
             number += 1
 
@@ -109,11 +115,22 @@ def _segment(number: int, layer: int, label: Label, extents: Mapping[int, str]) 
         "Extent": extents[label.value],
         "LabelValue": str(label.value),
         "Layer": str(layer),
-        "Tags": "|",
+        "Tags": NO_TAGS,
     }
     if label.code is not None and ":" in label.code:
         fields["Tags"] = _terminology(label.code, label.name)
     return fields
+
+
+def _owners(segmentation: Segmentation, layer: int) -> dict[int, str]:
+    """The label of each object of a layer by id; nothing of a layer of labels."""
+    if segmentation.kinds[layer] == "labels":
+        return {}
+    return {
+        thing.id: thing.label
+        for thing in segmentation.objects
+        if segmentation.labels[thing.label].layer == layer
+    }
 
 
 def _terminology(code: str, name: str) -> str:

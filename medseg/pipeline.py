@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medseg.errors import MedsegError, PluginError, in_one_line
+from medseg.inference.on_device import OnDevice, device_of
 from medseg.prediction import Measured, Plan, Prediction, Result, Scores, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import (
@@ -211,10 +212,12 @@ def refine(
         if prediction.refinable is None:
             raise PluginError("announced scores that can be refined, and kept none")
 
+    workers = _workers(pipeline.refine, device_of(prediction.used))
+
     def improve(scores: Scores, volume: Volume) -> Scores:
-        for stage in pipeline.refine:
+        for stage, worker in zip(pipeline.refine, workers, strict=True):
             with blamed(stage):
-                scores = Refiner.check(stage.step(scores, volume), like=scores)
+                scores = Refiner.check(worker(scores, volume), like=scores)
         return scores
 
     with ExitStack() as stack:
@@ -232,8 +235,23 @@ def refine(
         )
     if not keep_scores:
         prediction.refinable.store.close()
+    used["devices"] = [worker.device for worker in workers]
+    used["fallbacks"] = [
+        f"{stage.place} device {worker.device}"
+        for stage, worker in zip(pipeline.refine, workers, strict=True)
+        if worker.ran_out
+    ]
     used = {**prediction.used, "refined": used}
     return replace(prediction, segmentation=segmentation, refinable=None, used=used)
+
+
+def _workers(stages: Sequence[Stage[Refiner]], device: str) -> list[OnDevice]:
+    """The refiners on a device, those that cannot use it on the processor."""
+    workers = []
+    for stage in stages:
+        with blamed(stage):
+            workers.append(OnDevice(stage.step, device))
+    return workers
 
 
 def measure(

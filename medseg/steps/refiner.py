@@ -1,6 +1,7 @@
 """Steps between the network and its labels: scores on the model grid in, scores out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,14 @@ class Refiner(Step, ABC):
     @abstractmethod
     def __call__(self, scores: Scores, volume: Volume) -> Scores:
         """Return new scores of the same channels on the same grid; both arguments' arrays are read-only."""
+
+    def on(self, device: str) -> Callable[[Scores, Volume], Scores]:
+        """What does the same work on a device, "cuda:0" say: by default itself, on the processor.
+
+        Override it where a GPU is of use. It is asked for each box anew. Let PyTorch's errors pass: where the
+        memory of the GPU runs out, the step itself is called instead, and `run.json` says so.
+        """
+        return self
 
     def work_bytes(self, scores: Scores, volume: Volume) -> int:
         """Memory it takes at most beside its input, told by shapes and types alone; boxes are made to fit.

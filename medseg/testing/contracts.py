@@ -190,6 +190,9 @@ def _run_refiner(step: Step) -> str:
         first, second = (Refiner.check(result, like=scores) for result in results)
         if not np.array_equal(first.array, second.array):
             raise PluginError("gave two different results for one input")
+        here = Refiner.check(step.on("cpu")(scores, volume), like=scores)
+        if not np.array_equal(first.array, here.array):
+            raise PluginError('on("cpu") gives another result than the step itself')
     return ""
 
 

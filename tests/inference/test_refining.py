@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from medseg.inference import refining
 from medseg.inference.refining import Part, Refinable, least_bytes
 from medseg.inference.score_store import ScoreSink
 from medseg.inference.sinks import ArgmaxSink
+from medseg.pipeline import predict, preprocess, refine
 from medseg.plugin.catalog import discover
 from medseg.prediction import Resources, Sink, Wanted
+from medseg.run.case import prepare
 from medseg.segmentation import Segmentation
 
 TABLE = LabelTable((Label(1, "liver"), Label(4, "spleen")))
@@ -197,6 +200,27 @@ def test_a_pipeline_refines_between_the_network_and_the_labels(
     }
     assert [each["step"] for each in record["steps"]][2:5] == ["segment", "refine[1]", "refine[0]"]
     assert "GB of scores on disk" in record["plan"]["strategy"]
+
+
+def test_refiners_that_a_gpu_has_no_memory_for_are_told_of(
+    tmp_path: Path, install: Callable[..., None]
+) -> None:
+    install("refining")
+    path = pipeline(tmp_path, "refine: [{favour: {by: 1}}, {runs-out: {by: 50}}]")
+    _, assembled = prepare(path)
+    prepared = preprocess(assembled.preprocess, IMAGE)
+    found = []
+    for device in ("cpu", "cuda:0"):
+        with assembled.segment.step.open(Resources(threads=1)) as predictor:
+            prediction = predict(assembled, prepared, predictor, onto=IMAGE.grid)
+        there = replace(prediction, used={**prediction.used, "device": device})  # no GPU is asked for
+        found.append(refine(assembled, prepared, there))
+    here, ran_out = found
+    assert ran_out.segmentation.mask("liver").mean() > 0.9
+    assert np.array_equal(here.segmentation.array, ran_out.segmentation.array)
+    assert here.used["refined"]["devices"] == ran_out.used["refined"]["devices"] == ["cpu", "cpu"]
+    assert here.used["refined"]["fallbacks"] == []
+    assert ran_out.used["refined"]["fallbacks"] == ["refine[1] device cpu"]
 
 
 def test_results_for_some_labels_are_those_of_the_full_run(

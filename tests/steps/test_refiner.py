@@ -48,3 +48,5 @@ def test_the_contract_of_the_kind_is_held_against_plugins(install: Callable[...,
     assert "(3, 1, 1, 1)" in found["bad-box"]
     assert "not all finite" in found["bad-number"]
     assert "read-only" in found["writes-scores"]
+    assert found["runs-out"] == ""
+    assert 'on("cpu") gives another result' in found["differs"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,11 +34,18 @@ class DenseCrf(FieldParameters, Refiner):
 
     def __call__(self, scores: Scores, volume: Volume) -> Scores:
         """The field's logits."""
+        return self._refined(scores, volume, device="cpu")
+
+    def on(self, device: str) -> Callable[[Scores, Volume], Scores]:
+        """The field in the memory of a GPU, if it is computed by PyTorch."""
+        return self if self.backend == "pydensecrf" else partial(self._refined, device=device)
+
+    def _refined(self, scores: Scores, volume: Volume, *, device: str) -> Scores:
         if scores.activation is None:
             raise UsageError("dense-crf needs scores that can be made probabilities: heads softmax, sigmoid")
         exclusive = scores.activation == "softmax"
         logits = _logits(scores, exclusive=exclusive)
-        better = improved(self, logits, volume, exclusive=exclusive, step="dense-crf")
+        better = improved(self, logits, volume, exclusive=exclusive, step="dense-crf", device=device)
         return Scores(better, scores.grid, "logits", scores.activation)
 
     def work_bytes(self, scores: Scores, volume: Volume) -> int:

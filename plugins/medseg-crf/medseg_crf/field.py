@@ -90,8 +90,12 @@ def improved(
     *,
     exclusive: bool,
     step: str,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
-    """Logits `[C, i, j, k]` after the field has settled, on the grid of `volume`."""
+    """Logits `[C, i, j, k]` after the field has settled, on the grid of `volume`.
+
+    PyTorch computes it in the memory of `device`; what comes in and goes out lies in that of the processor.
+    """
     _check(parameters, volume, step)
     if parameters.backend == "pydensecrf":
         from medseg_crf.lattice import settled
@@ -105,15 +109,17 @@ def improved(
     from medseg_crf.mean_field import mean_field
 
     grid = volume.grid
-    unary = torch.from_numpy(np.array(logits, np.float32))
-    kernels = _kernels(parameters, volume.array[parameters.channel], grid)
+    unary = torch.from_numpy(np.array(logits, np.float32)).to(device)
+    kernels = _kernels(parameters, volume.array[parameters.channel], grid, device)
     with torch.no_grad():
         found = mean_field(unary, kernels, iterations=parameters.iterations, exclusive=exclusive)
-    result: NDArray[np.float32] = found.numpy()
+    result: NDArray[np.float32] = found.cpu().numpy()
     return result
 
 
-def _kernels(parameters: FieldParameters, image: NDArray[Any], grid: Grid) -> list[tuple[float, Any]]:
+def _kernels(
+    parameters: FieldParameters, image: NDArray[Any], grid: Grid, device: str = "cpu"
+) -> list[tuple[float, Any]]:
     """Weights and kernels, those without weight left out."""
     import torch
 
@@ -126,7 +132,7 @@ def _kernels(parameters: FieldParameters, image: NDArray[Any], grid: Grid) -> li
         kernels.append((parameters.smooth_weight, Gaussian(near)))
     if parameters.appearance_weight:
         wide = tuple(parameters.appearance_mm / step for step in grid.spacing)
-        values: torch.Tensor = torch.from_numpy(np.array(image, np.float32))
+        values: torch.Tensor = torch.from_numpy(np.array(image, np.float32)).to(device)
         kernels.append((parameters.appearance_weight, BilateralGrid(values, wide, parameters.intensity)))
     return kernels
 

@@ -58,6 +58,11 @@ def test_two_labels_by_softmax_are_one_by_sigmoid_and_arrays_stay_as_they_were(k
     assert dice(found["sigmoid"][0] > 0, truth) > 0.99
 
 
+def test_what_works_on_a_device_gives_the_same_bits_on_the_processor() -> None:
+    scores, volume = ball("softmax")
+    assert np.array_equal(STEP.on("cpu")(scores, volume).array, STEP(scores, volume).array)
+
+
 def test_memory_is_told_by_shapes_and_margins_by_the_kernels() -> None:
     scores, volume = ball("sigmoid")
     assert STEP.work_bytes(scores, volume) > 4 * 12 * scores.array.size

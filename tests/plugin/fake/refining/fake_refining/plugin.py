@@ -10,3 +10,5 @@ def medseg_refiners() -> Iterable[Component]:
     yield Component("bad-box", "fake_refining.refiners:BadBox", "BadBox.")
     yield Component("bad-number", "fake_refining.refiners:BadNumber", "BadNumber.")
     yield Component("writes-scores", "fake_refining.refiners:WritesScores", "WritesScores.")
+    yield Component("runs-out", "fake_refining.refiners:RunsOut", "RunsOut.")
+    yield Component("differs", "fake_refining.refiners:Differs", "Differs.")

@@ -1,5 +1,6 @@
 """A refiner that keeps to its contract, and some that do not."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,22 @@ class WritesScores(Refiner):
     def __call__(self, scores: Scores, volume: Volume) -> Scores:
         scores.array[:] = 0
         return scores
+
+
+class RunsOut(Favour):
+    """Favour, which no GPU has the memory for."""
+
+    def on(self, device: str) -> Callable[[Scores, Volume], Scores]:
+        def work(scores: Scores, volume: Volume) -> Scores:
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return self if device == "cpu" else work
+
+
+class Differs(Favour):
+    """Favour, and more of it where it is asked for by device."""
+
+    def on(self, device: str) -> Callable[[Scores, Volume], Scores]:
+        return Favour(by=self.by + 1)

@@ -37,8 +37,15 @@ def draw_evaluation(evaluation: Evaluation) -> Iterator[Drawn]:
         row.quantity for case in cases for row in case.measured if isinstance(row.value, int)
     }  # of lesions and the like: numbers for tables
     charts = [pair for pair in metrics_of(cases) if pair[0] not in counts]
+    errors = {
+        row.quantity
+        for case in evaluation.cases
+        for stage, rows in zip(evaluation.metrics, case.measured, strict=True)
+        for row in rows
+        if stage.step.better == "low"
+    }
     for metric, unit in charts[:MOST_CHARTS]:
-        picture = draw_strips(cases, labels, [], metric=metric, unit=unit)
+        picture = draw_strips(cases, labels, [], metric=metric, unit=unit, error=metric in errors)
         if picture is not None:
             yield Drawn(_file_name(metric, taken), f"{metric}, {unit}" if unit else metric, picture)
     volumes = draw_agreement([pair for case in evaluation.cases for pair in case.volumes])

@@ -45,19 +45,22 @@ def draw_strips(
     *,
     metric: str = DICE,
     unit: str = "",
+    error: bool = False,
 ) -> Picture | None:
     """One strip a label, from 0 to 1 or as far as the values reach; None where no case has one.
 
     `folds` gives each fold the look that it has in other charts; of a single fold without a name there is no
-    legend. Of more than 40 labels, those with the lowest median, of a metric with a unit with the highest.
+    legend. Of more than 40 labels, those with the lowest median; of an `error`, of which less is better, and
+    of a metric with a unit, those with the highest, and the axis ends where the values do.
     """
+    error = error or bool(unit)
     asked = [name if isinstance(name, str) else name.name for name in labels]
     rows = [
         row for row in label_statistics(cases, asked) if (row.metric, row.unit) == (metric, unit) and row.n
     ]
     if not rows:
         return None
-    shown = sorted(rows, key=lambda row: row.median or 0.0, reverse=bool(unit))[:MOST_STRIPS]
+    shown = sorted(rows, key=lambda row: row.median or 0.0, reverse=error)[:MOST_STRIPS]
     shown = [row for row in rows if row in shown]
     present = {case.fold for case in cases}
     styles = {n: s for n, s in fold_styles([*folds, *sorted(present)]).items() if n in present}
@@ -73,7 +76,7 @@ def draw_strips(
         write_text(figure, (left - 18, middle), name, size=TEXT, color=INK, ha="right")
         words = f"median {_number(row.median, unit)}, n = {row.n}"
         write_text(figure, (left + rect[2] + 18, middle), words, size=TEXT, color=MUTED)
-    axes.set(xlim=_span(shown), ylim=(len(shown) - 0.5, -0.5), yticks=[])
+    axes.set(xlim=_span(shown, shares=not error), ylim=(len(shown) - 0.5, -0.5), yticks=[])
     axes.grid(visible=False, axis="y")
     named = metric.capitalize() if metric == DICE else metric
     title = f"{named}, {unit}" if unit else named
@@ -81,14 +84,14 @@ def draw_strips(
     legend.draw(figure, (left, TOP + rect[3] + BELOW - 8))
     said = "; ".join(
         f"{row.label} median {_number(row.median, unit)}, "
-        f"{'highest' if unit else 'lowest'} {_number(row.highest if unit else row.lowest, unit)}"
+        f"{'highest' if error else 'lowest'} {_number(row.highest if error else row.lowest, unit)}"
         for row in shown
     )
     left_out = len(rows) - len(shown)
     caption = "A point is a case; the box holds the middle half of them, its line is the median."
     if left_out:
         caption += (
-            f" The {len(shown)} labels of the {'highest' if unit else 'lowest'} median; "
+            f" The {len(shown)} labels of the {'highest' if error else 'lowest'} median; "
             f"{left_out} more are in the table only."
         )
     return picture_of(figure, f"{named} of each case, a strip for each label: {said}.", caption)
@@ -99,11 +102,11 @@ def _number(value: float | None, unit: str) -> str:
     return f"{value or 0.0:.2f} {unit}" if unit else f"{value or 0.0:.3f}"
 
 
-def _span(rows: Sequence[LabelStatistics]) -> tuple[float, float]:
+def _span(rows: Sequence[LabelStatistics], *, shares: bool) -> tuple[float, float]:
     """From where to where: 0 to 1 for shares, else what the values reach, from 0 on where none is below."""
     values = [value for row in rows for value in row.values]
     low, high = min(0.0, *values), max(values)
-    if not rows[0].unit and low == 0 and high <= 1:
+    if low == 0 and high <= (1 if shares else 0):
         return -0.02, 1.02
     room = 0.03 * (high - low) or 1.0
     return low - room, high + room

@@ -66,6 +66,19 @@ def test_any_metric_can_be_drawn_as_far_as_it_reaches() -> None:
     assert np.ptp(columns) > 0.8 * 1600 * 0.75
 
 
+def test_small_errors_without_a_unit_fill_the_axis() -> None:
+    cases = [
+        CaseScores(str(n), "", (Measured(label="a", quantity="ece", value=value),))
+        for n, value in enumerate((0.001, 0.002, 0.008))
+    ]
+    picture = draw_strips(cases, ["a"], [], metric="ece", error=True)
+    assert picture is not None
+    assert "a median 0.002, highest 0.008" in picture.alt
+    with Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))) as image:
+        blue = np.all(np.abs(np.asarray(image).astype(int) - BLUE) < 60, axis=-1)
+    assert np.ptp(np.flatnonzero(blue.any(axis=0))) > 0.8 * 1600 * 0.75
+
+
 def test_values_below_nothing_are_in_the_picture() -> None:
     cases = [
         CaseScores(str(n), "", (Measured(label="a", quantity="volume-bias", value=value, unit="mL"),))

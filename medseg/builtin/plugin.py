@@ -31,6 +31,9 @@ def medseg_preprocessors() -> Iterable[Component]:
     yield Component("clip", f"{here}.clip:Clip", "Limit intensities from below, above or both.")
     yield Component("ct-window", f"{here}.ct_window:CtWindow", "Scale a range of Hounsfield units to 0 to 1.")
     yield Component(
+        "rgb", f"{here}.rgb:Rgb", "Three channels of every picture, whether it is grey or in colours."
+    )
+    yield Component(
         "z-score", f"{here}.z_score:ZScore", "Shift and scale intensities to mean 0 and standard deviation 1."
     )
     yield Component(

@@ -75,8 +75,8 @@ class Head(Step, ABC):
         other. A patch has 2 or 3 axes; `spacing` is that of its voxels, one number per axis, in mm, or in px
         for pictures without a scale.
 
-        `labels` are integers and hold the labels' values; `objects[N, L, *patch]`, given to heads `of_objects`
-        only, hold the ids of the objects that the voxels are of, 0 where there is none.
+        `labels` are integers and hold the labels' values; `objects[N, L, *patch]`, which only heads
+        `of_objects` are given, hold the ids of the objects that the voxels are of, 0 where there is none.
         """
         import numpy as np
         import torch

@@ -113,6 +113,11 @@ class Fingerprint:
         return all(case.picture for case in self.cases)
 
     @property
+    def mixed(self) -> bool:
+        """Whether some cases are pictures in colours, and others grey."""
+        return self.pictures and len({case.channels for case in self.cases}) > 1
+
+    @property
     def dims(self) -> int:
         """2 where every case is a single slice, else 3."""
         return 2 if all(min(case.standing_shape) == 1 for case in self.cases) else 3

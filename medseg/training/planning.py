@@ -151,6 +151,9 @@ def _topology(space: _Space, machine: Machine, voxel_bytes: float, reasons: dict
 
 def _preprocess(space: _Space, fingerprint: Fingerprint, reasons: dict[str, str]) -> list[Any]:
     steps: list[Any] = []
+    if fingerprint.mixed:
+        steps.append("rgb")
+        reasons["preprocess.rgb"] = "some cases are grey, others in colours"
     if not fingerprint.pictures:
         steps.append({"reorient": {"to": space.codes}})
         thick = (
@@ -223,7 +226,7 @@ def _network(
         },
         "head": head,
         "window": {"patch": list(found.patch), "overlap": 0.5, "blend": "gaussian"},
-        "channels": len(fingerprint.channels),
+        "channels": 3 if fingerprint.mixed else len(fingerprint.channels),
     }
     sides, sided = dataset.labels.sides(), dataset.labels.one_sided()
     if sides is not None:

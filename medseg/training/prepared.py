@@ -1,8 +1,8 @@
 """Prepared cases: each image as the network takes it, with its labels, on the disk and mapped into memory.
 
 A case is a folder: `image.npy`, `labels.npy`, `objects.npy` for heads of objects, maybe `valid.npy` and
-`known-places.npy`, `map-NAME.npy`, `places.npy`, and `case.json`. It appears complete or not at all, and is made anew when its files, the
-preprocessing or the loss change.
+`known-places.npy`, `map-NAME.npy`, `places.npy`, and `case.json`. It appears complete or not at all, and is
+made anew when its files, the preprocessing or the loss change.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PreparedCase:
 
     @cached_property
     def objects(self) -> Array | None:
-        """`[L, i, j, k]`, unsigned: ids, of which no two layers have one in common; None where not asked for."""
+        """`[L, i, j, k]`, unsigned ids, those of a layer in no other; None where not asked for."""
         return self._mapped("objects") if self.of_objects else None
 
     @cached_property

@@ -61,7 +61,8 @@ class Reference:
 def read_case(case: Case, dataset: Dataset, *, policy: Policy = STRICT, tell: Tell = logger.info) -> Example:
     """The image with a channel for each input, its labels in uint8 (uint16 above 255), what is ignored.
 
-    Labels lie on the image's own grid; those whose masks hold ids of objects in layers of objects. `tell` gets a line for everything that was decided.
+    Labels lie on the image's own grid, those whose masks hold ids of objects in layers of objects. `tell`
+    gets a line for everything that was decided.
 
     Raises InputError for what cannot be read and for values that no label has, GeometryError, with the
     numbers, for a mask on other voxels; each message begins with the case's id.

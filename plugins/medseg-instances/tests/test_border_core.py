@@ -1,0 +1,89 @@
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from medseg_instances.border_core import BorderCore
+from touching import average_precision, balls, decoded, deep, flat, ideal, reference
+
+from medseg.errors import PipelineError
+from medseg.inference import ObjectSink
+from medseg.segmentation import Label, LabelTable, Segmentation
+
+
+class Small(ObjectSink):
+    """Blocks of a few voxels."""
+
+    most_voxels: ClassVar[int] = 3000
+
+
+@pytest.mark.parametrize("wanted", [flat(), deep()], ids=["2-D", "3-D"])
+def test_objects_come_back_from_their_target_voxel_by_voxel(wanted: Segmentation) -> None:
+    head = BorderCore()
+    found = decoded(head, ideal(head, wanted), wanted)
+    assert average_precision(found, wanted, 0.95) == {"round": 1.0, "long": 1.0}
+    assert np.array_equal(found.array > 0, wanted.array > 0)
+    assert {thing.label for thing in found.objects} == {"round", "long"}
+
+
+def test_cores_are_what_lies_deeper_than_the_border() -> None:
+    """Of a disc of radius 10, outside from between 10 and 11 on, a border of 3 leaves one of 7 to 7.5."""
+    wanted = reference(balls((41, 41, 1), [(20, 20)], [10]))
+    target = BorderCore(border=3).target(wanted)
+    assert target.shape == (5, 41, 41, 1)
+    assert (target.sum(axis=0) == 1).all()
+    assert target[1].sum() == pytest.approx(np.pi * 7.25**2, rel=0.05)
+    assert np.array_equal(target[1] + target[3], (wanted.array[0] > 0).astype(np.float32))
+    assert not target[2].any()
+    assert not target[4].any()
+
+
+def test_depth_is_measured_in_the_finest_voxels() -> None:
+    """With slices four times as thick a border of 2 is half a slice: what has a neighbour slice is deep."""
+    ids = np.zeros((21, 21, 7), np.uint32)
+    ids[3:18, 3:18, 1:6] = 1
+    target = BorderCore(border=2).target(reference(ids, np.diag([1.0, 1.0, 4.0, 1.0])))
+    assert np.array_equal(target[1][10, 10] > 0, [False, True, True, True, True, True, False])
+
+
+def test_thin_objects_keep_a_core() -> None:
+    ids = np.zeros((12, 12, 1), np.uint32)
+    ids[2, 2:9], ids[5:7, 5] = 1, 2
+    wanted = reference(ids)
+    head = BorderCore(border=4, least_voxels=1)
+    assert average_precision(decoded(head, ideal(head, wanted), wanted), wanted, 0.9) == {
+        "round": 1.0,
+        "long": None,
+    }
+
+
+@pytest.mark.parametrize(("shape", "spread"), [((150, 140, 1), 16), ((60, 62, 58), 20)], ids=["2-D", "3-D"])
+def test_blocks_give_what_the_whole_gives(shape: tuple[int, int, int], spread: int) -> None:
+    """Discs side by side, over every border between blocks."""
+    axes = [range(6, n, spread) if n > 1 else (0,) for n in shape]
+    centres = [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
+    wanted = reference(balls(shape, centres, [spread * 0.51] * len(centres)))
+    head = BorderCore(size=24)
+    logits = ideal(head, wanted)
+    whole = decoded(head, logits, wanted)
+    tiled = decoded(head, logits, wanted, Small)
+    assert len(whole.objects) == len(centres)
+    assert np.array_equal(whole.array, tiled.array)
+    assert whole.objects == tiled.objects
+
+
+def test_nothing_gives_nothing() -> None:
+    empty = reference(np.zeros((20, 18, 1), np.uint32))
+    head = BorderCore()
+    assert decoded(head, ideal(head, empty), empty).objects == ()
+
+
+def test_a_few_voxels_are_no_object() -> None:
+    wanted = reference(balls((40, 40, 1), [(10, 10), (30, 30)], [6, 1]))
+    logits = ideal(BorderCore(), wanted)
+    assert len(decoded(BorderCore(least_voxels=6), logits, wanted).objects) == 1
+    assert len(decoded(BorderCore(least_voxels=5), logits, wanted).objects) == 2
+
+
+def test_overlapping_labels_are_refused() -> None:
+    with pytest.raises(PipelineError, match="'b' is in layer 1; leave layer: out"):
+        BorderCore().channels(LabelTable((Label(1, "a"), Label(2, "b", layer=1))))

@@ -11,7 +11,7 @@ import numpy as np
 from medseg.errors import InputError, UsageError
 from medseg.evaluation.objects import with_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
-from medseg.io import read
+from medseg.io import inspect, read
 from medseg.io.masks import read_segmentation
 from medseg.io.regular_file import open_regular
 from medseg.segmentation import LabelTable, Segmentation
@@ -20,6 +20,7 @@ from medseg.volume import Volume
 __all__ = ["read_pair"]
 
 GRIDLESS = (".json", *DICOM_ENDINGS)  # formats whose masks need the image that they were drawn on
+SEVERAL = (".nii", ".nii.gz")  # formats of which a file may hold several volumes
 
 Tell = Callable[[str], None]
 
@@ -33,10 +34,20 @@ def read_pair(
     prediction's, which lies on the image. `pixel_size` is the scale in mm of pictures. Raises InputError
     where a file cannot be read or would lose labels, UsageError for a pixel size of other files.
     """
+    for path in (*pair.reference, *pair.prediction):
+        _require_one_volume(path)
     onto = _image(pair, pixel_size)
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
     return prediction, reference
+
+
+def _require_one_volume(path: Path) -> None:
+    """Refuse what holds a mask for each time point, of which none is chosen here."""
+    if path.name.lower().endswith(SEVERAL):
+        count = inspect(path)[0].phases
+        if count > 1:
+            raise InputError(f"{path.name}: holds {count} volumes; give a file with the one mask of the case")
 
 
 def _image(pair: Pair, pixel_size: float | None) -> Volume:

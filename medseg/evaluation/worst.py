@@ -15,6 +15,7 @@ from medseg.evaluation.labels import comparable
 from medseg.evaluation.masks import read_pair
 from medseg.evaluation.pairs import Pair
 from medseg.evaluation.ranking import quantity_of
+from medseg.extent import extent
 from medseg.io import read
 from medseg.prediction import Measured
 from medseg.report.case_scores import DICE, CaseScores, worst_first
@@ -27,6 +28,7 @@ __all__ = ["MOST_DRAWN", "ranked_by", "scores_of", "worst_cases"]
 logger = logging.getLogger(__name__)
 
 MOST_DRAWN = 5
+BEYOND = 1.0  # voxels outside the image that masks may reach, a rim of resampling
 
 
 def ranked_by(evaluation: Evaluation) -> tuple[str, Literal["high", "low"]]:
@@ -69,7 +71,8 @@ def worst_cases(
         metric, better = DICE, "high"
     for scores in worst_first(scored, metric, better)[:most]:
         found, wanted = _masks(files[scores.case], evaluation)
-        volume = _ground((images or {}).get(scores.case), scores.case, wanted.grid, evaluation.pixel_size)
+        image = (images or {}).get(scores.case)
+        volume = _ground(image, scores.case, (found, wanted), evaluation.pixel_size)
         yield WorstCase(scores.case, "", volume, found, wanted, _dice(cases[scores.case], found, wanted))
 
 
@@ -86,18 +89,38 @@ def _by_dice(case: Evaluated, pair: Pair, evaluation: Evaluation) -> CaseScores:
     return CaseScores(case.case, "", tuple(rows))
 
 
-def _ground(image: Path | None, case: str, grid: Grid, pixel_size: float | None) -> Volume:
-    """What to draw on; without an image that can be read, nothing, as all numbers are there already."""
+def _ground(
+    image: Path | None, case: str, masks: tuple[Segmentation, Segmentation], pixel_size: float | None
+) -> Volume:
+    """What to draw on; without an image that can be used, nothing, as all numbers are there already."""
     if image is not None:
         try:
             volume = read(image, pixel_size=pixel_size)
         except MedsegError as problem:
             logger.warning("case %s is drawn without its image: %s", case, problem)
         else:
-            if volume.grid.unit == grid.unit:
+            unfit = _unfit(volume.grid, masks)
+            if unfit is None:
                 return volume
-            logger.warning("case %s is drawn without its image, which is in %s", case, volume.grid.unit)
+            logger.warning("case %s is drawn without its image, which %s", case, unfit)
+    grid = masks[0].grid
     return Volume(np.zeros((1, *grid.shape), np.uint8), grid)
+
+
+def _unfit(image: Grid, masks: tuple[Segmentation, Segmentation]) -> str | None:
+    """Why masks cannot be drawn on an image; None where all of them lie in it."""
+    grid = masks[0].grid
+    if image.unit != grid.unit:
+        return f"is in {image.unit}, not in {grid.unit}"
+    box = extent(np.any([mask.array.any(axis=0) for mask in masks], axis=0))
+    if box is not None:
+        where = image.to_index(
+            grid.cropped([side.start for side in box], [side.stop for side in box]).corners()
+        )
+        beyond = np.maximum(-0.5 - where, where - image.shape + 0.5)
+        if beyond.max() > BEYOND:
+            return "lies elsewhere, or holds a part of the masks only"
+    return None
 
 
 def _dice(case: Evaluated, found: Segmentation, wanted: Segmentation) -> dict[str, float | None]:

@@ -159,6 +159,31 @@ def test_contours_without_a_grid_lie_on_the_predictions(tmp_path: Path, save: Sa
         read(drawn, drawn)
 
 
+def test_a_file_of_several_volumes_is_refused_on_either_side(tmp_path: Path, save: Save) -> None:
+    one = save(tmp_path / "one.nii.gz", {1: 1})
+    array = np.asarray(nib.load(one).dataobj)
+    nib.save(nib.Nifti1Image(np.stack([array, array], axis=-1), nib.load(one).affine), tmp_path / "two.nii")
+    for pair in ((one, tmp_path / "two.nii"), (tmp_path / "two.nii", one)):
+        with pytest.raises(InputError, match=r"two\.nii: holds 2 volumes; give a file with the one mask"):
+            read(*pair)
+
+
+def test_a_picture_is_told_its_scale(tmp_path: Path, save: Save) -> None:
+    from PIL import Image
+
+    array = np.zeros((12, 14), np.uint8)
+    array[2:6, 3:9] = 255
+    Image.fromarray(array).save(tmp_path / "ref.png")
+    with pytest.raises(
+        GeometryError, match=r"labels in mm .* an image in px; say its scale with --pixel-size"
+    ):
+        read(save(tmp_path / "mask.nii.gz", {1: 1}), tmp_path / "ref.png")
+    pair = Pair("a", (tmp_path / "ref.png",), (tmp_path / "ref.png",))
+    found, wanted = read_pair(pair, print, pixel_size=0.5)
+    assert found.grid.unit == wanted.grid.unit == "mm"
+    assert wanted.grid.spacing == pytest.approx((0.5, 0.5, 0.5))
+
+
 @pytest.mark.parametrize(
     ("voxel", "said"), [(np.nan, "not whole numbers|not finite|NaN"), (1.5, "not whole numbers")]
 )

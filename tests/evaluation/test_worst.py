@@ -82,6 +82,18 @@ def test_worst_cases_are_drawn_on_their_images(pairs: tuple[Pair, ...], save: Sa
     assert first.volume.array.max() == 200
 
 
+def test_an_image_of_another_place_is_not_drawn_on(
+    pairs: tuple[Pair, ...], save: Save, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluation = evaluate_files(pairs, metrics_named("dice"))
+    away = np.diag([1.0, 1.5, 3.0, 1.0])
+    away[:3, 3] = 400
+    image = save(tmp_path / "image.nii.gz", {200: 5}, affine=away)
+    (first,) = worst_cases(evaluation, pairs, images={"c": image}, most=1)
+    assert first.volume.array.max() == 0
+    assert "case c is drawn without its image, which lies elsewhere" in caplog.text
+
+
 def test_an_image_that_cannot_be_read_costs_no_evaluation(
     pairs: tuple[Pair, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

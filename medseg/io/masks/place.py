@@ -28,8 +28,9 @@ def placed(segmentation: Segmentation, onto: Grid, name: str, tell: Tell) -> Seg
     one voxel is cut off, and told.
     """
     if segmentation.grid.unit != onto.unit:
+        hint = "; say its scale with --pixel-size" if onto.unit == "px" else ""
         raise GeometryError(
-            f"{name}: labels in {segmentation.grid.unit} cannot be placed on an image in {onto.unit}"
+            f"{name}: labels in {segmentation.grid.unit} cannot be placed on an image in {onto.unit}{hint}"
         )
     lost = _require_inside(segmentation, onto, name)
     exact = whole_voxel_map(segmentation.grid.index_map(onto), onto.shape) is not None

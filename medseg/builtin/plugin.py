@@ -156,6 +156,11 @@ def medseg_measurements() -> Iterable[Component]:
         "Each lesion by itself: size, diameters, place, host, distances.",
     )
     yield Component(
+        "objects",
+        f"{here}.objects:Objects",
+        "Each object that a model tells apart: score, size, centroid, box, axes.",
+    )
+    yield Component(
         "volume-interval",
         f"{here}.volume_interval:VolumeInterval",
         "The volume of each label between what is surely it and what may be it.",

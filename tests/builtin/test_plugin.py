@@ -35,6 +35,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             "ct-window",
             "z-score",
             "percentile-rescale",
+            "rgb",
         },
     ),
     "segmenter": (Segmenter, plugin.medseg_segmenters(), {"threshold", "network"}),
@@ -58,7 +59,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         plugin.medseg_measurements(),
         {
             *("volumes", "shape", "diameters", "lesions", "volume-interval", "quality", "order"),
-            *("histogram", "confidence"),
+            *("histogram", "confidence", "objects"),
         },
     ),
     "writer": (

@@ -7,8 +7,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PEERS  := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 PEERS_PIP   := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
+RADIOMICS   := .venv-radiomics
+RADIOMICS_STAMP := $(RADIOMICS)/.installed
 
-.PHONY: demo test lint soak bench bench-peers docs clean
+.PHONY: demo test test-radiomics lint soak bench bench-peers docs clean
 
 PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-instances plugins/medseg-phantom
 
@@ -31,11 +33,23 @@ test: $(STAMP)  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile $(ALONE:%=--ignore %)
 
+# It brings pandas and ITK, which other libraries load where they find them: it gets an environment of its own.
+$(RADIOMICS_STAMP): pyproject.toml constraints.txt plugins/medseg-radiomics/pyproject.toml
+	$(PYTHON) -m venv $(RADIOMICS)
+	$(RADIOMICS)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
+		--upgrade pip
+	$(RADIOMICS)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
+		--group dev --editable '.[testing]' --editable plugins/medseg-radiomics
+	touch $@
+
+test-radiomics: $(RADIOMICS_STAMP)  ## the tests of plugins/medseg-radiomics
+	$(RADIOMICS)/bin/python -m pytest plugins/medseg-radiomics/tests
+
 lint: $(STAMP)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy medseg tests
-	for plugin in $(PLUGINS); do $(BIN)/mypy $$plugin || exit 1; done
+	for plugin in $(PLUGINS) plugins/medseg-radiomics; do $(BIN)/mypy $$plugin || exit 1; done
 	$(BIN)/lint-imports
 
 soak: $(STAMP)  ## heavy counts of the same tests
@@ -56,4 +70,4 @@ docs: $(STAMP)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(PEERS) demo site dist build
+	rm -rf $(VENV) $(PEERS) $(RADIOMICS) demo site dist build

@@ -1,0 +1,1 @@
+"""Radiomics features for medseg."""

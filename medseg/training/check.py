@@ -238,7 +238,12 @@ def _presence(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Finding]
 
 def _differences(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Finding]:
     """What is not the same in all cases."""
-    yield from _odd_ones("channels", facts, lambda fact: ", ".join(fact.channels), "begin the pipeline with `rgb`, or convert it")
+    yield from _odd_ones(
+        "channels",
+        facts,
+        lambda fact: ", ".join(fact.channels),
+        "begin the pipeline with `rgb`, or convert it",
+    )
     apart = "give pictures a `pixel_size:`, or make datasets of their own"
     yield from _odd_ones("unit", facts, lambda fact: fact.unit, apart)
     codes = Counter(fact.axis_codes for fact in facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from medseg.training.topology import Topology, topology
 
 __all__ = ["Machine", "Planned", "plan"]
 
+HEAD_OF_OBJECTS = "medseg-instances/distance-watershed"
 THICK = 3.0  # nnU-Net's ratio beyond which slices are thick
 FEW_SLICES = 8
 NONZERO_SHARE = 0.75  # an image whose content fills less of it was cut out of air, as a brain is of its skull
@@ -61,8 +62,10 @@ class _Space:
     pictures: bool
 
 
-def plan(dataset: Dataset, fingerprint: Fingerprint, machine: Machine) -> Planned:
-    """What to train for this dataset on this machine."""
+def plan(
+    dataset: Dataset, fingerprint: Fingerprint, machine: Machine, heads: Collection[str] = ()
+) -> Planned:
+    """What to train for this dataset on this machine, with one of the installed `heads` (qualified names)."""
     reasons: dict[str, str] = {}
     space = _space(fingerprint, reasons)
     found = _topology(space, machine, _voxel_bytes(space, machine, len(dataset.labels)), reasons)
@@ -86,7 +89,12 @@ def plan(dataset: Dataset, fingerprint: Fingerprint, machine: Machine) -> Planne
             for label in dataset.labels
         },
         "preprocess": _preprocess(space, fingerprint, reasons),
-        "segment": {"network": _network(dataset, fingerprint, space, found, machine, reasons)},
+        "segment": {
+            "network": {
+                **_network(dataset, fingerprint, space, found, machine, reasons),
+                "head": _head(dataset, heads, reasons),
+            }
+        },
         "training": _training(dataset, space, found, machine, reasons),
     }
     return Planned(PipelineFile.model_validate(content), reasons)
@@ -213,8 +221,6 @@ def _network(
         f"{found.levels} levels: an axis is halved while 4 voxels are left and voxels stay nearly cubic; "
         f"{first} features at first, which {'a GPU' if machine.gpu else 'a CPU'} trains in reasonable time"
     )
-    head = "sigmoid" if dataset.overlapping else "softmax"
-    reasons[f"{here}.head"] = "labels overlap" if dataset.overlapping else "labels exclude each other"
     network: dict[str, Any] = {
         "architecture": {
             "dynunet": {
@@ -224,7 +230,6 @@ def _network(
                 "deep_supervision": max(0, min(2, found.levels - 2)),
             }
         },
-        "head": head,
         "window": {"patch": list(found.patch), "overlap": 0.5, "blend": "gaussian"},
         "channels": 3 if fingerprint.mixed else len(fingerprint.channels),
     }
@@ -239,6 +244,24 @@ def _network(
             "no label has a side, and one window holds a case: the second pass is cheap"
         )
     return network
+
+
+def _head(dataset: Dataset, heads: Collection[str], reasons: dict[str, str]) -> str:
+    """What tells labels apart, or the objects of labels."""
+    here = "segment.network.head"
+    if dataset.overlapping:
+        reasons[here] = "labels overlap"
+        return "sigmoid"
+    reasons[here] = "labels exclude each other"
+    if dataset.of_objects and HEAD_OF_OBJECTS in heads:
+        reasons[here] = "masks hold ids of objects, which are told apart"
+        return HEAD_OF_OBJECTS
+    if dataset.of_objects:
+        reasons[here] = (
+            "masks hold ids of objects, but nothing that tells them apart is installed (medseg-instances): "
+            "the network learns where there are any"
+        )
+    return "softmax"
 
 
 def _left_is_seen(space: _Space) -> bool:

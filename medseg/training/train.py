@@ -54,8 +54,10 @@ def planned(
     found = open_dataset(dataset, subjects=wishes.subjects)
     _require_cases(found)
     facts = fingerprint(found, found.trainable, resources.progress)
-    made, paths = for_time(*with_wishes(plan(found, facts, _machine(resources)), wishes), wishes)
-    file = recipe(made.file, catalog or discover()).file
+    catalog = catalog or discover()
+    made = plan(found, facts, _machine(resources), _heads(catalog))
+    made, paths = for_time(*with_wishes(made, wishes), wishes)
+    file = recipe(made.file, catalog).file
     return replace(made, file=file), found, paths
 
 
@@ -102,6 +104,11 @@ def _machine(resources: Resources) -> Machine:
     if device.type != "cuda":
         return Machine()
     return Machine(gpu=True, gpu_bytes=torch.cuda.get_device_properties(device).total_memory)
+
+
+def _heads(catalog: Catalog) -> frozenset[str]:
+    """The heads that are installed."""
+    return frozenset(entry.qualified for entry in catalog.entries if entry.kind == "head")
 
 
 def _require_cases(dataset: Dataset) -> None:
@@ -162,7 +169,7 @@ class _Training:
         begun = self._run.begun()
         if begun is None:
             facts = fingerprint(self._dataset, self._dataset.trainable, self._resources.progress)
-            made = plan(self._dataset, facts, _machine(self._resources))
+            made = plan(self._dataset, facts, _machine(self._resources), _heads(self._catalog))
             made, _ = for_time(*with_wishes(made, self._wishes), self._wishes)
             whole = recipe(made.file, self._catalog)
             self._prepare(whole)

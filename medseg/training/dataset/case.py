@@ -88,6 +88,11 @@ class Dataset:
         return self.labels.layers > 1
 
     @property
+    def of_objects(self) -> bool:
+        """Whether masks hold ids of objects."""
+        return () in self.values.values()
+
+    @property
     def trainable(self) -> tuple[Case, ...]:
         """Cases that may be trained on and validated with: labelled, and not kept for a test."""
         return tuple(case for case in self.cases if case.labelled and case.split != "test")

@@ -138,7 +138,7 @@ def read_reference(case: Case, dataset: Dataset, volume: Volume, *, tell: Tell =
 def _of_values(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
     values, grid = values_of(path)
     values = _on_image(values, grid, path, volume, tell)
-    if () in dataset.values.values():
+    if dataset.of_objects:
         return _of_objects(values, dataset, volume)
     there = present(values)
     known = {value for each in dataset.values.values() for value in each}
@@ -203,7 +203,7 @@ def _on_image(values: NDArray[Any], grid: Any, path: Path, volume: Volume, tell:
 
 def _of_structures(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
     """A mask for each structure; slight overlaps, as of edges drawn twice, go to the later one."""
-    if () in dataset.values.values():
+    if dataset.of_objects:
         return _of_objects_apart(case, dataset, volume, tell)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, path in case.masks.items():

@@ -21,7 +21,7 @@ def comparable(
     labels: Collection[str] | None,
     tell: Callable[[str], None],
 ) -> tuple[Segmentation, Segmentation]:
-    """Both under the same names, limited to `labels`, names of the reference first.
+    """Both under the same names, limited to `labels`, names of the reference first; `tell` hears of those.
 
     Raises GeometryError where they lie on different grids, and what `paired` raises.
     """
@@ -30,7 +30,7 @@ def comparable(
             f"the prediction lies on {prediction.grid!r}, the reference on {reference.grid!r}; "
             "put one onto the other's grid"
         )
-    found, wanted = paired(prediction, reference, tell)
+    found, wanted = paired(prediction, reference, tell, about=labels)
     if labels is not None:
         kept = [label.name for label in wanted.labels if label.name in labels]
         found, wanted = found.only(kept), wanted.only(kept)
@@ -38,12 +38,16 @@ def comparable(
 
 
 def paired(
-    prediction: Segmentation, reference: Segmentation, tell: Callable[[str], None]
+    prediction: Segmentation,
+    reference: Segmentation,
+    tell: Callable[[str], None],
+    *,
+    about: Collection[str] | None = None,
 ) -> tuple[Segmentation, Segmentation]:
     """Both with the same names: the reference's labels, then those that only the prediction has.
 
-    A label that one of them does not have is added to its table, without voxels; `tell` hears of it. Raises
-    InputError where both name their labels and have none in common.
+    A label that one of them does not have is added to its table, without voxels; `tell` hears of it, if it is
+    one of `about` (None: of any). Raises InputError where both name their labels and have none in common.
     """
     same = _same(prediction.labels, reference.labels)
     nameless = _is_nameless(reference.labels) and not _is_nameless(prediction.labels)
@@ -53,8 +57,9 @@ def paired(
     matched = set(same.values())
     lacking = [theirs.get(label.name, label.name) for label in reference.labels if label.name not in matched]
     for whose, names in (("reference", extra), ("prediction", lacking)):
-        if names:
-            tell(f"the {whose} has no label {_listed(names)}: counted as absent from it")
+        told = [name for name in names if about is None or name in about]
+        if told:
+            tell(f"the {whose} has no label {_listed(told)}: counted as absent from it")
     return _with(prediction, ours, lacking), _with(reference, theirs, extra)
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from medseg.errors import InputError
-from medseg.evaluation.labels import paired
+from medseg.evaluation.labels import comparable, paired
 from medseg.segmentation import Segmentation
 
 Painted = Callable[..., Segmentation]
@@ -80,3 +80,15 @@ def test_tables_with_nothing_in_common_are_refused(painted: Painted) -> None:
         InputError, match=r"labels 'liver', the reference 'spleen': none in common; name them"
     ):
         paired(painted({1: ("liver", 1)}), painted({1: ("spleen", 1)}), print)
+
+
+def test_of_labels_that_are_not_compared_nothing_is_told(painted: Painted) -> None:
+    told: list[str] = []
+    found, wanted = comparable(
+        painted({1: ("liver", 1), 2: ("body", 6)}),
+        painted({1: ("liver", 1), 2: ("spleen", 6), 3: ("heart", 6)}),
+        ("liver", "spleen"),
+        told.append,
+    )
+    assert names(found) == names(wanted) == ["liver", "spleen"]
+    assert told == ["the prediction has no label 'spleen': counted as absent from it"]

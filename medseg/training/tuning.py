@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from medseg.errors import InputError, MedsegError, UsageError
-from medseg.evaluation import NOWHERE, evaluate, metrics_named
+from medseg.evaluation import evaluate, metrics_named
 from medseg.evaluation.cube import cube
 from medseg.evaluation.summary import ALL_LABELS, summarise
 from medseg.model import find_model
@@ -31,6 +31,7 @@ from medseg.training.variations import Choice, Variations, in_words, parse, vari
 __all__ = ["MOST", "Standing", "Tried", "Tuned", "record", "search", "standing", "tune"]
 
 MOST = 64  # combinations that are all tried
+NOWHERE = "absent from both"  # the flag of a label that neither mask has
 LEAST_GAIN = 1e-9  # less is rounding
 Better = Literal["high", "low"]
 Score = Callable[[Sequence[Choice]], dict[Choice, tuple[Rows, ...]]]

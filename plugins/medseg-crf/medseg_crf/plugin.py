@@ -23,3 +23,13 @@ def medseg_postprocessors() -> Iterator[Component]:
         target="medseg_crf.label_crf:LabelCrf",
         summary="Labels moved onto edges of the image by a fully connected CRF, without a network's scores.",
     )
+
+
+@hookimpl
+def medseg_networks() -> Iterator[Component]:
+    """The field as a layer."""
+    yield Component(
+        "crf-rnn",
+        target="medseg_crf.crf_rnn:CrfRnn",
+        summary="Any network with the updates of a CRF after it, trained together.",
+    )

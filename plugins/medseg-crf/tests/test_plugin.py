@@ -13,6 +13,7 @@ def test_records_are_sound() -> None:
     for kind, records in (
         ("refiner", plugin.medseg_refiners()),
         ("postprocessor", plugin.medseg_postprocessors()),
+        ("network", plugin.medseg_networks()),
     ):
         assert [record.fault(kind) for record in records] == [None]
 

@@ -170,6 +170,8 @@ def feret_diameter(mask: NDArray[np.bool_], grid: Grid) -> float:
     """
     steps = grid.affine[:3, :3].T
     centres = _corners(mask) @ steps
+    half = float(np.linalg.norm(steps, axis=1).max()) / 2
+    centres, _ = _far_out(centres, reach=half)
     points = np.concatenate([centres + half for half in (*(steps / 2), *(-steps / 2))])
     points = _hull(_far_out(points)[0])
     squares = (points**2).sum(axis=1)
@@ -182,10 +184,12 @@ def feret_diameter(mask: NDArray[np.bool_], grid: Grid) -> float:
     return float(np.sqrt(farthest))
 
 
-def _far_out(points: Points) -> tuple[Points, Points]:
+def _far_out(points: Points, *, reach: float = 0.0) -> tuple[Points, Points]:
     """The points that may be one of the farthest two, from the middle between two far apart, and that.
 
-    If all lie within R of the middle, none of a pair that is L apart lies nearer to it than L - R.
+    If all lie within R of the middle, none of a pair that is L apart lies nearer to it than L - R. Where each
+    stands for others, around all alike and up to `reach` away, both ends of a pair may lie that much farther
+    out, and L is still no less than between two of the points themselves.
     """
     one = points[((points - points.mean(axis=0)) ** 2).sum(axis=1).argmax()]
     other, apart = one, 0.0
@@ -198,14 +202,17 @@ def _far_out(points: Points) -> tuple[Points, Points]:
     middle = (one + other) / 2
     points = points - middle
     away = np.linalg.norm(points, axis=1)
-    return points[away >= np.sqrt(apart) - away.max() - TIE], middle
+    return points[away >= np.sqrt(apart) - away.max() - 2 * reach - TIE], middle
 
 
 def _corners(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Indices `[n, 3]` of voxels among which all corners of the mask's convex hull are.
 
-    A corner ends its row, and is never half-way between two voxels of the mask.
+    A corner ends its row, and is never half-way between two voxels of the mask. Rows are those that lie one
+    voxel after the other in memory.
     """
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:
+        return _corners(mask.T)[:, ::-1]
     filled, first, last = _row_ends(mask)
     i, j = np.nonzero(filled)
     shape = tuple(n + 2 for n in mask.shape)

@@ -13,6 +13,7 @@ from medseg.builtin.label_boxes import label_boxes
 from medseg.builtin.measure.diameters import diameters_of
 from medseg.builtin.measure.farthest import slicing_axis
 from medseg.builtin.measure.frame import Frame
+from medseg.builtin.measure.line_counts import mean_index
 from medseg.builtin.measure.neighbours import distance_between, host_of, surface_points
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
 from medseg.builtin.postprocess.connected_parts import Connectivity
@@ -203,8 +204,6 @@ class _Scene:
 
 
 def _centroid(lesion: _Lesion, grid: Grid) -> list[float]:
-    """The mean of the voxel centres, RAS+, from counts per slice: no list of coordinates is made."""
-    counts = (lesion.mask.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1)))
-    index = [float(np.average(np.arange(len(count)), weights=count)) for count in counts]
-    inside = [at + extent.start for at, extent in zip(index, lesion.box, strict=True)]
+    """The mean of the voxel centres, RAS+."""
+    inside = [at + extent.start for at, extent in zip(mean_index(lesion.mask), lesion.box, strict=True)]
     return [float(position) for position in grid.to_world(inside)]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.builtin.label_boxes import cut_out, label_boxes
+from medseg.builtin.measure.line_counts import mean_index
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
@@ -82,5 +83,4 @@ def _centres(segmentation: Segmentation, names: tuple[str, ...]) -> Iterator[tup
         if box is None:
             continue
         mask, grid = cut_out(segmentation, name, box)
-        counts = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-        yield name, grid.to_world([np.average(np.arange(len(n)), weights=n) for n in counts])
+        yield name, grid.to_world(mean_index(mask))

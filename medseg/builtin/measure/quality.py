@@ -11,7 +11,7 @@ from pydantic import Field
 from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.frame import Frame
 from medseg.builtin.measure.lesions import is_lesion
-from medseg.builtin.postprocess.connected_parts import connected_parts
+from medseg.builtin.postprocess.connected_parts import parts_of_labels
 from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Segmentation
 from medseg.steps import Measurement
@@ -69,7 +69,7 @@ class Quality(Measurement):
                 reasons.append("empty")
             else:
                 mask, _ = cut_out(segmentation, label.name, box)
-                sizes = connected_parts(mask, 26)[1][1:]
+                sizes = _sizes(mask)
                 faces = frame.faces_touched(box)
                 reasons += [f"truncated: {', '.join(faces)}"] if faces else []
                 reasons += self._pieces(label.name, sizes)
@@ -114,6 +114,12 @@ class Quality(Measurement):
     def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
         """What any measurement takes, and the numbered parts of a label, or a mask of each of two members."""
         return super().work_bytes(volume, segmentation) + 12 * int(np.prod(segmentation.grid.shape))
+
+
+def _sizes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Voxels of each connected part; of a single one, as most organs are, those of the mask."""
+    parts = parts_of_labels(mask, 26)
+    return np.array([np.count_nonzero(mask)], np.int64) if parts.count == 1 else parts.sizes[1:]
 
 
 def _agreement(label: str, prediction: Prediction) -> Measured:

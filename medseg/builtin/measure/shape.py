@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from medseg.builtin.label_boxes import cut_out, label_boxes
 from medseg.builtin.measure.crofton import surface_area
+from medseg.builtin.measure.line_counts import counts_along
 from medseg.errors import GeometryError
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Segmentation
@@ -90,7 +91,7 @@ def axis_lengths(mask: NDArray[np.bool_], grid: Grid) -> tuple[float, float, flo
 
     Sums along single axes are enough for it: no list of coordinates is made.
     """
-    sums = [mask.sum(axis=axis, dtype=np.int64) for axis in range(3)]  # [j, k], [i, k], [i, j]
+    sums = [counts_along(mask, axis) for axis in range(3)]  # [j, k], [i, k], [i, j]
     counts = [sums[1].sum(axis=1), sums[0].sum(axis=1), sums[0].sum(axis=0)]
     total = float(counts[0].sum())
     away = [

@@ -17,7 +17,7 @@ from medseg.io.regular_file import open_regular
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Volume
 
-__all__ = ["read_pair"]
+__all__ = ["read_pair", "require_one_volume"]
 
 GRIDLESS = (".json", *DICOM_ENDINGS)  # formats whose masks need the image that they were drawn on
 SEVERAL = (".nii", ".nii.gz")  # formats of which a file may hold several volumes
@@ -35,19 +35,19 @@ def read_pair(
     where a file cannot be read or would lose labels, UsageError for a pixel size of other files.
     """
     for path in (*pair.reference, *pair.prediction):
-        _require_one_volume(path)
+        require_one_volume(path)
     onto = _image(pair, pixel_size)
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
     return prediction, reference
 
 
-def _require_one_volume(path: Path) -> None:
-    """Refuse what holds a mask for each time point, of which none is chosen here."""
+def require_one_volume(path: Path) -> None:
+    """Refuse a file that has a volume for each time point or channel, of which none is chosen here."""
     if path.name.lower().endswith(SEVERAL):
         count = inspect(path)[0].phases
         if count > 1:
-            raise InputError(f"{path.name}: holds {count} volumes; give a file with the one mask of the case")
+            raise InputError(f"{path.name}: holds {count} volumes; give a file that holds one, of this case")
 
 
 def _image(pair: Pair, pixel_size: float | None) -> Volume:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import GeometryError, InputError
+from medseg.evaluation.masks import require_one_volume
 from medseg.evaluation.pairs import Pair
 from medseg.io import read
 from medseg.prediction import Scores
@@ -81,6 +82,7 @@ def probabilities_of(
 
 def _read(path: Path, onto: Grid) -> Scores:
     """A probability at each voxel of the reference; refused where that would have to be made up."""
+    require_one_volume(path)
     volume = read(path)
     if len(volume.channels) != 1:
         raise InputError(f"{path.name}: {len(volume.channels)} channels; a label has one probability")

@@ -164,7 +164,7 @@ def test_a_file_of_several_volumes_is_refused_on_either_side(tmp_path: Path, sav
     array = np.asarray(nib.load(one).dataobj)
     nib.save(nib.Nifti1Image(np.stack([array, array], axis=-1), nib.load(one).affine), tmp_path / "two.nii")
     for pair in ((one, tmp_path / "two.nii"), (tmp_path / "two.nii", one)):
-        with pytest.raises(InputError, match=r"two\.nii: holds 2 volumes; give a file with the one mask"):
+        with pytest.raises(InputError, match=r"two\.nii: holds 2 volumes; give a file that holds one"):
             read(*pair)
 
 

@@ -157,7 +157,7 @@ MOVED = AFFINE + np.array([[0, 0, 0, 0.4]] + [[0, 0, 0, 0]] * 3)
         (NAN, AFFINE, "NaN|not finite|nan"),
         (np.full(SHAPE, 1.5, np.float32), AFFINE, "values from 1.5 to 1.5, not probabilities"),
         (np.full(SHAPE, -4.0, np.float32), AFFINE, "values from -4 to -4, not probabilities"),
-        (np.full((*SHAPE, 2), 0.5, np.float32), AFFINE, "volumes|channels"),
+        (np.full((*SHAPE, 2), 0.5, np.float32), AFFINE, "holds 2 volumes; give a file that holds one"),
         (np.full(SHAPE, 0.5, np.float32), MOVED, "its voxels, .* are not those of the reference"),
         (np.full((14, 12, 5), 0.5, np.float32), AFFINE, "its voxels, .* are not those of the reference"),
     ],

@@ -133,7 +133,19 @@ def test_each_object_is_a_segment(tmp_path: Path) -> None:
     texts = nrrd_texts(written(tmp_path, before))
     assert (texts["Segment1_Name"], texts["Segment2_Name"]) == ("cell 1", "cell 70000")
     assert texts["Segment2_LabelValue"] == "70000"
+    assert texts["Segment0_Tags"] == "|"
+    assert texts["Segment1_Tags"] == texts["Segment2_Tags"] == "Medseg.ObjectOf:cell|"
     assert texts["Segment2_Extent"] == "2 2 2 2 2 2"
+
+
+def test_an_object_says_its_code_and_whose_it_is_whatever_its_name(tmp_path: Path) -> None:
+    array = np.zeros((1, 9, 8, 7), np.uint8)
+    array[0, 1, 1, 1] = 3
+    labels = LabelTable((Label(1, "odd | name\nof two lines", code="SCT:4147007"),))
+    before = Segmentation(array, oblique(), labels, ("objects",), (Object(3, labels.labels[0].name),))
+    tags = nrrd_texts(written(tmp_path, before))["Segment0_Tags"]
+    assert tags.startswith("TerminologyEntry:")
+    assert tags.endswith("^^|Medseg.ObjectOf:odd   name of two lines|")
 
 
 def test_labels_go_back_onto_the_original_voxels(tmp_path: Path) -> None:

@@ -335,12 +335,6 @@ def medseg_augmentations() -> Iterable[Component]:
     yield Component(
         "contrast", f"{here}.contrast:Contrast", "Move intensities towards or away from their mean."
     )
-    yield Component(
-        "negative", f"{here}.negative:Negative", "Bright becomes dark and dark bright, in some samples."
-    )
-    yield Component(
-        "swap-channels", f"{here}.swap_channels:SwapChannels", "Channels in another order, in some samples."
-    )
     yield Component("gamma", f"{here}.gamma:Gamma", "Bend the scale of intensities, or of their negative.")
     yield Component("noise", f"{here}.noise:Noise", "Add Gaussian noise in proportion to the image's spread.")
     yield Component("blur", f"{here}.blur:Blur", "Smooth with a Gaussian of random width.")

@@ -82,9 +82,10 @@ def _chord(ends: tuple[Points, Points], basis: Points, offset: Points) -> Chord:
 
 def _row_ends(stack: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
     """Which rows `[s, a]` of `stack[s, a, b]` hold anything, and the first and last b in them."""
+    stack = np.ascontiguousarray(stack)  # once, which each of the next lines would do for itself
     first = stack.argmax(axis=2)
     last = stack.shape[2] - 1 - stack[:, :, ::-1].argmax(axis=2)
-    return np.asarray(stack.any(axis=2)), first, last
+    return (first > 0) | stack[:, :, 0], first, last
 
 
 def _widest(

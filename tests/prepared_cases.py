@@ -27,8 +27,12 @@ def prepared(
     fill: Sequence[float] | None = None,
     valid: Array | None = None,
     maps: Mapping[str, Array] | None = None,
+    objects: Array | None = None,
 ) -> PreparedCase:
-    """A case of `image[C, i, j, k]` and `labels[i, j, k]`, whose labels have these values, in a folder."""
+    """A case of `image[C, i, j, k]` and `labels[i, j, k]`, whose labels have these values, in a folder.
+
+    `objects[i, j, k]` are ids, for heads that tell them apart.
+    """
     folder.mkdir(parents=True)
     places = [np.flatnonzero(labels == value) for value in values]
     arrays: dict[str, Array] = {
@@ -37,6 +41,7 @@ def prepared(
         "places": np.concatenate(places),
         **({} if valid is None else {"valid": valid[None].astype(np.uint8)}),
         **({} if valid is None else {"known-places": np.flatnonzero(valid)}),
+        **({} if objects is None else {"objects": objects[None].astype(np.uint32)}),
         **{f"map-{name}": each.astype(np.float32) for name, each in (maps or {}).items()},
     }
     for name, array in arrays.items():
@@ -52,6 +57,7 @@ def prepared(
         counts=tuple(map(len, places)),
         maps=tuple(maps or ()),
         partly_valid=valid is not None,
+        of_objects=objects is not None,
     )
 
 

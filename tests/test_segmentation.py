@@ -322,3 +322,32 @@ def test_half_of_a_pair_is_no_pair() -> None:
 def test_a_label_that_is_none_is_refused_with_the_one_that_may_be_meant() -> None:
     with pytest.raises(UsageError, match="there is no label 'lever'; did you mean 'liver'"):
         TABLE.only(["lever"])
+
+
+# ---- objects
+
+
+def test_objects_become_their_labels() -> None:
+    table = LabelTable((Label(3, "liver"), Label(9, "tumour", layer=1), Label(260, "cyst", layer=1)))
+    array = np.zeros((2, 4, 3, 2), np.uint32)
+    array[0, :2] = 3
+    array[1, 1], array[1, 2], array[1, 3, 0] = 70_000, 12, 99
+    things = (Object(70_000, "tumour"), Object(12, "cyst"))
+    found = Segmentation(array, Grid((4, 3, 2), np.eye(4)), table, ("labels", "objects"), things).by_label()
+    assert found.kinds == ("labels", "labels")
+    assert found.objects == ()
+    assert found.array.dtype == np.uint16
+    assert np.unique(found.array[0]).tolist() == [0, 3]
+    assert (found.array[1, 1] == 9).all()
+    assert (found.array[1, 2] == 260).all()
+    assert not found.array[1, 3].any()  # 99 is no object
+
+
+def test_a_segmentation_from_ids_and_values() -> None:
+    table = LabelTable((Label(3, "liver"), Label(9, "tumour")))
+    ids, values = np.zeros((1, 4, 3, 2), np.uint32), np.zeros((1, 4, 3, 2), np.uint8)
+    ids[0, 0], ids[0, 1], values[0, 0], values[0, 1] = 5, 2, 9, 3
+    found = Segmentation.from_objects(ids, values, Grid((4, 3, 2), np.eye(4)), table)
+    assert [(thing.id, thing.label) for thing in found.objects] == [(2, "liver"), (5, "tumour")]
+    assert np.array_equal(found.mask("tumour"), ids[0] == 5)
+    assert np.array_equal(found.by_label().array, values)

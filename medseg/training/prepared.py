@@ -213,7 +213,7 @@ def _ids(labels: Segmentation) -> NDArray[np.uint32]:
     array = np.zeros(labels.array.shape, np.uint32)
     highest = 0
     for ids, layer, kind in zip(array, labels.array, labels.kinds, strict=True):
-        own = layer if kind == "objects" else cc3d.connected_components(np.ascontiguousarray(layer))
+        own = layer if kind == "objects" else cc3d.connected_components(layer.copy())
         np.add(own, highest, out=ids, where=own != 0, casting="unsafe")
         highest = int(ids.max(initial=highest))
     if highest > MOST_ID:

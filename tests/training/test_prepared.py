@@ -12,7 +12,7 @@ from scipy import ndimage  # noqa: TID253
 from medseg.config import PipelineFile
 from medseg.errors import InputError, PluginError, ResourceError
 from medseg.plugin.catalog import Catalog, discover
-from medseg.segmentation import Segmentation
+from medseg.segmentation import Object, Segmentation
 from medseg.steps import Head, Loss
 from medseg.training import prepared
 from medseg.training.prepared import PreparedCase, prepared_case
@@ -238,3 +238,64 @@ def test_arrays_are_mapped_and_cannot_be_written_to(tmp_path: Path, catalog: Cat
         found.image[0, 0, 0, 0] = 1
     shutil.rmtree(tmp_path / "a")  # what is mapped already stays readable
     assert found.image.max() == 70
+
+
+# ---- objects
+
+
+def test_heads_of_objects_get_ids_beside_the_labels(tmp_path: Path, catalog: Catalog) -> None:
+    """Two boxes of one label that touch: one label, two ids; on the model's grid."""
+    how = made(catalog, network={"head": "border-core"})
+    read = Reading(how)
+    ids = np.zeros(GRID.shape, np.uint16)
+    ids[2:5, 1:4, 1:3], ids[5:7, 1:4, 1:3], ids[0, 0, 0] = 700, 9, 30
+    things = (Object(700, "large"), Object(9, "large"), Object(30, "small"))
+    read.segmentation = Segmentation(ids[None], GRID, how.labels, ("objects",), things)
+    found = case(tmp_path, how, read)
+    doubled = ids.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    assert found.objects is not None
+    assert np.array_equal(found.objects[0], doubled)
+    assert np.array_equal(found.labels[0], np.where(doubled == 30, 3, np.where(doubled > 0, 1, 0)))
+    assert [len(places) for places in found.places] == [
+        np.count_nonzero((doubled == 700) | (doubled == 9)),
+        8,
+        0,
+    ]
+
+
+def test_objects_of_plain_labels_are_connected_parts(tmp_path: Path, catalog: Catalog) -> None:
+    how = made(catalog, network={"head": "border-core"}, preprocess=[])
+    read = Reading(how)
+    labels = read.labels.copy()
+    labels[7, 0, 0] = 1
+    read.segmentation = Segmentation(labels[None], GRID, how.labels)
+    found = case(tmp_path, how, read)
+    assert found.objects is not None
+    own = found.objects[0]
+    assert sorted(np.unique(own).tolist()) == [0, 1, 2, 3]
+    assert len(np.unique(own[labels == 1])) == 2
+    assert len(np.unique(own[labels == 3])) == 1
+    assert np.array_equal(own > 0, labels > 0)
+
+
+def test_other_heads_get_no_ids(tmp_path: Path, catalog: Catalog) -> None:
+    how = made(catalog, preprocess=[])
+    read = Reading(how)
+    read.segmentation = Segmentation.from_objects(
+        (read.labels[None] + 40 * (read.labels[None] > 0)).astype(np.uint32),
+        read.labels[None],
+        GRID,
+        how.labels,
+    )
+    found = case(tmp_path, how, read)
+    assert found.objects is None
+    assert np.array_equal(found.labels[0], read.labels)
+
+
+def test_ids_that_single_precision_does_not_hold_are_refused(tmp_path: Path, catalog: Catalog) -> None:
+    how = made(catalog, network={"head": "border-core"}, preprocess=[])
+    read = Reading(how)
+    ids = (read.labels[None] > 0) * np.uint32((1 << 24) + 1)
+    read.segmentation = Segmentation.from_objects(ids, (ids > 0).astype(np.uint8), GRID, how.labels)
+    with pytest.raises(InputError, match="has an object with the id 16777217; number them from 1 on"):
+        case(tmp_path, how, read)

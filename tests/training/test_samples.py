@@ -383,3 +383,36 @@ def test_a_batch_has_an_axis_in_front(tmp_path: Path) -> None:
     assert batch["maps"]["m"].shape == (3, 2, 4, 5, 6)
     assert batch["labels"].dtype == torch.int32
     assert torch.equal(batch["labels"][2], samples[2]["labels"])
+
+
+# ---- objects
+
+
+@pytest.mark.parametrize("augment", [(), ALL_WAYS], ids=["in place", "moved"])
+def test_ids_move_with_the_labels(tmp_path: Path, augment: tuple[Augmentation, ...]) -> None:
+    """However a patch is turned, every voxel of an object has its label, and no id is made up."""
+    shape = (20, 18, 16)
+    ids = np.zeros(shape, np.uint32)
+    for n, place in enumerate(np.ndindex(3, 3, 2)):
+        i, j, k = (6 * at + 1 for at in place)
+        ids[i : i + 5, j : j + 5, k : k + 5] = 1000 * (n + 1) + 7
+    labels = np.where(ids == 0, 0, np.where(ids % 3 == 0, 2, 1))
+    image = np.random.default_rng(0).normal(size=(1, *shape))
+    case = prepared(tmp_path / "c", image, labels, values=(1, 2), objects=ids)
+    samples = Samples([case], patch=(10, 9, 8), augment=staged(*augment), seed=2, foreground=1)
+    seen: set[int] = set()
+    for number in range(20):
+        sample = samples[number]
+        own, of = sample["objects"].numpy(), sample["labels"].numpy()
+        assert own.dtype == np.int32
+        assert np.array_equal(own > 0, of > 0)
+        assert np.array_equal(of, np.where(own == 0, 0, np.where(own % 3 == 0, 2, 1)))
+        seen |= set(np.unique(own).tolist())
+    assert seen <= {0, *np.unique(ids).tolist()}
+    assert len(seen) > 8
+    batch = collated([samples[0], samples[1]])
+    assert tuple(batch["objects"].shape) == (2, 1, 10, 9, 8)
+
+
+def test_without_objects_there_are_none(tmp_path: Path) -> None:
+    assert "objects" not in Samples([noise(tmp_path / "c")], patch=(6, 6, 6))[0]

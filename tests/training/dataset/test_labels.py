@@ -50,6 +50,23 @@ def test_any_value_is_one_label() -> None:
         named_labels({"nucleus": "any", "cell": 2})
 
 
+def test_objects_may_have_a_colour_and_a_code() -> None:
+    named = named_labels({1: {"name": "nucleus", "values": "any", "colour": "#102030"}})
+    assert [(label.value, label.name, label.colour) for label in named.table] == [(1, "nucleus", "#102030")]
+    assert named.values == {"nucleus": ()}
+
+
+def test_masks_apart_may_all_hold_objects() -> None:
+    named = named_labels({"nucleus": "any", "cell": "any"}, apart=True)
+    assert [(label.value, label.name, label.layer) for label in named.table] == [
+        (1, "nucleus", 0),
+        (2, "cell", 0),
+    ]
+    assert named.values == {"nucleus": (), "cell": ()}
+    with pytest.raises(InputError, match="'any' only alone, or for all where each has a mask of its own"):
+        named_labels({"nucleus": "any", "cell": "any"})
+
+
 def test_layers_on_demand() -> None:
     assert [label.layer for label in named_labels({"a": 4, "b": 6}, layers=True).table] == [0, 1]
 

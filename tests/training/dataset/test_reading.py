@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,55 @@ def test_ids_of_objects_are_one_label(tmp_path: Path) -> None:
     assert np.array_equal(segmentation.mask("nucleus"), labels(1, 1) > 0)
     assert ignore is not None
     assert np.array_equal(ignore, labels(0, 0, 5) > 0)
+    assert segmentation.kinds == ("objects",)
+    assert [(thing.id, thing.label) for thing in segmentation.objects] == [(21, "nucleus"), (300, "nucleus")]
+    assert np.array_equal(segmentation.array[0] == 300, labels(0, 1) > 0)
+
+
+def test_masks_of_objects_lie_apart_for_each_label(tmp_path: Path) -> None:
+    """Ids count from 1 in every mask; together they are counted on."""
+    nifti(tmp_path / "x.nii.gz", image())
+    nifti(tmp_path / "round.nii.gz", labels(1, 4))
+    nifti(tmp_path / "long.nii.gz", labels(0, 0, 1))
+    file = table(tmp_path / "c.csv", "image,label:round,label:long", "x.nii.gz,round.nii.gz,long.nii.gz")
+    table(tmp_path / "c.yaml", "labels: {round: any, long: any}")
+    dataset = open_dataset(file)
+    segmentation = read_case(dataset.cases[0], dataset).segmentation
+    assert segmentation is not None
+    assert segmentation.kinds == ("objects",)
+    assert [(thing.id, thing.label) for thing in segmentation.objects] == [
+        (1, "round"),
+        (2, "round"),
+        (3, "long"),
+    ]
+    assert np.array_equal(segmentation.array[0], labels(1, 2, 3))
+    assert np.array_equal(segmentation.by_label().array[0], labels(1, 1, 2))
+
+
+def test_objects_of_coco_stay_objects(tmp_path: Path) -> None:
+    def square(number: int, category: int, left: int) -> dict[str, object]:
+        corners = [left, 2, left + 3, 2, left + 3, 6, left, 6]
+        return {
+            "id": number, "image_id": 1, "category_id": category, "iscrowd": 0, "area": 12,
+            "bbox": [left, 2, 3, 4],
+            "segmentation": [corners],
+        }
+
+    picture(tmp_path / "x.png", np.zeros((20, 9), np.uint8))
+    content = {
+        "images": [{"id": 1, "file_name": "x.png", "width": 20, "height": 9}],
+        "categories": [{"id": 5, "name": "Nucleus"}, {"id": 6, "name": "debris"}],
+        "annotations": [square(1, 5, 2), square(2, 5, 5), square(3, 6, 12)],
+    }
+    (tmp_path / "m.json").write_text(json.dumps(content))
+    file = table(tmp_path / "c.csv", "image,label", "x.png,m.json")
+    table(tmp_path / "c.yaml", "labels: {nucleus: any}")
+    dataset = open_dataset(file)
+    segmentation = read_case(dataset.cases[0], dataset).segmentation
+    assert segmentation is not None
+    assert segmentation.kinds == ("objects",)
+    assert [thing.label for thing in segmentation.objects] == ["nucleus", "nucleus"]
+    assert [np.count_nonzero(segmentation.array == thing.id) for thing in segmentation.objects] == [12, 12]
 
 
 def test_a_segmentation_with_names_is_matched_by_name(tmp_path: Path) -> None:

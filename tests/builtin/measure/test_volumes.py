@@ -1,10 +1,11 @@
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from medseg.builtin.measure.volumes import Volumes
+from medseg.builtin.measure.volumes import INTENSITIES, Volumes
 from medseg.prediction import Measured, Prediction, Wanted
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Source, Unit, Volume
@@ -109,6 +110,23 @@ def test_intensities_equal_those_of_numpy(dtype: str) -> None:
     expected |= {f"p{p}": value for p, value in zip((5, 25, 50, 75, 95), percentiles, strict=True)}
     for name, value in expected.items():
         assert number(rows["thing", f"intensity_{name}"]) == pytest.approx(float(value), rel=1e-12), name
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+@pytest.mark.parametrize("chunk", [1 << 20, 500])
+def test_intensities_of_every_value_of_16_bits_equal_those_of_numpy(
+    dtype: type[np.integer[Any]], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.builtin.measure.volumes.CHUNK_VALUES", chunk)
+    grid, info = Grid((20, 21, 22), np.eye(4)), np.iinfo(dtype)
+    image = np.random.default_rng(4).integers(info.min, info.max, grid.shape, dtype, endpoint=True)
+    image[0, 0, :2] = info.min, info.max
+    rows = measured(*one_label(np.ones(grid.shape, bool), grid, image=image))
+    values = image.astype(np.float64)
+    expected = [values.mean(), values.std(), values.min(), values.max()]
+    expected += np.percentile(values, (5, 25, 50, 75, 95)).tolist()
+    found = [number(rows["thing", f"intensity_{name}"]) for name in INTENSITIES]
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_deviation_of_many_large_values_is_exact() -> None:

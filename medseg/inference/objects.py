@@ -39,13 +39,15 @@ class Decoded:
     """The objects of a block: `ids[i, j, k]` from 1 to n, 0 where there is none.
 
     `anchors[n, 3]` is a voxel of the block for each, `labels[n]` the place of its label in the table, counted
-    from 0, and `scores[n]` how sure it is, from 0 to 1.
+    from 0, and `scores[n]` how sure it is, from 0 to 1. `stuff[i, j, k]` are voxels that are of a label whose
+    voxels are not told apart: the place of the label, counted from 1; None where there are no such labels.
     """
 
     ids: NDArray[np.int32] = field(repr=False)
     anchors: NDArray[np.int64] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     scores: NDArray[np.float32] = field(repr=False)
+    stuff: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
 Decode = Callable[[NDArray[np.float32]], Decoded]
@@ -63,7 +65,8 @@ class ObjectSink(Sink):
 
     `margin` is about the size of the objects, in voxels: what a block is read with around. Larger objects are
     found whole too, only slower. What `finish` gives has one layer, of objects with ids from 1 on, in the
-    order of their anchors.
+    order of their anchors; behind them one for each label that is stuff, so that every voxel of a label has
+    one label and one id (Kirillov et al., Panoptic segmentation, CVPR 2019).
     """
 
     most_voxels: ClassVar[int] = MOST_VOXELS
@@ -117,10 +120,14 @@ class ObjectSink(Sink):
 
     def _segmentation(self, store: ScoreStore) -> Segmentation:
         array = np.zeros(self._grid.shape, np.uint32)
+        stuff: NDArray[np.uint8] | None = None
         found = _Found(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
         for core in _cores(self._grid, self._margin, self.most_voxels):
             around, decoded = self._decoded(store, core)
             found = found.with_those(core, around, decoded, array)
+            if decoded.stuff is not None:
+                stuff = np.zeros(self._grid.shape, np.uint8) if stuff is None else stuff
+                stuff[_voxels(core)] = decoded.stuff[core.within(around)]
         order = np.lexsort(found.anchors.T[::-1])
         number = np.zeros(len(order) + 1, np.uint32)
         number[1 + order] = np.arange(1, len(order) + 1)
@@ -131,6 +138,8 @@ class ObjectSink(Sink):
             Object(n, names[found.labels[place]], round(float(found.scores[place]), 4))
             for n, place in enumerate(order.tolist(), start=1)
         )
+        if stuff is not None:
+            objects += _painted(stuff, array, names, len(objects))
         return Segmentation(array[None], self._grid, self._labels, ("objects",), objects)
 
     def _decoded(self, store: ScoreStore, core: Part) -> tuple[Part, Decoded]:
@@ -160,8 +169,7 @@ class _Found:
         own = np.flatnonzero(_within(decoded, core, around))
         number = np.zeros(len(decoded.anchors) + 1, np.uint32)
         number[1 + own] = 1
-        low, high = around.low, around.high
-        region = array[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        region = array[_voxels(around)]
         taken = np.bincount(decoded.ids[region > 0], minlength=len(number))
         size = np.bincount(decoded.ids.ravel(), minlength=len(number))
         own = own[(taken < SAME * size)[1 + own]]
@@ -170,10 +178,28 @@ class _Found:
         painted = number[decoded.ids]
         np.copyto(region, painted, where=(region == 0) & (painted > 0))
         return _Found(
-            np.concatenate([self.anchors, decoded.anchors[own] + np.array(low)]),
+            np.concatenate([self.anchors, decoded.anchors[own] + np.array(around.low)]),
             np.concatenate([self.labels, decoded.labels[own]]),
             np.concatenate([self.scores, decoded.scores[own]]),
         )
+
+
+def _voxels(part: Part) -> tuple[slice, ...]:
+    """Where a part lies in an array of the grid."""
+    return tuple(slice(a, b) for a, b in zip(part.low, part.high, strict=True))
+
+
+def _painted(
+    stuff: NDArray[np.uint8], array: NDArray[np.uint32], names: list[str], taken: int
+) -> tuple[Object, ...]:
+    """An object for each label that is stuff somewhere, painted into `array` where it is free."""
+    objects: list[Object] = []
+    for place, name in enumerate(names, start=1):
+        own = (stuff == place) & (array == 0)
+        if own.any():
+            objects.append(Object(taken + len(objects) + 1, name))
+            array[own] = objects[-1].id
+    return tuple(objects)
 
 
 def _cores(grid: Grid, margin: int, most: int) -> Iterator[Part]:

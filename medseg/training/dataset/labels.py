@@ -61,9 +61,8 @@ def named_labels(told: Any, *, layers: bool = False, apart: bool = False) -> Nam
     if not entries:
         raise InputError("labels: there are none but the background; name at least one")
     ignored = ignore[0].values[0] if ignore else None
-    of_objects = all(entry.any for entry in entries) and (apart or len(entries) == 1)
-    if not of_objects:
-        _require_values(entries, ignored)
+    of_objects = any(entry.any for entry in entries) and (apart or len(entries) == 1)
+    _require_values([entry for entry in entries if not (of_objects and entry.any)], ignored)
     counts = Counter(value for entry in entries for value in entry.values)
     shared = layers or max(counts.values(), default=1) > 1
     plain = not shared and not of_objects and all(len(entry.values) == 1 for entry in entries)

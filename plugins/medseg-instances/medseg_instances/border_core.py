@@ -10,7 +10,7 @@ from pydantic import Field
 
 from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
-from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from medseg_instances.instance_head import InstanceHead, softmax
 from medseg_instances.parts import anchors_of, described, grown, seeded
 
 __all__ = ["BorderCore"]
@@ -35,11 +35,16 @@ class BorderCore(InstanceHead):
 
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """Background, the labels' cores, the labels' borders: 1 for one of them, 0 for the others."""
-        objects, count = Objects(segmentation), len(segmentation.labels)
+        objects, count = self.objects(segmentation), len(segmentation.labels)
         depth = objects.depth()
         core = depth > np.minimum(self.border, objects.most_of_each(depth) / 2)
+        core |= objects.ids == 0  # of stuff, which has no border
         whole = objects.one_hot(count)
         return np.concatenate([whole[:1], whole[1:] * core, whole[1:] * ~core]).astype(np.float32)
+
+    def of_label(self, place: int, labels: int) -> tuple[int, ...]:
+        """Core and border."""
+        return 1 + place, 1 + labels + place
 
     def decode(self, logits: NDArray[np.float32]) -> Decoded:
         """Cores, grown."""

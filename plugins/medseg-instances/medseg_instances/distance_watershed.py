@@ -10,7 +10,7 @@ from pydantic import Field
 
 from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
-from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from medseg_instances.instance_head import InstanceHead, softmax
 from medseg_instances.parts import anchors_of, basins, described, seeded
 
 __all__ = ["DistanceWatershed"]
@@ -36,7 +36,7 @@ class DistanceWatershed(InstanceHead):
 
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """Background and labels, 1 or 0, and the depth from 0 to 1."""
-        objects = Objects(segmentation)
+        objects = self.objects(segmentation)
         depth = objects.depth()
         most = np.maximum(objects.most_of_each(depth), 1e-6)
         return np.concatenate([objects.one_hot(len(segmentation.labels)), (depth / most)[None]])

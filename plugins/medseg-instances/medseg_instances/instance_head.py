@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,20 +22,24 @@ from medseg.volume import Grid
 __all__ = ["InstanceHead", "Objects", "softmax"]
 
 Floats = NDArray[np.float32]
+NEVER = np.float32(-1e4)  # as a logit
 
 
 class Objects:
     """The objects of a reference: `ids[i, j, k]`, 0 where there is none, and which label each voxel has.
 
-    `labels[i, j, k]` is the place of the label in the table, counted from 1; 0 where there is no object.
+    `labels[i, j, k]` is the place of the label in the table, counted from 1; 0 where there is none. What is of
+    a label that is `stuff` has its label, and no id.
     """
 
-    def __init__(self, segmentation: Segmentation) -> None:
-        self.ids = segmentation.array[0]
+    def __init__(self, segmentation: Segmentation, stuff: Collection[str] = ()) -> None:
         self.spacing = segmentation.grid.spacing
         place = {label.value: number for number, label in enumerate(segmentation.labels, start=1)}
         table = np.array([place.get(value, 0) for value in range(max(place) + 1)], np.uint8)
         self.labels: NDArray[np.uint8] = table[segmentation.by_label().array[0]]
+        apart = [number for number, label in enumerate(segmentation.labels, start=1) if label.name in stuff]
+        ids = segmentation.array[0]
+        self.ids = np.where(np.isin(self.labels, apart), 0, ids) if apart else ids
 
     def depth(self) -> Floats:
         """How deep each voxel lies in its object: distance to the nearest voxel outside, 0 outside.
@@ -62,8 +69,12 @@ class Objects:
 
 
 class InstanceHead(Head):
-    """Tells the objects of a label apart; scores are in the network's own voxels, and so are objects."""
+    """Tells the objects of a label apart; scores are in the network's own voxels, and so are objects.
 
+    Channels begin with the background's and the labels' logits, which exclude each other.
+    """
+
+    label_fields: ClassVar[tuple[str, ...]] = ("stuff",)
     of_objects: ClassVar[bool] = True
     decodes_on: ClassVar[Literal["native", "model"]] = "model"
 
@@ -74,13 +85,25 @@ class InstanceHead(Head):
     least_voxels: int = Field(default=4, ge=1)
     """Objects with fewer voxels are left out."""
 
+    stuff: tuple[str, ...] = ()
+    """Labels whose voxels are not told apart, as tissue beside nuclei: each is one object (a panoptic
+    segmentation)."""
+
     @abstractmethod
     def fields(self, labels: LabelTable) -> int:
         """How many channels there are beside the background and the labels."""
 
     @abstractmethod
     def decode(self, logits: Floats) -> Decoded:
-        """The objects in scores `[C, i, j, k]`, all of them."""
+        """The objects in scores `[C, i, j, k]`; stuff looks like background in them."""
+
+    def objects(self, segmentation: Segmentation) -> Objects:
+        """Those of a reference."""
+        return Objects(segmentation, self.stuff)
+
+    def of_label(self, place: int, labels: int) -> tuple[int, ...]:
+        """The channels that say that a voxel is of the label at this place, counted from 0, of so many."""
+        return (1 + place,)
 
     def channels(self, labels: LabelTable) -> int:
         """The background, each label, and the fields; refuses labels that may overlap."""
@@ -98,9 +121,23 @@ class InstanceHead(Head):
             grid=grid,
             axis=axis,
             channels=self.channels(labels),
-            decode=self.decode,
+            decode=partial(self._decoded, labels) if self.stuff else self.decode,
             margin=self.size,
         )
+
+    def _decoded(self, labels: LabelTable, logits: Floats) -> Decoded:
+        """Things, for which all stuff is background, and which stuff there is beside them."""
+        places = [place for place, label in enumerate(labels) if label.name in self.stuff]
+        own = [np.logaddexp.reduce(logits[list(self.of_label(place, len(labels)))]) for place in places]
+        beside = np.stack([logits[0], *own])
+        things = logits.copy()
+        things[0] = np.logaddexp.reduce(beside)
+        for place in places:
+            things[list(self.of_label(place, len(labels)))] = NEVER
+        decoded = self.decode(things)
+        number = np.array([0, *(place + 1 for place in places)], np.uint8)
+        stuff = np.where(decoded.ids > 0, 0, number[beside.argmax(axis=0)])
+        return replace(decoded, stuff=stuff.astype(np.uint8))
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
         """Ids, and a block."""

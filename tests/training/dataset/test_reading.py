@@ -177,7 +177,11 @@ def test_objects_of_coco_stay_objects(tmp_path: Path) -> None:
     def square(number: int, category: int, left: int) -> dict[str, object]:
         corners = [left, 2, left + 3, 2, left + 3, 6, left, 6]
         return {
-            "id": number, "image_id": 1, "category_id": category, "iscrowd": 0, "area": 12,
+            "id": number,
+            "image_id": 1,
+            "category_id": category,
+            "iscrowd": 0,
+            "area": 12,
             "bbox": [left, 2, 3, 4],
             "segmentation": [corners],
         }

@@ -1,0 +1,106 @@
+"""Things and stuff: what both are made of, and that every voxel of a label has one label and one id."""
+
+import numpy as np
+import pytest
+from medseg_instances.border_core import BorderCore
+from medseg_instances.distance_watershed import DistanceWatershed
+from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from touching import average_precision, balls, decoded, ideal
+
+from medseg.builtin.metric.panoptic_quality import PanopticQuality
+from medseg.inference import ObjectSink
+from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.volume import Grid
+
+TABLE = LabelTable((Label(1, "vessel"), Label(4, "nucleus"), Label(6, "tissue")))
+STUFF = ("vessel", "tissue")
+
+
+class Small(ObjectSink):
+    most_voxels = 1500
+
+
+def slide() -> Segmentation:
+    """Nuclei that touch, in tissue with a vessel in it; glass on the left is background."""
+    ids = balls((64, 66, 1), [(20, 20), (20, 40), (45, 30), (60, 5)], [10, 10, 12, 7])
+    i, j, _ = np.indices(ids.shape)
+    vessel = (np.abs(j - 54) < 4) & (ids == 0)
+    values = np.where(ids > 0, 4, np.where(vessel, 1, np.where(i < 12, 0, 6)))
+    whole = np.where(ids > 0, ids + 2, np.where(vessel, 1, np.where(i < 12, 0, 2))).astype(np.uint32)
+    return Segmentation.from_objects(whole[None], values[None], Grid((64, 66, 1), np.eye(4)), TABLE)
+
+
+@pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed])
+def test_a_panoptic_segmentation_comes_back_from_its_target(kind: type[InstanceHead]) -> None:
+    wanted = slide()
+    head = kind(stuff=STUFF, size=24)
+    found = decoded(head, ideal(head, wanted), wanted)
+    assert np.array_equal(found.by_label().array, wanted.by_label().array)
+    assert average_precision(found, wanted, 0.95) == {"vessel": 1.0, "nucleus": 1.0, "tissue": 1.0}
+    assert [thing.label for thing in found.objects] == [*["nucleus"] * 4, "vessel", "tissue"]
+    quality = {row.label: row.value for row in PanopticQuality()(found, wanted) if row.quantity == "pq"}
+    assert quality == pytest.approx({"vessel": 1.0, "nucleus": 1.0, "tissue": 1.0}, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed])
+def test_stuff_is_one_object_over_all_blocks(kind: type[InstanceHead]) -> None:
+    wanted = slide()
+    head = kind(stuff=STUFF, size=24)
+    sink = Small(
+        TABLE,
+        grid=wanted.grid,
+        axis=2,
+        channels=head.channels(TABLE),
+        decode=lambda logits: head._decoded(TABLE, logits),  # as `sink` has it, with smaller blocks
+        margin=24,
+    )
+    from medseg.prediction import Scores
+
+    sink.take(Scores(ideal(head, wanted), wanted.grid, "logits"), 0)
+    tiled = sink.finish()
+    whole = decoded(head, ideal(head, wanted), wanted)
+    assert np.array_equal(tiled.array, whole.array)
+    assert tiled.objects == whole.objects
+
+
+def test_every_voxel_has_one_label_and_one_id_whatever_the_scores() -> None:
+    wanted = slide()
+    head = DistanceWatershed(stuff=STUFF, least_voxels=20)
+    noise = np.random.default_rng(0).normal(0, 6, (head.channels(TABLE), *wanted.grid.shape))
+    found = decoded(head, ideal(head, wanted) + noise.astype(np.float32), wanted)
+    known = {thing.id for thing in found.objects}
+    assert set(np.unique(found.array).tolist()) - {0} <= known
+    assert len(known) == len(found.objects)
+    assert sum(thing.label == "tissue" for thing in found.objects) == 1
+
+
+def test_stuff_has_labels_and_no_ids() -> None:
+    wanted = slide()
+    objects = Objects(wanted, STUFF)
+    assert set(np.unique(objects.labels).tolist()) == {0, 1, 2, 3}
+    assert np.array_equal(objects.ids > 0, wanted.mask("nucleus"))
+    assert objects.depth()[wanted.mask("tissue")].max() == 0
+
+
+def test_depth_and_most_of_each() -> None:
+    ids = np.zeros((9, 20, 1), np.uint32)
+    ids[2:7, 2:7], ids[2:7, 7:18] = 9, 4
+    table = LabelTable((Label(1, "a"),))
+    grid = Grid((9, 20, 1), np.diag([0.5, 0.5, 2, 1]))
+    objects = Objects(Segmentation.from_objects(ids[None], (ids > 0)[None].astype(np.uint8), grid, table))
+    depth = objects.depth()[:, :, 0]
+    assert depth[4, 2:7].tolist() == [1, 2, 3, 2, 1]  # to the neighbour object, too
+    assert objects.most_of_each(objects.depth())[4, 2:18, 0].tolist() == [3] * 16
+    assert objects.most_of_each(objects.depth())[0, 0, 0] == 0
+
+
+def test_an_object_that_fills_the_image_is_deep_everywhere() -> None:
+    ids = np.ones((6, 5, 4), np.uint32)
+    table = LabelTable((Label(1, "a"),))
+    whole = Segmentation.from_objects(ids[None], ids[None], Grid((6, 5, 4), np.eye(4)), table)
+    assert (Objects(whole).depth() == 15).all()
+
+
+def test_softmax_does_not_overflow() -> None:
+    shares = softmax(np.array([1e4, 0, -1e4], np.float32).reshape(3, 1, 1, 1))
+    assert shares.ravel().tolist() == [1, 0, 0]

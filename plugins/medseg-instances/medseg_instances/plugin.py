@@ -18,6 +18,11 @@ def medseg_heads() -> Iterator[Component]:
         target="medseg_instances.distance_watershed:DistanceWatershed",
         summary="Objects as hills of a depth that the network tells, cut apart by a watershed.",
     )
+    yield Component(
+        "flows",
+        target="medseg_instances.flows:Flows",
+        summary="Objects as basins: the network tells the way to the centre of each, and voxels follow it.",
+    )
 
 
 @hookimpl
@@ -32,4 +37,9 @@ def medseg_losses() -> Iterator[Component]:
         "labels-and-field",
         target="medseg_instances.labels_and_field:LabelsAndField",
         summary="Dice and cross-entropy of labels, smooth L1 of a field in objects, for distance-watershed.",
+    )
+    yield Component(
+        "flow",
+        target="medseg_instances.flow_loss:FlowLoss",
+        summary="Dice and cross-entropy of labels, squared distance of flows in objects, for flows.",
     )

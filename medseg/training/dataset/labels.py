@@ -47,7 +47,7 @@ def named_labels(told: Any, *, layers: bool = False, apart: bool = False) -> Nam
     `{1: liver}`, `{liver: 1}`, `{whole tumour: [1, 2, 3]}`, `{1: {name: liver, colour: "#dd8265"}}` or
     `[liver, spleen]`, whose values are 1 and 2. `{nucleus: any}` or `{1: {name: nucleus, values: any}}` is
     for masks of objects, whose values are ids: alone, or, where labels have masks `apart` from each other,
-    for all of them. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
+    for some or all of them. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
     Labels that share a value overlap and get a layer each, as they all do with `layers`. Values stay as they
     are where each label has its own, else they become 1, 2, 3.
 
@@ -120,7 +120,7 @@ def _require_values(entries: Sequence[_Entry], ignore: int | None) -> None:
         if not entry.values or len(set(entry.values)) < len(entry.values):
             raise InputError(
                 f"labels: {entry.name[:64]!r} must have one or more different values "
-                f"({ANY!r} only alone, or for all where each has a mask of its own)"
+                f"({ANY!r} only alone, or where each label has a mask of its own)"
             )
         wrong = [value for value in entry.values if not 1 <= value <= MOST_VALUE or value == ignore]
         if wrong:

@@ -215,11 +215,18 @@ def _of_structures(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> 
 
 
 def _of_objects_apart(case: Case, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
-    """A mask of ids for each structure, numbered on from one to the next; overlaps as with structures."""
+    """A mask of ids for each structure, numbered on from one to the next; overlaps as with structures.
+
+    A structure whose mask has a value is one object, as tissue is beside its nuclei.
+    """
     ids: dict[str, NDArray[Any]] = {}
     for name, path in case.masks.items():
         values, grid = values_of(path)
-        ids[name] = _on_image(values, grid, path, volume, tell).astype(np.uint32)
+        values = _on_image(values, grid, path, volume, tell)
+        if dataset.values[name]:
+            flat = is_picture(path)
+            values = inside(values, dataset.threshold, f"mask {name!r}", tell, picture=flat)
+        ids[name] = values.astype(np.uint32)
     _settle_overlaps({name: values != 0 for name, values in ids.items()}, dataset, tell)
     array = np.zeros((dataset.labels.layers, *volume.grid.shape), np.uint32)
     objects: list[Object] = []

@@ -63,7 +63,8 @@ def test_masks_apart_may_all_hold_objects() -> None:
         (2, "cell", 0),
     ]
     assert named.values == {"nucleus": (), "cell": ()}
-    with pytest.raises(InputError, match="'any' only alone, or for all where each has a mask of its own"):
+    assert named_labels({"nucleus": "any", "tissue": 1}, apart=True).values == {"nucleus": (), "tissue": (1,)}
+    with pytest.raises(InputError, match="'any' only alone, or where each label has a mask of its own"):
         named_labels({"nucleus": "any", "cell": "any"})
 
 

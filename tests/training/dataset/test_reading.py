@@ -173,6 +173,22 @@ def test_masks_of_objects_lie_apart_for_each_label(tmp_path: Path) -> None:
     assert np.array_equal(segmentation.by_label().array[0], labels(1, 1, 2))
 
 
+def test_what_is_not_told_apart_is_one_object(tmp_path: Path) -> None:
+    """Tissue beside nuclei: its mask is white, in several pieces."""
+    nifti(tmp_path / "x.nii.gz", image())
+    nifti(tmp_path / "nuclei.nii.gz", labels(3, 8))
+    nifti(tmp_path / "tissue.nii.gz", labels(0, 0, 7) + 7 * (np.indices(SHAPE)[0] == 7).astype(np.uint8))
+    file = table(
+        tmp_path / "c.csv", "image,label:nucleus,label:tissue", "x.nii.gz,nuclei.nii.gz,tissue.nii.gz"
+    )
+    table(tmp_path / "c.yaml", "labels: {nucleus: any, tissue: 1}")
+    dataset = open_dataset(file)
+    segmentation = read_case(dataset.cases[0], dataset).segmentation
+    assert segmentation is not None
+    assert [thing.label for thing in segmentation.objects] == ["nucleus", "nucleus", "tissue"]
+    assert np.array_equal(segmentation.array[0] == 3, (labels(0, 0, 7) > 0) | (np.indices(SHAPE)[0] == 7))
+
+
 def test_objects_of_coco_stay_objects(tmp_path: Path) -> None:
     def square(number: int, category: int, left: int) -> dict[str, object]:
         corners = [left, 2, left + 3, 2, left + 3, 6, left, 6]

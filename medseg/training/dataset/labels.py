@@ -47,9 +47,9 @@ def named_labels(told: Any, *, layers: bool = False, apart: bool = False) -> Nam
     `{1: liver}`, `{liver: 1}`, `{whole tumour: [1, 2, 3]}`, `{1: {name: liver, colour: "#dd8265"}}` or
     `[liver, spleen]`, whose values are 1 and 2. `{nucleus: any}` or `{1: {name: nucleus, values: any}}` is
     for masks of objects, whose values are ids: alone, or, where labels have masks `apart` from each other,
-    for some or all of them. 0 and "background" are left out; "ignore" is the value of voxels that are not trained on.
-    Labels that share a value overlap and get a layer each, as they all do with `layers`. Values stay as they
-    are where each label has its own, else they become 1, 2, 3.
+    for some or all of them. 0 and "background" are left out; "ignore" is the value of voxels that are not
+    trained on. Labels that share a value overlap and get a layer each, as they all do with `layers`. Values
+    stay as they are where each label has its own, else they become 1, 2, 3.
 
     Raises InputError for anything else.
     """

@@ -9,6 +9,7 @@ segmentation (arXiv 1805.04777).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class CrfLayer(nn.Module):
         self.weights = nn.Parameter(torch.tensor(tuple(weights)))
         same = torch.eye(channels)
         self.compatibility = nn.Parameter(1 - same if exclusive else same)
+        self.seen = nn.Identity()  # by whoever counts what passes between layers
 
     def forward(self, logits: Tensor, image: Tensor) -> Tensor:
         """Logits `[N, K, *size]` of images `[N, C, *size]`."""
@@ -62,9 +64,13 @@ class CrfLayer(nn.Module):
             raise NotImplementedError("a graph of thousands of sums is no gain; crf-rnn runs in PyTorch")
         low = logits.dtype in (torch.float16, torch.bfloat16)  # autocast's; sums need more
         unary = (logits.float() if low else logits).contiguous()
-        with torch.autocast(logits.device.type, enabled=False):
+        meta = logits.device.type == "meta"  # where memory is told without taking it, and nothing is cast
+        with nullcontext() if meta else torch.autocast(logits.device.type, enabled=False):
             with torch.no_grad():
                 kernels = self.kernels.of(image.to(unary.dtype))
+            for kernel in kernels:
+                for kept in kernel.kept:
+                    self.seen(kept)
             found = unary
             for _ in range(self.iterations):
                 found = unary + self._said(found, kernels)

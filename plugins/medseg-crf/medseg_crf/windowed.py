@@ -22,6 +22,10 @@ __all__ = ["Kernel", "Smooth", "Windowed"]
 class Kernel(Protocol):
     """Symmetric: what one voxel hears of another, that hears of it."""
 
+    @property
+    def kept(self) -> Sequence[Tensor]:
+        """What is in memory for it."""
+
     def heard(self, values: Tensor) -> Tensor:
         """For each voxel of `values[N, C, *size]` the weighted sum over the others."""
 
@@ -32,6 +36,11 @@ class Smooth:
     def __init__(self, like: Tensor, sd: Sequence[float]) -> None:
         self._sd = tuple(sd)
         self._scale = self._summed(torch.ones_like(like[:1, :1])).rsqrt()
+
+    @property
+    def kept(self) -> Sequence[Tensor]:
+        """The scale of each voxel."""
+        return [self._scale]
 
     def _summed(self, values: Tensor) -> Tensor:
         for axis, sd in enumerate(self._sd, start=2):
@@ -65,6 +74,11 @@ class Windowed:
         for here, there, weight in found:
             weight.mul_(scale[here]).mul_(scale[there])
         self._pairs = found
+
+    @property
+    def kept(self) -> Sequence[Tensor]:
+        """The weights of each pair of opposite neighbours."""
+        return [weight for _, _, weight in self._pairs]
 
     def heard(self, values: Tensor) -> Tensor:
         """The weighted sum over the others in the window."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import medseg
 from medseg import PipelineError
+from medseg.inference.activations import activation_bytes
 from medseg.prediction import Resources
 from medseg.steps import Network
 from medseg.training.train import train
@@ -138,6 +140,17 @@ def test_a_pipeline_with_it_is_trained_and_segments(tmp_path: Path) -> None:
     assert list(written["medseg-crf/crf-rnn"]["architecture"]) == ["medseg/dynunet"]
     assert result.provenance["used"]["windows"] >= 1
     assert result.provenance["used"]["engine"] == "torch"
+
+
+def test_its_memory_is_told_without_taking_it() -> None:
+    """A number for each pair of voxels that hear each other, beside the network's own."""
+    near, wide = (
+        activation_bytes(partial(built, dims=3, reach=reach), (1, 2, 16, 16, 16)) for reach in (1, 2)
+    )
+    assert near is not None
+    assert wide is not None
+    heard = [sum(16 - abs(n) for n in range(-reach, reach + 1)) ** 3 for reach in (1, 2)]  # itself too
+    assert wide - near == 4 * (heard[1] - heard[0]) // 2
 
 
 def test_what_cannot_be_meant_is_refused() -> None:

@@ -103,7 +103,7 @@ def test_empty_windows_are_skipped_and_what_is_far_from_them_stays(
     if blocks == 1:
         assert found.used["skipped"] == count > whole.used["windows"] / 3
     assert found.used["skipped"] >= count
-    assert len(found.members) == len(seeds)
+    assert len(found.members) == 2  # networks, or the mirrored copies of one
     for one, other in zip(
         (found.segmentation, *found.members), (whole.segmentation, *whole.members), strict=True
     ):

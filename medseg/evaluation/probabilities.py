@@ -45,10 +45,12 @@ def require_probabilities(pairs: Iterable[Pair], metrics: Sequence[str]) -> None
         masks = pair.prediction[0]
         if next(masks.parent.glob(FILES), None) is None or not pair.of_results:
             need = f"{' and '.join(metrics)} need{'s' if len(metrics) == 1 else ''}"
-            raise InputError(
+            problem = InputError(
                 f"{masks.name}: no probabilities beside it, which {need}; give a folder that `medseg "
                 "segment` wrote, with `write: [nifti, probabilities]` in its pipeline"
             )
+            problem.add_note(f"case {pair.case}")
+            raise problem
 
 
 def probabilities_of(

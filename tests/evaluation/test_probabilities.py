@@ -126,8 +126,11 @@ def test_what_has_no_probabilities_is_refused_before_anything_is_read(tmp_path: 
     for case in "ab":
         (tmp_path / "ref").mkdir(exist_ok=True)
         (tmp_path / "ref" / f"{case}.nii.gz").write_bytes(b"not read")
-    with pytest.raises(InputError, match=r"segmentation\.nii\.gz: no probabilities beside it, which ece"):
+    with pytest.raises(
+        InputError, match=r"segmentation\.nii\.gz: no probabilities beside it, which ece"
+    ) as refused:
         evaluate_files(match_files(tmp_path / "out", tmp_path / "ref"), metrics_named("dice, ece"))
+    assert refused.value.__notes__ == ["case b"]
     with pytest.raises(InputError, match=r"mask\.nii\.gz: no probabilities beside it, which ece and brier"):
         evaluate(mask, mask, METRICS)
     memory = Segmentation.from_masks({}, Grid(SHAPE, AFFINE), TABLE)

@@ -23,6 +23,11 @@ def medseg_heads() -> Iterator[Component]:
         target="medseg_instances.flows:Flows",
         summary="Objects as basins: the network tells the way to the centre of each, and voxels follow it.",
     )
+    yield Component(
+        "stardist",
+        target="medseg_instances.star_convex:StarConvex",
+        summary="Objects as star-convex shapes of rays that the network tells, the best of which stay.",
+    )
 
 
 @hookimpl
@@ -42,4 +47,9 @@ def medseg_losses() -> Iterator[Component]:
         "flow",
         target="medseg_instances.flow_loss:FlowLoss",
         summary="Dice and cross-entropy of labels, squared distance of flows in objects, for flows.",
+    )
+    yield Component(
+        "star-convex",
+        target="medseg_instances.star_loss:StarConvexLoss",
+        summary="Dice and cross-entropy of labels and depth, lengths of rays in objects, for stardist.",
     )

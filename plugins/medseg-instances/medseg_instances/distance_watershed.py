@@ -21,14 +21,19 @@ class DistanceWatershed(InstanceHead):
 
     The depth is the distance to the object's outside as a part of the largest in that object, so that small
     objects are as high as large ones (a softer form of the energy of Bai and Urtasun, Deep watershed
-    transform, CVPR 2017). What is deeper than `seed` is a seed; every other voxel of a label goes to the seed
-    that the steepest way up leads to.
+    transform, CVPR 2017). What is deeper than `seed` after some smoothing is a seed; every other voxel of a
+    label goes to the seed that the steepest way up leads to. A part of a label that has no seed is an object
+    if it is as deep somewhere before smoothing, as one of a few voxels is, and else nothing.
     """
 
     default_loss: ClassVar[str] = "medseg-instances/labels-and-field"
 
     seed: float = Field(default=0.5, gt=0, lt=1)
     """From which depth on a voxel is of a seed: 0 at the outside, 1 at the deepest place of an object."""
+
+    smooth: float = Field(default=1.0, ge=0, le=8)
+    """Standard deviation, in voxels, of the Gaussian that the depth is smoothed with before seeds are looked
+    for: more where objects fall into pieces, 0 for none."""
 
     def fields(self, labels: LabelTable) -> int:
         """The depth."""
@@ -47,8 +52,13 @@ class DistanceWatershed(InstanceHead):
 
     def decode(self, logits: NDArray[np.float32]) -> Decoded:
         """Seeds, and the ways up to them."""
+        from scipy.ndimage import gaussian_filter
+
         shares, depth = softmax(logits[:-1]), logits[-1]
-        inside = shares[0] < 0.5
-        seeds = seeded(depth > self.seed, inside)
+        inside, deep = shares[0] < 0.5, depth > self.seed
+        if self.smooth:
+            deviations = [self.smooth if size > 1 else 0.0 for size in depth.shape]
+            depth = gaussian_filter(depth, deviations, mode="nearest")
+        seeds = seeded(depth > self.seed, inside, deep)
         ids = basins(depth, seeds, inside)
         return described(ids, anchors_of(seeds), shares[1:], least_voxels=self.least_voxels)

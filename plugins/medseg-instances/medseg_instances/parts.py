@@ -20,12 +20,18 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 
-def seeded(sure: Mask, inside: Mask) -> Ids:
-    """Connected parts of `sure`, by faces; and, behind them, those of `inside` that hold nothing sure."""
+def seeded(sure: Mask, inside: Mask, likely: Mask | None = None) -> Ids:
+    """Connected parts of `sure`, by faces; and, behind them, those of `inside` that hold nothing sure.
+
+    Of the latter only those that hold something `likely`, where that is given.
+    """
     seeds = _parts(sure & inside)
     count = int(seeds.max(initial=0))
     regions = _parts(inside)
     found = np.zeros(int(regions.max(initial=0)) + 1, np.bool_)
+    if likely is not None:
+        found[:] = True
+        found[regions[likely]] = False
     found[regions[seeds > 0]] = True
     found[0] = True
     alone = np.cumsum(~found, dtype=np.int32) + count

@@ -44,6 +44,25 @@ def test_small_objects_are_as_high_as_large_ones() -> None:
     assert [depth[wanted.array[0] == n].max() for n in (1, 2)] == [1, 1]
 
 
+def test_what_is_nowhere_deep_is_no_object() -> None:
+    """A speck that the network gives a label and no depth."""
+    wanted = reference(balls((40, 40, 1), [(12, 12), (30, 30)], [7, 4]))
+    head = DistanceWatershed()
+    logits = ideal(head, wanted)
+    logits[-1][wanted.array[0] == 2] *= 0.45
+    found = decoded(head, logits, wanted)
+    assert np.array_equal(found.array[0] > 0, wanted.array[0] == 1)
+
+
+def test_smoothing_keeps_an_object_whole() -> None:
+    """Noise that cuts the depth into many summits."""
+    wanted = reference(balls((60, 60, 1), [(20, 20), (20, 46)], [14, 12]))
+    logits = ideal(DistanceWatershed(), wanted)
+    logits[-1] += np.random.default_rng(0).normal(0, 0.25, wanted.grid.shape).astype(np.float32)
+    assert len(decoded(DistanceWatershed(smooth=0), logits, wanted).objects) > 8
+    assert len(decoded(DistanceWatershed(smooth=2), logits, wanted).objects) == 2
+
+
 def test_a_single_voxel_is_an_object() -> None:
     ids = np.zeros((12, 12, 1), np.uint32)
     ids[5, 5] = 1

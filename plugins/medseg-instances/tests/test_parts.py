@@ -42,6 +42,11 @@ def test_what_holds_nothing_sure_is_an_object_of_its_own() -> None:
     assert (seeds[6:8, 2:5] == 3).all()
     assert seeds.max() == 3
     assert not seeds[~inside].any()
+    likely = np.zeros_like(inside)
+    likely[7, 3] = True
+    some = seeded(sure, inside, likely)
+    assert (some[6:8, 2:5] == 2).all()
+    assert some.max() == 2
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -210,7 +210,7 @@ class Segmentation:
         return np.isin(layer, [thing.id for thing in self.objects if thing.label == label])
 
     def by_label(self) -> Segmentation:
-        """The same without objects: each of their voxels has its label's value; an unknown id is background."""
+        """The same without objects: their voxels have their label's value, those of unknown ids 0."""
         highest = max((label.value for label in self.labels), default=0)
         array = np.empty(self.array.shape, np.promote_types(np.min_scalar_type(highest), np.uint8))
         for number, (layer, kind) in enumerate(zip(self.array, self.kinds, strict=True)):

@@ -41,11 +41,13 @@ from medseg.steps import (
     Step,
     Writer,
 )
-from medseg.testing.known_image import known_image, twice
+from medseg.testing.known_image import known_image, known_objects, twice
 from medseg.testing.training_contracts import run_augmentation, run_loss, run_metric
 from medseg.volume import Grid
 
 __all__ = ["Finding", "check_plugin", "check_plugins"]
+
+SAME_OBJECT = 0.9  # intersection over union
 
 
 @dataclass(frozen=True)
@@ -276,9 +278,9 @@ def _run_network(step: Step) -> str:
 
 
 def _run_head(step: Step) -> str:
-    """Decode the ideal output of a known segmentation: the same labels must come back; so of background."""
+    """Decode the ideal output of a known segmentation: the same labels and objects must come back."""
     assert isinstance(step, Head)
-    _, segmentation = known_image()
+    segmentation = known_objects() if step.of_objects else known_image()[1]
     labels = segmentation.labels
     channels = step.channels(labels)
     target = step.target(segmentation)
@@ -286,10 +288,13 @@ def _run_head(step: Step) -> str:
         raise PluginError(
             f"target() has shape {target.shape} for {channels} channels on {segmentation.grid!r}"
         )
-    found = _decoded(step, labels, 20.0 * (target - 0.5), segmentation.grid)
-    for label in labels:
-        if not np.array_equal(found.mask(label.name), segmentation.mask(label.name)):
-            raise PluginError(f"does not give back label {label.name!r} from its own target")
+    found = _decoded(step, labels, step.logits(target), segmentation.grid)
+    if step.of_objects:
+        _require_objects(found, segmentation)
+    else:
+        for label in labels:
+            if not np.array_equal(found.mask(label.name), segmentation.mask(label.name)):
+                raise PluginError(f"does not give back label {label.name!r} from its own target")
     background = step.background_logits(labels)
     if background is not None:
         if len(background) != channels:
@@ -298,6 +303,25 @@ def _run_head(step: Step) -> str:
         if _decoded(step, labels, everywhere, segmentation.grid).array.any():
             raise PluginError("its own background_logits() are decoded as a label")
     return ""
+
+
+def _require_objects(found: Segmentation, wanted: Segmentation) -> None:
+    """Refuse other objects than those wanted, each nine tenths the same: rays and flows round corners off."""
+    if found.kinds != ("objects",) or len(found.objects) != len(wanted.objects):
+        raise PluginError(
+            f"gave {len(found.objects)} objects of its own target in layers of {', '.join(found.kinds)}, "
+            f"not {len(wanted.objects)} in one layer of objects"
+        )
+    for thing in wanted.objects:
+        mask = wanted.array[0] == thing.id
+        ids, counts = np.unique(found.array[0][mask], return_counts=True)
+        most = int(ids[counts.argmax()])
+        share = counts.max() / np.count_nonzero(mask | (found.array[0] == most))
+        label = next((other.label for other in found.objects if other.id == most), None)
+        if share < SAME_OBJECT or label != thing.label:
+            raise PluginError(
+                f"gives back an object of {thing.label!r} as one of {label!r} that is {share:.0%} the same"
+            )
 
 
 def _decoded(head: Head, labels: LabelTable, logits: NDArray[Any], grid: Grid) -> Segmentation:

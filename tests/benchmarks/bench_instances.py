@@ -21,8 +21,8 @@ from medseg_instances.border_core import BorderCore
 from medseg_instances.distance_watershed import DistanceWatershed
 from medseg_instances.instance_head import InstanceHead
 from numpy.typing import NDArray
-from skimage.measure import label
-from skimage.segmentation import relabel_sequential, watershed
+from skimage.measure import label  # noqa: TID253 - a script
+from skimage.segmentation import relabel_sequential, watershed  # noqa: TID253
 
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid

@@ -57,6 +57,11 @@ def test_what_is_not_installed_cannot_be_checked() -> None:
         ("nan-map", "a map 'entropy'"),
         ("sure-of-a-label", "background_logits() are decoded as a label"),
         ("short-background", "gave 1 numbers for"),
+        (
+            "nothing-apart",
+            "gave 0 objects of its own target in layers of labels, not 2 in one layer of objects",
+        ),
+        ("joins", "gave 1 objects of its own target in layers of objects, not 2"),
         ("moves-grid", "returned labels on Grid("),
         ("loses-labels", "returned ndarray, not a Segmentation"),
         ("invents-label", "its table does not know"),
@@ -85,7 +90,7 @@ def test_each_fault_of_a_step_is_found(install: Install, name: str, said: str) -
 def test_no_misbehaving_step_passes(install: Install) -> None:
     install("misbehaving")
     found = problems("fake-misbehaving")
-    assert len(found) == 41
+    assert len(found) == 43
     assert all(found.values()), [name for name, problem in found.items() if not problem]
 
 

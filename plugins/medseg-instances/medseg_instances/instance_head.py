@@ -28,8 +28,8 @@ NEVER = np.float32(-1e4)  # as a logit
 class Objects:
     """The objects of a reference: `ids[i, j, k]`, 0 where there is none, and which label each voxel has.
 
-    `labels[i, j, k]` is the place of the label in the table, counted from 1; 0 where there is none. What is of
-    a label that is `stuff` has its label, and no id.
+    `labels[i, j, k]` is the place of the label in the table, counted from 1; 0 where there is none. What is
+    of a label that is `stuff` has its label, and no id.
     """
 
     def __init__(self, segmentation: Segmentation, stuff: Collection[str] = ()) -> None:

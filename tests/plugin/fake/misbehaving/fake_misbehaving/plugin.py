@@ -36,6 +36,8 @@ def medseg_segmenters() -> Iterable[Component]:
 def medseg_heads() -> Iterable[Component]:
     yield Component("sure-of-a-label", "fake_misbehaving.heads:SureOfALabel", "SureOfALabel.")
     yield Component("short-background", "fake_misbehaving.heads:ShortBackground", "ShortBackground.")
+    yield Component("nothing-apart", "fake_misbehaving.heads:TellsNothingApart", "TellsNothingApart.")
+    yield Component("joins", "fake_misbehaving.heads:JoinsWhatTouches", "JoinsWhatTouches.")
 
 
 @hookimpl

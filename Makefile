@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt --upgrade pip
 	$(PIP) install --constraint constraints.txt --group dev --editable '.[testing,docs,engines]' $(PLUGINS:%=--editable %)
-	-$(PIP) install --constraint constraints.txt pydensecrf2  # from source; without a C++ compiler two tests are skipped
+	-$(PIP) install --constraint constraints.txt pydensecrf2  # from source: without a C++ compiler its tests are skipped
 	touch $@
 
 demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the truth

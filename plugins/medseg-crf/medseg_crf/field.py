@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -76,8 +77,11 @@ def work_bytes(parameters: FieldParameters, channels: int, grid: Grid, voxels: i
     Of a whole grid, or of any part of it of at most so many voxels.
     """
     from medseg_crf.bilateral_grid import most_cells
+    from medseg_crf.lattice import CHANNEL_BYTES, VOXEL_BYTES
 
     voxels = math.prod(grid.shape) if voxels is None else voxels
+    if parameters.backend == "pydensecrf":
+        return voxels * (VOXEL_BYTES + CHANNEL_BYTES * channels)
     wide = tuple(parameters.appearance_mm / step for step in grid.spacing)
     cells = most_cells(grid.shape, wide, voxels) if parameters.appearance_weight else 0
     return FLOAT * (voxels * (4 * channels + 8) + 5 * cells)
@@ -100,10 +104,9 @@ def improved(
     if parameters.backend == "pydensecrf":
         from medseg_crf.lattice import settled
 
-        pairs = _features(parameters, volume)
-        return settled(
-            np.array(logits, np.float32), pairs, iterations=parameters.iterations, exclusive=exclusive
-        )
+        kernels_of = partial(_features, parameters, volume)
+        unary_of = np.asarray(logits, np.float32)
+        return settled(unary_of, kernels_of, iterations=parameters.iterations, exclusive=exclusive)
     import torch
 
     from medseg_crf.mean_field import mean_field
@@ -137,19 +140,31 @@ def _kernels(
     return kernels
 
 
-def _features(parameters: FieldParameters, volume: Volume) -> list[tuple[float, NDArray[np.float32]]]:
+def _features(parameters: FieldParameters, volume: Volume) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Weights, and features `[feature, voxel]` in units of their SD: places, for one kernel intensity too."""
-    shape = volume.grid.shape
-    places = np.indices(shape, np.float32).reshape(3, -1)[[axis for axis in range(3) if shape[axis] > 1]]
-    places *= np.array([[mm] for n, mm in zip(shape, volume.grid.spacing, strict=True) if n > 1], np.float32)
-    image = volume.array[parameters.channel].reshape(1, -1).astype(np.float32) / parameters.intensity
-    pairs = []
     if parameters.smooth_weight:
-        pairs.append((parameters.smooth_weight, places / np.float32(parameters.smooth_mm)))
+        yield parameters.smooth_weight, _places(volume.grid, parameters.smooth_mm)
     if parameters.appearance_weight:
-        wide = np.concatenate([places / np.float32(parameters.appearance_mm), image.astype(np.float32)])
-        pairs.append((parameters.appearance_weight, wide))
-    return pairs
+        image = volume.array[parameters.channel].reshape(1, -1).astype(np.float32)
+        image /= np.float32(parameters.intensity)
+        yield (
+            parameters.appearance_weight,
+            np.concatenate([_places(volume.grid, parameters.appearance_mm), image]),
+        )
+
+
+def _places(grid: Grid, sd_mm: float) -> NDArray[np.float32]:
+    """Where voxels lie `[axis, voxel]`, in units of the SD, along the axes that have more than one."""
+    found = [
+        np.broadcast_to(
+            np.arange(count, dtype=np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
+            * np.float32(mm / sd_mm),
+            grid.shape,
+        ).reshape(-1)
+        for axis, (count, mm) in enumerate(zip(grid.shape, grid.spacing, strict=True))
+        if count > 1
+    ]
+    return np.stack(found) if found else np.zeros((0, math.prod(grid.shape)), np.float32)
 
 
 def _check(parameters: FieldParameters, volume: Volume, step: str) -> None:

@@ -12,7 +12,7 @@ from crf_phantoms import INTENSITY, LABELS, dice, phantom
 from medseg_crf.dense_crf import DenseCrf
 from pydantic import ValidationError
 
-from medseg import Scores
+from medseg import Grid, Scores, Volume
 
 INSTALLED = find_spec("pydensecrf") is not None
 
@@ -42,6 +42,28 @@ def test_labels_that_overlap_and_labels_that_exclude_each_other_are_refined() ->
     own = Scores(case.scores.array[1:2] - case.scores.array[:1], case.scores.grid, "logits", "sigmoid")
     truth = case.truth.mask("organ") | case.truth.mask("tumour")
     assert dice(step(own, case.image).array[0] > 0, truth) >= dice(own.array[0] > 0, truth) + 0.01
+
+
+@pytest.mark.skipif(not INSTALLED, reason="pydensecrf2 is not installed")
+def test_its_memory_is_told_apart() -> None:
+    case = phantom(0)
+    step = DenseCrf(intensity=INTENSITY, backend="pydensecrf")
+    lattices = step.work_bytes(case.scores, case.image)
+    torchs = DenseCrf(intensity=INTENSITY).work_bytes(case.scores, case.image)
+    copies = 4 * case.scores.array.size
+    assert lattices == copies + (240 + 32 * 3) * case.scores.array[0].size
+    assert torchs != lattices
+
+
+@pytest.mark.skipif(not INSTALLED, reason="pydensecrf2 is not installed")
+def test_a_picture_of_one_row_is_refined() -> None:
+    grid = Grid((12, 1, 1), np.eye(4))
+    logits = np.where(np.arange(12) < 6, 1, -1).astype(np.float32).reshape(1, 12, 1, 1)
+    image = Volume(np.zeros((1, *grid.shape), np.float32), grid)
+    step = DenseCrf(intensity=1, backend="pydensecrf")
+    found = step(Scores(logits, grid, "logits", "sigmoid"), image).array
+    assert np.isfinite(found).all()
+    assert found[0, 0, 0, 0] > 0 > found[0, -1, 0, 0]
 
 
 def test_a_backend_that_is_not_installed_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from medseg.inference import Decoded, object_bytes
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid
 from medseg_instances.flow_target import flows_of
-from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from medseg_instances.instance_head import InstanceHead, softmax
 from medseg_instances.parts import described, grown
 from medseg_instances.tracking import clustered, tracked
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Flows"]
 
 AXES = 3
-CHECKING = 64  # numbers a voxel for flows made anew: its neighbours, and how heat spreads to them
+FOLLOWING = 24  # numbers a voxel beside what all heads take, where all are in objects: where it is led
+CHECKING = 64  # for flows made anew: its neighbours, and how heat spreads to them
 
 
 class Flows(InstanceHead):
@@ -53,7 +54,7 @@ class Flows(InstanceHead):
 
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """Background and labels, 1 or 0, and steps of length 1."""
-        objects = Objects(segmentation)
+        objects = self.objects(segmentation)
         return np.concatenate([objects.one_hot(len(segmentation.labels)), flows_of(objects.ids)])
 
     def logits(self, target: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -79,8 +80,8 @@ class Flows(InstanceHead):
         return found
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
-        """Those of a block, and of its flows made anew."""
-        extra = 0 if self.most_error is None else CHECKING
+        """Those of a block, of ways in it, and of its flows made anew."""
+        extra = FOLLOWING if self.most_error is None else CHECKING
         return object_bytes(grid, self.channels(labels) + extra)
 
     def decode(self, logits: NDArray[np.float32]) -> Decoded:

@@ -28,6 +28,11 @@ def medseg_heads() -> Iterator[Component]:
         target="medseg_instances.star_convex:StarConvex",
         summary="Objects as star-convex shapes of rays that the network tells, the best of which stay.",
     )
+    yield Component(
+        "embedding",
+        target="medseg_instances.embedding:Embedding",
+        summary="Objects as clusters of points that the network gives to voxels, found by mean shift.",
+    )
 
 
 @hookimpl
@@ -52,4 +57,9 @@ def medseg_losses() -> Iterator[Component]:
         "star-convex",
         target="medseg_instances.star_loss:StarConvexLoss",
         summary="Dice and cross-entropy of labels and depth, lengths of rays in objects, for stardist.",
+    )
+    yield Component(
+        "discriminative",
+        target="medseg_instances.discriminative:Discriminative",
+        summary="Dice and cross-entropy of labels, points of objects together and apart, for embedding.",
     )

@@ -12,7 +12,7 @@ from medseg.builtin.network.dynunet import DynUnet
 from medseg.segmentation import Segmentation
 from medseg.steps import Loss
 
-RATE = 5e-3
+RATE = 1e-2
 STRIDE = 8  # of the network below
 
 

@@ -42,5 +42,5 @@ def test_flows_count_in_known_objects_alone_with_their_square() -> None:
 
 def test_a_network_learns_to_tell_discs_apart_that_touch() -> None:
     wanted = flat()
-    found = recalled(Flows(), FlowLoss(), wanted, steps=120)
+    found = recalled(Flows(), FlowLoss(), wanted, steps=80)
     assert average_precision(found, wanted, 0.5) == {"round": 1.0, "long": 1.0}

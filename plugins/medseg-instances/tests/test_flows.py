@@ -1,3 +1,4 @@
+import tracemalloc
 from typing import ClassVar
 
 import numpy as np
@@ -142,3 +143,15 @@ def test_batches_of_pictures_have_targets() -> None:
     values = torch.from_numpy(wanted.by_label().array[:, :, :, 0].astype(np.int64))[None]
     found = head.targets(values, wanted.labels, spacing=(1.0, 1.0), objects=ids)
     assert np.array_equal(found[0].numpy(), head.target(wanted)[..., 0])
+
+
+@pytest.mark.parametrize("most_error", [None, 0.4])
+def test_memory_is_what_was_said(most_error: float | None) -> None:
+    """Where all is in objects; scores are counted by whoever read them."""
+    wanted, head = reference(np.ones((200, 200, 1), np.uint32)), Flows(most_error=most_error)
+    logits = ideal(head, wanted)
+    tracemalloc.start()
+    head.decode(logits)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most + logits.nbytes < head.work_bytes(wanted.labels, wanted.grid)

@@ -27,6 +27,8 @@ Floats = NDArray[np.float32]
 RAYS = {2: 32, 3: 96}  # as in the two papers
 SHORTEST = 0.25  # of a ray, in voxels
 SURELY = 1e-4  # nearer to 0 and 1 a probability does not go as a logit
+LADDER = 8  # offsets are made for lengths up to a multiple of this, and kept
+OFFSET_BYTES = 64  # an offset, while they are made
 BEYOND = 1.25  # times as far as the shape's boundary a label's voxels still join it
 
 
@@ -124,9 +126,10 @@ class StarConvex(InstanceHead):
         return super(StarConvex, bound).sink(labels, grid=grid, axis=axis, onto=onto)
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
-        """Ids, and a block; refuses an image with another number of axes."""
+        """Ids, a block, and offsets from a shape's centre; refuses an image with another number of axes."""
         self._check(grid)
-        return super().work_bytes(labels, grid)
+        offsets = (2 * BEYOND * self.size + LADDER) ** self.axes
+        return super().work_bytes(labels, grid) + int(OFFSET_BYTES * offsets)
 
     def decode(self, logits: Floats) -> Decoded:
         """Shapes around the deepest voxels, the deepest shape first."""
@@ -138,7 +141,7 @@ class StarConvex(InstanceHead):
         sides = relative(self._spacing, self.axes)
         beyond = BEYOND if self.refine else 1.0
         longest = beyond * float(lengths.max(initial=1))
-        bodies = star(sides, self._rays, 2 ** math.ceil(math.log2(longest)))
+        bodies = star(sides, self._rays, LADDER * math.ceil(longest / LADDER))
         rim = tuple(math.ceil(longest / side) for side in sides)
         padded = tuple(size + 2 * more for size, more in zip(inside.shape, rim, strict=True))
         at = np.stack(np.unravel_index(middles, inside.shape))

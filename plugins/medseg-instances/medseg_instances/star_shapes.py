@@ -24,6 +24,7 @@ __all__ = ["Star", "Voxels", "best_apart", "painted", "star", "voxels_of"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
+Shorts = NDArray[np.int16]
 
 AT_ONCE = 1 << 17  # offsets of shapes that are looked at together
 ALIKE = 1.3  # times as many offsets: of the same size
@@ -40,9 +41,9 @@ class Star:
     ray makes the offset, times its length.
     """
 
-    offsets: Numbers = field(repr=False)
+    offsets: Shorts = field(repr=False)
     far: NDArray[np.float64] = field(repr=False)
-    rays: Numbers = field(repr=False)
+    rays: Shorts = field(repr=False)
     parts: Floats = field(repr=False)
 
     def levels(self, lengths: Floats, room: int) -> Floats:
@@ -57,11 +58,11 @@ class Star:
         return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def star(sides: tuple[float, ...], rays: int, most: int) -> Star:
     """The offsets up to `most`, in the finest voxel side, where `sides` are the sides of a voxel."""
     axes = len(sides)
-    spans = [np.arange(-int(most / side), int(most / side) + 1) for side in sides]
+    spans = [np.arange(-int(most / side), int(most / side) + 1, dtype=np.int16) for side in sides]
     offsets = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, axes)
     far = np.linalg.norm(offsets * sides, axis=1)
     order = np.argsort(far, kind="stable")[: np.count_nonzero(far <= most)]
@@ -76,7 +77,7 @@ def star(sides: tuple[float, ...], rays: int, most: int) -> Star:
         face[some] = best
         parts[some] = sums[np.arange(len(best)), best].clip(0)
     parts *= (far / np.maximum(parts.sum(axis=1), EDGE))[:, None]
-    return Star(offsets, far, faces[face], parts)
+    return Star(offsets, far, faces[face].astype(np.int16), parts)
 
 
 def _faces(axes: int, rays: int) -> Numbers:
@@ -207,7 +208,7 @@ def _lots(
 ) -> Iterator[tuple[Numbers, Numbers, NDArray[np.int32], Floats]]:
     """Shapes in lots of about the same size, and their voxels: of which in the lot, places, and levels."""
     strides = np.array([math.prod(padded[axis + 1 :]) for axis in range(len(padded))])
-    steps = (bodies.offsets @ strides).astype(np.int32)
+    steps = (bodies.offsets.astype(np.int64) @ strides).astype(np.int32)
     longest = beyond * lengths.max(axis=1, initial=0)
     room = np.searchsorted(bodies.far, longest + EDGE, side="right")
     order = np.argsort(room, kind="stable")

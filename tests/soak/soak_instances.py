@@ -1,0 +1,82 @@
+"""Every head of medseg-instances learns touching objects by heart, and decodes large images as a whole.
+
+As in plugins/medseg-instances/tests/test_training.py for two heads in pictures; here all heads, in pictures
+and in space, and images of 2048 x 2048 and 256 x 256 x 256 voxels with objects across every border between
+blocks.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from learning import learnt
+from medseg_instances.instance_head import InstanceHead
+from touching import TABLE, average_precision, decoded, ideal, reference
+
+from medseg.assemble import component_class
+from medseg.inference import ObjectSink
+from medseg.plugin.catalog import discover
+
+HEADS = sorted(
+    entry.component.name
+    for entry in discover().entries
+    if entry.kind == "head" and entry.distribution == "medseg-instances"
+)
+PARAMETERS: dict[str, dict[int, dict[str, Any]]] = {
+    "border-core": {2: {"border": 1.5}, 3: {"border": 1.5}},
+    "stardist": {2: {"axes": 2}, 3: {"axes": 3, "rays": 48}},
+}
+SCENES = {2: (90, 90), 3: (45, 45, 45)}
+LARGE = {2: (2048, 2048, 1), 3: (256, 256, 256)}
+MANY, SMALLER = 40, (128, 128, 128)  # of so many channels in space, the ideal output does not fit into memory
+
+
+class InBlocks(ObjectSink):
+    """Blocks that are small beside the image."""
+
+    most_voxels: ClassVar[int] = 1 << 19
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_touching_objects_are_learnt_by_heart(
+    name: str, dims: int, tmp_path: Path, figures: list[str]
+) -> None:
+    parameters = PARAMETERS.get(name, {}).get(dims, {})
+    found = learnt(tmp_path, name, SCENES[dims], epochs=16, least_voxels=30, **parameters)
+    figures.append(f"{name} in {dims}-D, learnt by heart: AP at 0.5 {found}")
+    assert found == {"round": [1.0, 1.0], "long": [1.0, 1.0]}
+
+
+def _head(name: str, dims: int) -> InstanceHead:
+    kind = component_class(discover().find("head", f"medseg-instances/{name}"))
+    head = kind.model_validate({"size": 32, **PARAMETERS.get(name, {}).get(dims, {})})
+    assert isinstance(head, InstanceHead)
+    return head
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_large_image_in_blocks_is_as_the_whole(name: str, dims: int, figures: list[str]) -> None:
+    head = _head(name, dims)
+    step = 24
+    shape = SMALLER if dims == 3 and head.channels(TABLE) > MANY else LARGE[dims]
+    place = np.indices(shape, np.float32)
+    cells = [axis // step for axis in place]
+    far = sum(
+        (axis % step - (step - 1) / 2) ** 2 for axis, size in zip(place, shape, strict=True) if size > 1
+    )
+    across = [-(-size // step) for size in shape]
+    number = 1 + (cells[0] * across[1] + cells[1]) * across[2] + cells[2]
+    wanted = reference(np.where(far <= (0.51 * step) ** 2, number, 0).astype(np.uint32))
+    logits = ideal(head, wanted)
+    began = time.process_time()
+    whole = decoded(head, logits, wanted)
+    seconds = time.process_time() - began
+    tiled = decoded(head, logits, wanted, InBlocks)
+    figures.append(f"{name}, {' x '.join(map(str, shape))}: {len(whole.objects)} objects, {seconds:.1f} s")
+    assert np.array_equal(tiled.array, whole.array)
+    assert tiled.objects == whole.objects
+    assert average_precision(whole, wanted, 0.5) == {"round": 1.0, "long": 1.0}

@@ -109,8 +109,9 @@ class Wanted:
 
     `labels` of None means all of them; `score_boxes` are grids in which scores must be kept, `whole_scores`
     asks for them everywhere; `score_labels` says whose, None for all; `members` asks for one segmentation per
-    ensemble member, or mirrored copy; `reductions` for streamed sums: "soft-volume", "entropy"; `refinable` for what is needed
-    to improve scores and decide anew. What a segmenter cannot give, it leaves out: ask `Prediction.lacks`.
+    ensemble member, or mirrored copy; `reductions` for streamed sums: "soft-volume", "entropy"; `refinable`
+    for what is needed to improve scores and decide anew. What a segmenter cannot give, it leaves out: ask
+    `Prediction.lacks`.
     """
 
     labels: frozenset[str] | None = None
@@ -222,8 +223,9 @@ class Prediction:
 
     `soft_ml` is the volume in mL per label from summed probabilities; `maps` are images such as "entropy";
     `scores` are probabilities on disk, on the grid that was segmented; `members` are the labels of each
-    member of an ensemble, or of each mirrored copy that one network was shown; `refinable` is what the labels were decided from, for refiners. `used` says what
-    was really used (device, precision, windows …) and goes into the run's provenance.
+    member of an ensemble, or of each mirrored copy that one network was shown; `refinable` is what the labels
+    were decided from, for refiners. `used` says what was really used (device, precision, windows …) and goes
+    into the run's provenance.
     """
 
     segmentation: Segmentation

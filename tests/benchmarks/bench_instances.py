@@ -46,7 +46,7 @@ def field(side: int, spacing: int) -> Segmentation:
 
 def least(call: Callable[[], Any], rounds: int) -> tuple[float, Any]:
     """Seconds of processor time, and what came of it."""
-    times = []
+    times, found = [], None
     for _ in range(rounds):
         begun = time.process_time()
         found = call()

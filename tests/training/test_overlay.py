@@ -71,6 +71,7 @@ def test_parameters_of_one_that_was_planned_without(tmp_path: Path) -> None:
     file, paths = over(tmp_path, "segment: {network: {head: {softmax: {}}}}\ntraining: {loss: {dice-ce: {}}}")
     assert network(file)["head"] == {"softmax": {}}
     assert file.training is not None
+    assert file.training.loss is not None
     assert file.training.loss.name == "dice-ce"
     assert paths == ("training.loss",)
 

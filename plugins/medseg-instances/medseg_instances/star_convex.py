@@ -51,7 +51,7 @@ class StarConvex(InstanceHead):
     """How many rays: by default 32 in 2-D, 96 in 3-D. In 2-D a multiple of 4, in 3-D of 8, so that an image
     can be mirrored."""
 
-    threshold: float = Field(default=0.5, gt=0, lt=1)
+    threshold: float = Field(default=0.4, gt=0, lt=1)
     """How deep a voxel must lie at least to propose a shape: 0 at the outside, 1 in an object's middle."""
 
     overlap: float = Field(default=0.4, ge=0, lt=1)

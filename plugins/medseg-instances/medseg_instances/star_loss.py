@@ -19,6 +19,7 @@ __all__ = ["StarConvexLoss"]
 class StarConvexLoss(Loss):
     """Dice and cross-entropy of labels, cross-entropy of the depth, and how much too long or short rays are.
 
+    The depth in objects counts as much as that outside of them, however much of the image they fill.
     The deeper a voxel lies in its object, the more do its rays count; outside of objects they do not. Of a
     ray that leaves the patch within its object it is only asked not to be shorter than that.
     """

@@ -11,9 +11,10 @@ __all__ = ["DepthTerm", "RayTerm"]
 
 
 class DepthTerm(nn.Module):
-    """Binary cross-entropy of the depth, channel `first`, everywhere; above what a depth between has at best.
+    """Binary cross-entropy of the depth, channel `first`: its mean in objects, and its mean outside of them.
 
-    Without that, 0 would be out of reach: the cross-entropy of a half with itself is not 0.
+    Apart, since objects fill little of an image in space. What a depth between 0 and 1 has at best is taken
+    off: the cross-entropy of a half with itself is not 0.
     """
 
     def __init__(self, first: int, weight: float) -> None:
@@ -26,7 +27,9 @@ class DepthTerm(nn.Module):
         depth = target[:, part]
         entropy = binary_cross_entropy_with_logits(logits[:, part].float(), depth, reduction="none")
         best = binary_cross_entropy_with_logits(depth.logit(1e-6), depth, reduction="none")
-        return self.weight * _weighted_mean(entropy - best, valid)
+        off, inside = entropy - best, (depth > 0).float()
+        both = _weighted_mean(off, valid * inside) + _weighted_mean(off, valid * (1 - inside))
+        return self.weight * both
 
 
 class RayTerm(nn.Module):

@@ -36,6 +36,17 @@ def test_depth_is_compared_as_a_probability_above_the_best_there_is() -> None:
     assert float(term(0 * target, target, known, {})) == pytest.approx(2 * wanted, rel=1e-5)
 
 
+def test_depth_in_objects_counts_as_much_as_outside_however_little_they_fill() -> None:
+    target, known = torch.zeros(1, 1, 1, 100), torch.ones(1, 1, 1, 100)
+    target[..., 0] = 1
+    value = DepthTerm(0, 1.0)(torch.zeros_like(target), target, known, {})
+    assert float(value) == pytest.approx(2 * math.log(2), rel=1e-4)
+    known[..., 0] = 0
+    assert float(DepthTerm(0, 1.0)(torch.zeros_like(target), target, known, {})) == pytest.approx(
+        math.log(2), rel=1e-4
+    )
+
+
 def test_gradients_are_right() -> None:
     torch.manual_seed(0)
     target = torch.rand(2, 6, 3, 3, dtype=torch.float64)

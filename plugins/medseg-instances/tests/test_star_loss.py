@@ -30,5 +30,5 @@ def test_it_is_nearly_zero_at_the_target() -> None:
 
 def test_a_network_learns_to_tell_discs_apart_that_touch() -> None:
     wanted = flat()
-    found = recalled(StarConvex(axes=2), StarConvexLoss(), wanted, steps=120)
+    found = recalled(StarConvex(axes=2, rays=16), StarConvexLoss(), wanted, steps=100)
     assert average_precision(found, wanted, 0.5) == {"round": 1.0, "long": 1.0}

@@ -31,6 +31,7 @@ from medseg.steps import (
     Refiner,
     Segmenter,
     Step,
+    TrainableSegmenter,
     Writer,
 )
 
@@ -122,13 +123,25 @@ def stages_after(
         stages(Measurement, "measure", file.measure, catalog),
         stages(Writer, "write", file.write, catalog),
     )
-    for stage in (*found.postprocess, *found.measure, *found.write):
+    for stage in (segment, *found.postprocess, *found.measure, *found.write):
         require_labels(stage, labels)
+    if isinstance(segment.step, TrainableSegmenter) and segment.step.head.of_objects:
+        _require_for_objects(found.postprocess, segment)
     writers = [(stage.distribution, stage.name) for stage in found.write]  # however they are spelt
     for index, stage in enumerate(found.write):
         if writers.index((stage.distribution, stage.name)) < index:
             raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
     return found
+
+
+def _require_for_objects(postprocess: Sequence[Stage[Postprocessor]], segment: Stage[Segmenter]) -> None:
+    """Refuse steps that change labels, where what comes is objects."""
+    for stage in postprocess:
+        if not stage.step.takes_objects:
+            raise PipelineError(
+                f"{stage.place}.{stage.name}: changes labels, and segmenter {segment.name!r} gives objects; "
+                "leave it out"
+            )
 
 
 def stages(base: type[S], key: str, calls: Sequence[StepCall], catalog: Catalog) -> tuple[Stage[S], ...]:
@@ -204,16 +217,25 @@ def _announced(segment: Stage[Segmenter]) -> LabelTable | None:
 
 
 def require_labels(stage: Stage[Step], table: LabelTable) -> None:
-    """Raise PipelineError where a parameter of a step names a label that the table does not have."""
-    for field in stage.step.label_fields:
-        given: object = getattr(stage.step, field, None)
+    """Raise PipelineError where a parameter of a step, or of one in it, names a label that is not there."""
+    _require_labels(stage.step, f"{stage.place}.{stage.name}", table)
+
+
+def _require_labels(step: Step, place: str, table: LabelTable) -> None:
+    for field in step.label_fields:
+        given: object = getattr(step, field, None)
         names = (given,) if isinstance(given, str) else given
         if not isinstance(names, tuple | Mapping):
             continue
         for name in names:
             if isinstance(name, str) and name not in table:
                 known = did_you_mean(name, [label.name for label in table])
-                raise PipelineError(f"{stage.place}.{stage.name}.{field}: there is no label {name!r}{known}")
+                raise PipelineError(f"{place}.{field}: there is no label {name!r}{known}")
+    for field in type(step).model_fields:
+        inner: object = getattr(step, field)
+        for part in inner if isinstance(inner, tuple) else (inner,):
+            if isinstance(part, Step):
+                _require_labels(part, f"{place}.{field}", table)
 
 
 def component_class(entry: Entry) -> type[Step]:

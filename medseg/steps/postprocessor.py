@@ -20,6 +20,9 @@ class Postprocessor(Step, ABC):
 
     libraries: ClassVar[Mapping[str, int]] = {"scipy.ndimage": 28 << 20}  # with cc3d and edt, which are small
 
+    takes_objects: ClassVar[bool] = True
+    """Whether it takes layers of objects. Where not, it is refused behind a head that tells objects apart."""
+
     @abstractmethod
     def __call__(self, segmentation: Segmentation, volume: Volume) -> Segmentation:
         """Return a new segmentation on the same grid; both arguments' arrays are read-only."""

@@ -240,6 +240,8 @@ def _kept(path: Path, like: Segmentation) -> Segmentation:
     """What was kept, with the labels and on the grid of another."""
     names = {label.value: label.name for label in like.labels}
     with np.load(path, allow_pickle=False) as stored:
+        if "kinds" not in stored:  # kept before there were objects
+            return Segmentation(stored["labels"], like.grid, like.labels)
         kinds: tuple[LayerKind, ...] = tuple(
             "objects" if kind == "objects" else "labels" for kind in stored["kinds"]
         )

@@ -166,6 +166,9 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     labels = reference.onto(image.grid)
     head = recipe.segment.step.head
     known = None if valid is None else _known(valid, reference, image.grid)
+    if head.of_objects:
+        labels = _objects(labels)
+        known = None if known is None else known & ~_cut_off(labels, known)
     with blamed(recipe.loss):
         maps = {
             key_: _checked_map(key_, values, image.grid)
@@ -191,7 +194,7 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     np.save(making / "image.npy", array)
     np.save(making / "labels.npy", labels.by_label().array)
     if head.of_objects:
-        np.save(making / "objects.npy", _ids(labels))
+        np.save(making / "objects.npy", labels.array)
     np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
     if known is not None:
         np.save(making / "valid.npy", known[None].astype(np.uint8))
@@ -206,8 +209,8 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         shutil.rmtree(making)
 
 
-def _ids(labels: Segmentation) -> NDArray[np.uint32]:
-    """Which object each voxel is of; the objects of a layer of labels are connected parts."""
+def _objects(labels: Segmentation) -> Segmentation:
+    """With ids in every layer, those of a layer in no other; of labels, connected parts are the objects."""
     import cc3d
 
     array = np.zeros(labels.array.shape, np.uint32)
@@ -218,7 +221,19 @@ def _ids(labels: Segmentation) -> NDArray[np.uint32]:
         highest = int(ids.max(initial=highest))
     if highest > MOST_ID:
         raise InputError(f"has an object with the id {highest}; number them from 1 on, up to {MOST_ID}")
-    return array
+    return Segmentation.from_objects(array, labels.by_label().array, labels.grid, labels.labels)
+
+
+def _cut_off(labels: Segmentation, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The voxels of objects that reach what is not known: where they end cannot be seen."""
+    from scipy.ndimage import binary_dilation
+
+    beside = binary_dilation(~known, np.ones((3, 3, 3)))
+    found = np.zeros(known.shape, np.bool_)
+    for layer in labels.array:
+        reached = np.unique(layer[beside])
+        found |= np.isin(layer, reached[reached > 0])
+    return found
 
 
 def _known(valid: NDArray[np.bool_], reference: Segmentation, grid: Grid) -> NDArray[np.bool_]:

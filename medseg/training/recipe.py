@@ -61,6 +61,7 @@ class Recipe:
             "preprocess": [dict(stage.written) for stage in self.preprocess],
             "loss": dict(self.loss.written),
             "head": {f"{type(head).__module__}:{type(head).__qualname__}": head.model_dump(mode="json")},
+            **({"objects": True} if head.of_objects else {}),
             "labels": [[label.value, label.name, label.layer] for label in self.labels],
         }
 

@@ -22,7 +22,7 @@ from medseg.pipeline import Stage
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Resources
 from medseg.run.case import Setup, memory_as_resource, processors
-from medseg.steps import Metric
+from medseg.steps import Metric, ScoreMetric
 from medseg.training.dataset import Case, open_dataset
 from medseg.training.trials import Rows, Trials, cases_to_tune_on, common_labels, require_quantity
 from medseg.training.tuned_model import require_place, staged_model, write_tuned
@@ -244,6 +244,8 @@ def _metric(text: str, catalog: Catalog) -> Stage[Metric]:
     found = metrics_named(text, catalog)
     if len(found) > 1:
         raise UsageError(f"--metric {text!r}: name one metric; the parameters are chosen by it")
+    if isinstance(found[0].step, ScoreMetric):
+        raise UsageError(f"--metric {text!r}: compares probabilities; the parameters are chosen by masks")
     try:
         rows = evaluate(cube(), cube(), found)
     except MedsegError:  # a metric for other images: the first case tells

@@ -299,3 +299,19 @@ def test_ids_that_single_precision_does_not_hold_are_refused(tmp_path: Path, cat
     read.segmentation = Segmentation.from_objects(ids, (ids > 0).astype(np.uint8), GRID, how.labels)
     with pytest.raises(InputError, match="has an object with the id 16777217; number them from 1 on"):
         case(tmp_path, how, read)
+
+
+def test_objects_that_reach_the_unknown_are_unknown(tmp_path: Path, catalog: Catalog) -> None:
+    """Nothing says where they end: their borders must not be learnt."""
+    how = made(catalog, network={"head": "border-core"}, preprocess=[])
+    read = Reading(how, partly=True)
+    ids = np.zeros(GRID.shape, np.uint8)
+    ids[0:2, 0:3, 0:3], ids[3, 4:6, 0:3] = 1, 2
+    read.known = np.ones(GRID.shape, np.bool_)
+    read.known[4:] = False
+    read.segmentation = Segmentation.from_objects(
+        ids[None].astype(np.uint32), (ids > 0)[None].astype(np.uint8), GRID, how.labels
+    )
+    found = case(tmp_path, how, read)
+    assert found.valid is not None
+    assert np.array_equal(found.valid[0] > 0, read.known & (ids != 2))

@@ -101,6 +101,18 @@ def test_names_become_steps_with_their_places(catalog: Catalog) -> None:
             {"labels": {1: {"name": "whole"}, 2: {"name": "core", "layer": 1}}},
             "segment.network: head: softmax gives one label a voxel, and 'core' is in layer 1",
         ),
+        (
+            {"network": {"head": {"distance-watershed": {"stuff": ["left kidny"]}}}},
+            "segment.network.head.stuff: there is no label 'left kidny'; did you mean 'left kidney'?",
+        ),
+        (
+            {"network": {"head": "border-core", "temperature": 2.0}},
+            "segment.network: temperature: divides logits, and the head's channels are other things too",
+        ),
+        (
+            {"network": {"head": "border-core"}, "postprocess": ["keep-largest"]},
+            "postprocess[0].keep-largest: changes labels, and segmenter 'network' gives objects; leave it out",
+        ),
         ({"preprocess": ["z-scor"]}, "preprocess[0]: no preprocessor is called 'z-scor'"),
         # of no use before the end of a training, when it would be late to learn of it
         ({"refine": ["dense-crff"]}, "refine[0]: no refiner is called 'dense-crff'"),

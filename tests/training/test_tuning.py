@@ -162,6 +162,7 @@ def test_cases_are_limited_and_heard_of(tmp_path: Path, data: Path) -> None:
         (UsageError, ["postprocess[1].below_ml=0.001"], {}, "names no other values than the pipeline's own"),
         (PipelineError, [SIZES], {"metric": "dce"}, "no metric is called 'dce'; did you mean 'dice'?"),
         (UsageError, [SIZES], {"metric": "dice, iou"}, "name one metric"),
+        (UsageError, [SIZES], {"metric": "ece"}, "'ece': compares probabilities"),
         (UsageError, [SIZES], {"metric": "overall-iou"}, "metric overall-iou: has no number for a case"),
     ],
 )

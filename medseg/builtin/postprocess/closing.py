@@ -1,6 +1,7 @@
 """The postprocessor `close`."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class Closing(Postprocessor):
     spacing. Beyond the border of the image counts as background: nothing is lost there, and no gap to the
     border is filled. Only background is taken, never another label.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     radius_mm: float = Field(gt=0, le=100)
     """Radius of the ball, in mm; one smaller than the finest spacing changes nothing."""

@@ -22,6 +22,8 @@ class Dilation(Postprocessor):
     that of the label table. The rim ends at the border of the image.
     """
 
+    takes_objects: ClassVar[bool] = False
+
     label_fields: ClassVar[tuple[str, ...]] = ("labels", "over")
 
     radius_mm: float = Field(gt=0, le=100)

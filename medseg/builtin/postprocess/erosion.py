@@ -1,5 +1,7 @@
 """The postprocessor `erode`."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from medseg.builtin.postprocess.ball import Ball
@@ -19,6 +21,8 @@ class Erosion(Postprocessor):
     taken to go on beyond it, so it keeps its voxels there. What is removed becomes background. A label that
     is nowhere thicker than twice the radius is gone.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     radius_mm: float = Field(gt=0, le=100)
     """How much is taken off, in mm; less than the finest spacing changes nothing."""

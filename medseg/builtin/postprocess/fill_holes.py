@@ -1,7 +1,7 @@
 """The postprocessor `fill-holes`."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class FillHoles(Postprocessor):
     What is open at the border of the image is no cavity; slice by slice, a tube that runs through the
     slices is filled too.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     labels: tuple[str, ...] | None = None
     """Names of the labels to change; null for all."""

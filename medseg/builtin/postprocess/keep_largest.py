@@ -1,5 +1,7 @@
 """The postprocessor `keep-largest`."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -21,6 +23,8 @@ class KeepLargest(Postprocessor):
     labels that come in several pieces, such as lesions, vessels or ribs. What is removed becomes
     background.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     labels: tuple[str, ...] | None = None
     """Names of the labels to change; null for all."""

@@ -1,5 +1,7 @@
 """The postprocessor `open`."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -22,6 +24,8 @@ class Opening(Postprocessor):
     border of the image is taken to go on beyond it, so it is not rounded off there. What is removed becomes
     background.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     radius_mm: float = Field(gt=0, le=100)
     """Radius of the ball, in mm; one smaller than the finest spacing changes nothing."""

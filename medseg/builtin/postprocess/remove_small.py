@@ -1,5 +1,7 @@
 """The postprocessor `remove-small`."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -20,6 +22,8 @@ class RemoveSmall(Postprocessor):
     volume, so it means the same at every voxel size: a sphere of 5 mm diameter has 0.065 mL, one of 10 mm
     0.52 mL. What is removed becomes background.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     below_ml: float = Field(gt=0)
     """Parts with less than this volume are removed, in mL; a part of exactly this volume is kept."""

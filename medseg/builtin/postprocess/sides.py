@@ -39,6 +39,8 @@ class Sides(Postprocessor):
     Pairs are those that the label table states (`pair`); which of the two is left is told by the names.
     """
 
+    takes_objects: ClassVar[bool] = False
+
     label_fields: ClassVar[tuple[str, ...]] = ("labels", "midline")
 
     labels: tuple[str, ...] | None = None

@@ -1,6 +1,7 @@
 """The postprocessor `smooth-surface`."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ class Smoothing(Postprocessor):
     another label: where other labels are in the way the label grows elsewhere instead. An organ cut by the
     border of the image is not rounded off there.
     """
+
+    takes_objects: ClassVar[bool] = False
 
     sigma_mm: float = Field(gt=0, le=50)
     """Standard deviation of the Gaussian, in mm; below half of a spacing it does nothing along that axis."""

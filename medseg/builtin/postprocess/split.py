@@ -34,6 +34,8 @@ class Split(Postprocessor):
     on labels refuse a layer of objects, so put this last.
     """
 
+    takes_objects: ClassVar[bool] = False
+
     label_fields: ClassVar[tuple[str, ...]] = ("label",)
 
     label: str

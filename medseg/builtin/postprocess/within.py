@@ -32,6 +32,8 @@ class Within(Postprocessor):
     margin as wide as the lesion may stand out.
     """
 
+    takes_objects: ClassVar[bool] = False
+
     label_fields: ClassVar[tuple[str, ...]] = ("label", "of")
 
     label: str

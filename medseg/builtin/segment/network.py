@@ -170,6 +170,10 @@ class NetworkSegmenter(TrainableSegmenter):
             self.head.channels(labels)
         except PipelineError as problem:
             raise PipelineError(f"head: {problem}") from problem
+        if self.temperature != 1 and self.head.activation is None:
+            raise PipelineError(
+                "temperature: divides logits, and the head's channels are other things too; leave it out"
+            )
         if self.window.skip_empty and self.head.background_logits(labels) is None:
             raise PipelineError(
                 "window.skip_empty: the head does not say what its channels are in the background; "

@@ -220,9 +220,13 @@ def _of_objects_apart(case: Case, dataset: Dataset, volume: Volume, tell: Tell) 
     A structure whose mask has a value is one object, as tissue is beside its nuclei.
     """
     ids: dict[str, NDArray[Any]] = {}
+    ignore = None if dataset.ignore is None else np.zeros(volume.grid.shape, np.bool_)
     for name, path in case.masks.items():
         values, grid = values_of(path)
         values = _on_image(values, grid, path, volume, tell)
+        if ignore is not None:
+            ignore |= values == dataset.ignore
+            values = np.where(values == dataset.ignore, 0, values)
         if dataset.values[name]:
             flat = is_picture(path)
             values = inside(values, dataset.threshold, f"mask {name!r}", tell, picture=flat)
@@ -236,7 +240,8 @@ def _of_objects_apart(case: Case, dataset: Dataset, volume: Volume, tell: Tell) 
         numbers = before + np.searchsorted(there, values).astype(np.uint32)
         np.copyto(array[dataset.labels[name].layer], numbers, where=values != 0)
     kinds: list[LayerKind] = ["objects"] * len(array)
-    return Reference(Segmentation(array, volume.grid, dataset.labels, tuple(kinds), tuple(objects)))
+    found = Segmentation(array, volume.grid, dataset.labels, tuple(kinds), tuple(objects))
+    return Reference(found, ignore)
 
 
 def _settle_overlaps(masks: Mapping[str, NDArray[np.bool_]], dataset: Dataset, tell: Tell) -> None:

@@ -42,9 +42,7 @@ class DistanceWatershed(InstanceHead):
     def target(self, segmentation: Segmentation) -> NDArray[np.float32]:
         """Background and labels, 1 or 0, and the depth from 0 to 1."""
         objects = self.objects(segmentation)
-        depth = objects.depth()
-        most = np.maximum(objects.most_of_each(depth), 1e-6)
-        return np.concatenate([objects.one_hot(len(segmentation.labels)), (depth / most)[None]])
+        return np.concatenate([objects.one_hot(len(segmentation.labels)), objects.relative_depth()[None]])
 
     def logits(self, target: NDArray[np.float32]) -> NDArray[np.float32]:
         """The depth stays as it is."""

@@ -23,6 +23,7 @@ __all__ = ["InstanceHead", "Objects", "softmax"]
 
 Floats = NDArray[np.float32]
 NEVER = np.float32(-1e4)  # as a logit
+TINY = np.float32(1e-6)
 
 
 class Objects:
@@ -35,8 +36,8 @@ class Objects:
     def __init__(self, segmentation: Segmentation, stuff: Collection[str] = ()) -> None:
         self.spacing = segmentation.grid.spacing
         place = {label.value: number for number, label in enumerate(segmentation.labels, start=1)}
-        table = np.array([place.get(value, 0) for value in range(max(place) + 1)], np.uint8)
-        self.labels: NDArray[np.uint8] = table[segmentation.by_label().array[0]]
+        table = np.array([place.get(value, 0) for value in range(max(place) + 1)], np.uint16)
+        self.labels: NDArray[np.uint16] = table[segmentation.by_label().array[0]]
         apart = [number for number, label in enumerate(segmentation.labels, start=1) if label.name in stuff]
         ids = segmentation.array[0]
         self.ids = np.where(np.isin(self.labels, apart), 0, ids) if apart else ids
@@ -61,6 +62,18 @@ class Objects:
         np.maximum.at(most, number, values.ravel())
         found = most[number].reshape(values.shape)
         return np.where(self.ids > 0, found, np.float32(0))
+
+    def relative_depth(self) -> Floats:
+        """The depth as a part of the largest in the voxel's object: above 0 up to 1, 0 outside."""
+        depth = self.depth()
+        return np.asarray(depth / np.maximum(self.most_of_each(depth), TINY), np.float32)
+
+    def reaching(self, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The voxels of objects that lie in a region or touch it."""
+        from scipy.ndimage import binary_dilation
+
+        reached = np.unique(self.ids[binary_dilation(region, np.ones((3, 3, 3)))])
+        return np.asarray(np.isin(self.ids, reached[reached > 0]))
 
     def one_hot(self, count: int) -> Floats:
         """`[1 + count, i, j, k]`: the background, and each label."""

@@ -47,18 +47,20 @@ class LabelTerms(nn.Module):
 
 
 class FieldTerm(nn.Module):
-    """Smooth L1 distance of the channels from `first` on, within objects."""
+    """Smooth L1 distance of the channels from `first` on, within objects.
 
-    def __init__(self, first: int, weight: float) -> None:
+    What they should be is the target, or the map called `name`; where that is negative nothing is asked.
+    """
+
+    def __init__(self, first: int, weight: float, name: str | None = None) -> None:
         super().__init__()
-        self.first, self.weight = first, weight
+        self.first, self.weight, self.name = first, weight, name
 
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
         """The scalar."""
-        off = smooth_l1_loss(
-            logits[:, self.first :].float(), target[:, self.first :], reduction="none", beta=BETA
-        )
-        inside = valid * (target[:, :1] < 0.5)
+        wanted = target[:, self.first :] if self.name is None else maps[self.name]
+        off = smooth_l1_loss(logits[:, self.first :].float(), wanted, reduction="none", beta=BETA)
+        inside = valid * (target[:, :1] < 0.5) * (wanted[:, :1] >= 0)
         return self.weight * _mean_over_known(off.sum(1, keepdim=True), inside)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.errors import PipelineError
+from medseg.segmentation import Segmentation
 from medseg.steps import Head, Loss
 from medseg_instances.distance_watershed import DistanceWatershed
 
@@ -17,14 +21,27 @@ __all__ = ["LabelsAndField"]
 
 
 class LabelsAndField(Loss):
-    """Dice and cross-entropy of the labels, and the smooth L1 distance of the field within objects.
+    """Dice and cross-entropy of the labels, and the smooth L1 distance of the depth within objects.
 
-    Smooth L1 is a square up to 0.1 off and a line beyond. The field counts in the reference's objects only:
-    outside it is asked for nothing.
+    Smooth L1 is a square up to 0.1 off and a line beyond. The depth counts in the reference's objects only:
+    outside it is asked for nothing. It is that of the whole object, also where a patch shows a part of it;
+    objects that reach what is not known are not asked for it, as nothing says where they end.
     """
 
     field_weight: float = Field(default=4.0, gt=0)
     """What the term of the field is multiplied with."""
+
+    def prepare(
+        self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """The depth as a part of the object's largest; -1 where it cannot be said."""
+        if not isinstance(head, DistanceWatershed):
+            return {}
+        objects = head.objects(segmentation)
+        depth = objects.relative_depth()
+        if valid is not None:
+            depth = np.where(objects.reaching(~valid), np.float32(-1), depth)
+        return {"depth": depth[None]}
 
     def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits; raises PipelineError for a head without a field."""
@@ -33,4 +50,4 @@ class LabelsAndField(Loss):
         if not isinstance(head, DistanceWatershed):
             raise PipelineError("labels-and-field is the loss of the head distance-watershed")
         labels = channels - 1
-        return Terms(LabelTerms(labels), FieldTerm(labels, self.field_weight))
+        return Terms(LabelTerms(labels), FieldTerm(labels, self.field_weight, "depth"))

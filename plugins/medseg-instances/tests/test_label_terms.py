@@ -46,6 +46,17 @@ def test_the_field_counts_within_objects_alone() -> None:
     assert float(term(off, target, valid, {})) == pytest.approx(2 * (0.5 - 0.05))  # beyond 0.1 a line
 
 
+def test_a_map_may_say_what_is_asked() -> None:
+    """As the depth of the whole object; where it is negative, nothing is."""
+    logits, target, valid = batch()
+    wanted = torch.rand(2, 1, 8, 6)
+    right = torch.cat([logits[:, :3], wanted], 1)
+    term = FieldTerm(3, 2.0, "depth")
+    assert float(term(right, target, valid, {"depth": wanted})) == 0
+    assert float(term(logits, target, valid, {"depth": wanted})) > 0
+    assert float(term(logits, target, valid, {"depth": torch.full_like(wanted, -1)})) == 0
+
+
 def test_terms_add_up() -> None:
     logits, target, valid = batch()
     labels, field = LabelTerms(3), FieldTerm(3, 2.0)

@@ -173,6 +173,21 @@ def test_masks_of_objects_lie_apart_for_each_label(tmp_path: Path) -> None:
     assert np.array_equal(segmentation.by_label().array[0], labels(1, 1, 2))
 
 
+def test_what_is_ignored_is_no_object_in_masks_apart(tmp_path: Path) -> None:
+    nifti(tmp_path / "x.nii.gz", image())
+    nifti(tmp_path / "round.nii.gz", labels(1, 255))
+    nifti(tmp_path / "long.nii.gz", labels(0, 0, 1))
+    file = table(tmp_path / "c.csv", "image,label:round,label:long", "x.nii.gz,round.nii.gz,long.nii.gz")
+    table(tmp_path / "c.yaml", "labels: {round: any, long: any}", "ignore: 255")
+    dataset = open_dataset(file)
+    _, segmentation, ignore = read_case(dataset.cases[0], dataset)
+    assert segmentation is not None
+    assert [(thing.id, thing.label) for thing in segmentation.objects] == [(1, "round"), (2, "long")]
+    assert ignore is not None
+    assert np.array_equal(ignore, labels(0, 1) > 0)
+    assert not segmentation.array[0][ignore].any()
+
+
 def test_what_is_not_told_apart_is_one_object(tmp_path: Path) -> None:
     """Tissue beside nuclei: its mask is white, in several pieces."""
     nifti(tmp_path / "x.nii.gz", image())

@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 from medseg_instances.border_core import BorderCore
 from medseg_instances.distance_watershed import DistanceWatershed
+from medseg_instances.embedding import Embedding
+from medseg_instances.flows import Flows
 from medseg_instances.instance_head import InstanceHead
+from medseg_instances.star_convex import StarConvex
 from numpy.typing import NDArray
 from skimage.measure import label  # noqa: TID253 - a script
 from skimage.segmentation import relabel_sequential, watershed  # noqa: TID253
@@ -27,7 +30,13 @@ from skimage.segmentation import relabel_sequential, watershed  # noqa: TID253
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
-HEADS: tuple[InstanceHead, ...] = (BorderCore(size=48), DistanceWatershed(size=48))
+HEADS: tuple[InstanceHead, ...] = (
+    BorderCore(size=48),
+    DistanceWatershed(size=48),
+    Flows(size=48),
+    Embedding(size=48),
+    StarConvex(size=48, axes=2),
+)
 GOAL = 0.5
 NOISE = 0.01
 

@@ -88,10 +88,10 @@ def _convert_labels(mask: str, out: Path, *, onto: Volume, overwrite: bool, quie
     stem = out.name.removesuffix(suffix)
     with ExitStack() as files:
         written = []
-        for ending, array, labels in label_files(segmentation):
+        for ending, array, labels, objects in label_files(segmentation):
             file = out.with_name(f"{stem}{ending}{suffix}")
             path = files.enter_context(staged_file(file, overwrite=overwrite))
-            write_labels(array, segmentation.grid, path, labels=labels, source=onto.source)
+            write_labels(array, segmentation.grid, path, labels=labels, source=onto.source, objects=objects)
             written.append(f"{file}: {', '.join(label.name for label in labels) or 'no label'}")
     if not quiet:
         for line in (*written, *(f"note: {note}" for note in notes)):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from medseg.errors import GeometryError, InputError
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["comparable", "paired"]
+__all__ = ["comparable", "is_nameless", "paired"]
 
 MOST_SHOWN = 6
 
@@ -50,7 +50,7 @@ def paired(
     one of `about` (None: of any). Raises InputError where both name their labels and have none in common.
     """
     same = _same(prediction.labels, reference.labels)
-    nameless = _is_nameless(reference.labels) and not _is_nameless(prediction.labels)
+    nameless = is_nameless(reference.labels) and not is_nameless(prediction.labels)
     ours = {} if nameless else same
     theirs = {to: name for name, to in same.items()} if nameless else {}
     extra = [label.name for label in prediction.labels if label.name not in same]
@@ -65,7 +65,7 @@ def paired(
 
 def _same(prediction: LabelTable, reference: LabelTable) -> dict[str, str]:
     """The reference's name for each label of the prediction that it has too."""
-    if _is_nameless(prediction) or _is_nameless(reference):
+    if is_nameless(prediction) or is_nameless(reference):
         by_value = {label.value: label.name for label in reference}
         return {label.name: by_value[label.value] for label in prediction if label.value in by_value}
     same = {label.name: label.name for label in prediction if label.name in reference}
@@ -80,7 +80,7 @@ def _same(prediction: LabelTable, reference: LabelTable) -> dict[str, str]:
     return same
 
 
-def _is_nameless(table: LabelTable) -> bool:
+def is_nameless(table: LabelTable) -> bool:
     """Whether labels are called "label 1", "label 2" after their values, as where a file names none."""
     return all(label.name == f"label {label.value}" for label in table)
 

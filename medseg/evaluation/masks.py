@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.evaluation.objects import with_objects
+from medseg.evaluation.objects import as_objects, with_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import inspect, read
 from medseg.io.masks import read_segmentation
@@ -39,7 +39,17 @@ def read_pair(
     onto = _image(pair, pixel_size)
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
-    return prediction, reference
+    found = _as_objects("prediction", pair.prediction, prediction, reference, tell)
+    return found, _as_objects("reference", pair.reference, reference, prediction, tell)
+
+
+def _as_objects(
+    which: str, files: Files, part: Segmentation, other: Segmentation, tell: Tell
+) -> Segmentation:
+    try:
+        return as_objects(part, other, lambda line: tell(f"{which}: {line}"))
+    except InputError as problem:
+        raise InputError(f"{files[0].name} ({which}): {problem}") from problem
 
 
 def require_one_volume(path: Path) -> None:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from medseg.errors import InputError
+from medseg.evaluation.labels import is_nameless
 from medseg.io.itk import nrrd_texts
+from medseg.io.nifti import read_label_objects
 from medseg.report.label_files import OBJECT_OF, slug
 from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
 
-__all__ = ["with_objects"]
+__all__ = ["as_objects", "with_objects"]
 
-TAGS = re.compile(r"Segment(\d{1,4})_Tags")
+NIFTI = (".nii", ".nii.gz")
+TAGS = re.compile(r"Segment(\d+)_Tags")
 OWNER = re.compile(rf"{re.escape(OBJECT_OF)}([^|]+)")
 
 
 def with_objects(path: Path, part: Segmentation) -> Segmentation:
     """The labels of a file with those that are single objects of one label put together; others as they are.
 
-    In `segmentation-liver-tumour.nii.gz`, "liver tumour 3" is the object 3 of "liver tumour". Labels that
-    only look so, as "rib 1" and "rib 2", lie in a file that is not called after them. A `.seg.nrrd` says of
-    each segment whose object it is.
+    A `.seg.nrrd` says of each segment whose object it is, a NIfTI file of each value. Older ones do not:
+    there, in `segmentation-liver-tumour.nii.gz`, "liver tumour 3" is the object 3 of "liver tumour". Labels
+    that only look so, as "rib 1" and "rib 2", lie in a file that is not called after them.
     """
     if path.name.lower().endswith(".nrrd"):
         return _of_segments(path, part)
+    told = read_label_objects(path) if path.name.lower().endswith(NIFTI) else {}
+    if told:
+        return _of_ids(told, part)
     stems = {label.name.removesuffix(f" {label.value}") for label in part.labels}
     stem = stems.pop() if len(stems) == 1 else ""
     if (
@@ -45,29 +52,70 @@ def with_objects(path: Path, part: Segmentation) -> Segmentation:
     )
 
 
+def as_objects(part: Segmentation, other: Segmentation, tell: Callable[[str], None]) -> Segmentation:
+    """A part that names no labels, as an id map, with its values as objects of the other's only label.
+
+    As it is where the other has no objects. A single value is a mask, whose connected parts are objects.
+    Raises InputError where it is unknown which of several labels the objects are of.
+    """
+    if "objects" not in other.kinds or part.kinds != ("labels",) or not len(part.labels):
+        return part
+    if not is_nameless(part.labels):
+        return part
+    values, names = [label.value for label in part.labels], [repr(label.name) for label in other.labels]
+    if len(names) == 1:
+        (only,) = other.labels
+        if len(values) == 1:
+            return part.replace(labels=LabelTable((Label(values[0], only.name),)))
+        tell(f"names no label: its {len(values)} values are taken for ids of objects of {names[0]}")
+        return _of_ids({only.name: tuple(values)}, part)
+    if set(values) <= {label.value for label in other.labels}:
+        return part  # values of labels, as far as one can tell
+    raise InputError(
+        f"names no label, and its {len(values)} values may be ids of objects of {' or '.join(names)}; "
+        "compare a file of one label, or one that says whose objects they are (COCO, .seg.nrrd)"
+    )
+
+
+def _of_ids(told: Mapping[str, tuple[int, ...]], part: Segmentation) -> Segmentation:
+    """A layer of objects; as it is where values were added that are nobody's."""
+    known = {number for ids in told.values() for number in ids}
+    if part.kinds != ("labels",) or not known.issuperset(label.value for label in part.labels):
+        return part
+    return part.replace(
+        labels=LabelTable(tuple(Label(value, name) for value, name in enumerate(told, start=1))),
+        kinds=("objects",),
+        objects=tuple(Object(number, name) for name, ids in told.items() for number in ids),
+    )
+
+
 def _of_segments(path: Path, part: Segmentation) -> Segmentation:
     """The objects of each label in a layer of their own, behind the layers of labels.
 
     Objects that were drawn over each other since stay labels: a layer has one object at each place.
     """
     owners = _owners(nrrd_texts(path))
-    owned = {label.name: owners[label.name] for label in part.labels if label.name in owners}
-    rest = [label.name for label in part.labels if label.name not in owned]
-    labels, layers, objects = list(part.labels.only(rest)), [part.only(rest).array], []
-    for owner in dict.fromkeys(owned.values()):
-        own = part.only([name for name, whose in owned.items() if whose == owner])
-        if owner in rest or np.count_nonzero(own.array, axis=0).max(initial=0) > 1:
+    owned: dict[str, list[Label]] = {}
+    for label in part.labels:
+        if label.name in owners:
+            owned.setdefault(owners[label.name], []).append(label)
+    rest = [label.name for label in part.labels if label.name not in owners]
+    if not owned:
+        return part
+    labels: list[Label] = list(part.labels.only(rest))
+    layers, objects = [part.only(rest).array] if rest else [], []
+    kinds: list[LayerKind] = ["labels"] * sum(map(len, layers))
+    for owner, own in owned.items():
+        ids = [label.value for label in own]
+        array = np.where(np.isin(part.array, ids), part.array, part.array.dtype.type(0))
+        if owner in rest or np.count_nonzero(array, axis=0).max(initial=0) > 1:
             return part
         taken = {label.value for label in labels}
         value = next(n for n in range(1, 2 + len(taken)) if n not in taken)
-        code = next(iter(own.labels)).code
-        labels.append(Label(value, owner, code=code, layer=sum(map(len, layers))))
-        objects += [Object(label.value, owner) for label in own.labels]
-        layers.append(own.array.max(axis=0)[None])
-    if not owned:
-        return part
-    kinds: list[LayerKind] = ["labels" for _ in layers[0]]
-    kinds += ["objects"] * (len(layers) - 1)
+        labels.append(Label(value, owner, code=own[0].code, layer=len(kinds)))
+        objects += [Object(number, owner) for number in ids]
+        layers.append(array.max(axis=0)[None])
+        kinds.append("objects")
     return Segmentation(
         np.concatenate(layers),
         part.grid,

@@ -3,7 +3,7 @@
 `Source.headers` holds one entry: `{"header": the raw header's bytes, "endian": "<" or ">"}`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,9 @@ from medseg.io.nifti_header import (
     geometry,
     layout,
 )
-from medseg.io.nifti_labels import extensions, label_names
+from medseg.io.nifti_labels import extensions, read_label_names, read_label_objects
 from medseg.io.nifti_stream import (
     CHUNK_BYTES,
-    MOST_EXTENSION_BYTES,
     Opened,
     compressor,
     exactly,
@@ -44,6 +43,7 @@ from medseg.volume import Grid, Source, Volume
 __all__ = [
     "describe_nifti",
     "read_label_names",
+    "read_label_objects",
     "read_nifti",
     "write_labels",
     "write_slabs",
@@ -121,14 +121,6 @@ def _described(file: Opened) -> Candidate:
     return Candidate(**known, detail="; ".join((*wanted.notes, *notes)))
 
 
-def read_label_names(path: Path) -> dict[int, str]:
-    """Label names by value from the file's header extension; empty where it has none."""
-    with opened(path) as file:
-        length = layout(file.header, file.name).offset - file.position
-        told = file.told or exactly(file.stream, min(length, MOST_EXTENSION_BYTES))
-        return label_names(told, file.header.endianness)
-
-
 def write_volume(volume: Volume, path: Path) -> None:
     """Write an image; several channels become a 4-D file whose last axis is channels.
 
@@ -170,7 +162,7 @@ def write_slabs(
         raise UsageError(f"slabs of {depth} slices were given for {grid!r}")
 
 
-def write_labels(
+def write_labels(  # noqa: PLR0913 - what labels are is said by name
     array: NDArray[Any],
     grid: Grid,
     path: Path,
@@ -178,8 +170,11 @@ def write_labels(
     labels: LabelTable,
     source: Source | None,
     remarks: Sequence[str] = (),
+    objects: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Write label values `[i, j, k]` with the labels' names and colours in the header extension.
+
+    Where values are ids of objects, `objects` has them by the label whose objects they are.
 
     On the native grid of a NIfTI source, sform, qform, their codes, pixdim and unit are the source's, bit for
     bit. `remarks` go into `descrip`. Raises UsageError where array and grid disagree or the array is not
@@ -189,7 +184,7 @@ def write_labels(
         raise UsageError(f"labels are unsigned on {grid.shape}; this array is {array.dtype} {array.shape}")
     header = _header(grid, source, *remarks, channels=1)
     header["intent_code"] = INTENT_LABEL
-    _write(path, header, array.dtype, _slabs(array[None]), b"\1\0\0\0" + extensions(labels))
+    _write(path, header, array.dtype, _slabs(array[None]), b"\1\0\0\0" + extensions(labels, objects))
 
 
 # ---- reading

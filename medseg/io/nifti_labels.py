@@ -2,23 +2,54 @@
 
 A `CaretExtension` with a `LabelTable`, twice: Workbench looks for extension code 30; TotalSegmentator writes
 code 0 and reads the first extension, and fails on 30 (as nibabel's `get_content` does from 5.3 on).
+
+Whose objects values are stands in a comment between them, which other programs pass over:
+`{"medseg objects": {"nucleus": [1, 2, 3]}}`.
 """
 
 import colorsys
+import json
 import struct
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+from medseg.io.nifti_header import layout
+from medseg.io.nifti_stream import MOST_EXTENSION_BYTES, exactly, opened
 from medseg.segmentation import Label, LabelTable
 
-__all__ = ["extensions", "label_names"]
+__all__ = ["extensions", "label_names", "label_objects", "read_label_names", "read_label_objects"]
 
 ECODES = (0, 30)  # "ignore" and NIFTI_ECODE_CARET
+COMMENT = 6  # NIFTI_ECODE_COMMENT, plain text
+OBJECTS = "medseg objects"
 MOST_BYTES = 1 << 24
 GOLDEN_TURN = 0.618033988749895  # successive hues this far apart stay distinct however many there are
 
 
-def extensions(labels: LabelTable) -> bytes:
-    """The header extensions that name these labels: each size, code and XML, to a multiple of 16 bytes."""
+def read_label_names(path: Path) -> dict[int, str]:
+    """Label names by value from the file's header extension; empty where it has none."""
+    return label_names(*_told(path))
+
+
+def read_label_objects(path: Path) -> dict[str, tuple[int, ...]]:
+    """Ids by the label whose objects they are, from the header extension; empty where values are labels."""
+    return label_objects(*_told(path))
+
+
+def _told(path: Path) -> tuple[bytes, str]:
+    """The bytes between header and voxels, and the byte order."""
+    with opened(path) as file:
+        length = layout(file.header, file.name).offset - file.position
+        told = file.told or exactly(file.stream, min(length, MOST_EXTENSION_BYTES))
+        return told, file.header.endianness
+
+
+def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None = None) -> bytes:
+    """The header extensions that name these labels: each size, code and XML, to a multiple of 16 bytes.
+
+    `objects`, ids by the label whose objects they are, adds a comment that says so.
+    """
     root = ET.Element("CaretExtension")
     information = ET.SubElement(root, "VolumeInformation", Index="0")
     table = ET.SubElement(information, "LabelTable")
@@ -31,8 +62,16 @@ def extensions(labels: LabelTable) -> bytes:
     ET.SubElement(information, "StudyMetaDataLinkSet")
     ET.SubElement(information, "VolumeType").text = "Label"
     text: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    size = -(-(8 + len(text)) // 16) * 16
-    return b"".join(struct.pack("<ii", size, code) + text.ljust(size - 8, b"\0") for code in ECODES)
+    first, second = (_extension(text, code) for code in ECODES)
+    if not objects:
+        return first + second
+    told = json.dumps({OBJECTS: {name: list(ids) for name, ids in objects.items()}}, separators=(",", ":"))
+    return first + _extension(told.encode("ascii"), COMMENT) + second
+
+
+def _extension(content: bytes, code: int) -> bytes:
+    size = -(-(8 + len(content)) // 16) * 16
+    return struct.pack("<ii", size, code) + content.ljust(size - 8, b"\0")
 
 
 def label_names(region: bytes, byte_order: str) -> dict[int, str]:
@@ -40,16 +79,49 @@ def label_names(region: bytes, byte_order: str) -> dict[int, str]:
 
     Extensions that are cut, are of another kind or are no sound XML tell nothing: names are a convenience.
     """
+    for code, content in _contents(region, byte_order):
+        names = _names(content) if code in ECODES else {}
+        if names:
+            return names
+    return {}
+
+
+def label_objects(region: bytes, byte_order: str) -> dict[str, tuple[int, ...]]:
+    """Ids by the label whose objects they are, from the same bytes; empty where the values are labels.
+
+    A label may have no objects. What is not as `extensions` writes it tells nothing.
+    """
+    for code, content in _contents(region, byte_order):
+        objects = _objects(content) if code == COMMENT else {}
+        if objects:
+            return objects
+    return {}
+
+
+def _contents(region: bytes, byte_order: str) -> Iterator[tuple[int, bytes]]:
+    """Code and content of each extension, up to the first that is cut."""
     position = 4
     while region[:1] not in {b"", b"\0"} and position + 8 <= len(region):
         size, code = struct.unpack_from(f"{byte_order}ii", region, position)
         if size < 16 or position + size > len(region):
-            break
-        names = _names(region[position + 8 : position + size]) if code in ECODES else {}
-        if names:
-            return names
+            return
+        yield code, region[position + 8 : position + size]
         position += size
-    return {}
+
+
+def _objects(content: bytes) -> dict[str, tuple[int, ...]]:
+    """A table in which no id is twice; anything else is none."""
+    text = content.strip(b"\0")
+    if not text.startswith(b'{"' + OBJECTS.encode()) or len(text) > MOST_BYTES:
+        return {}
+    try:
+        told = json.loads(text)[OBJECTS]
+        objects = {name: tuple(ids) for name, ids in told.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    every = [number for ids in objects.values() for number in ids]
+    sound = all(type(number) is int and number > 0 for number in every) and all(objects)
+    return objects if sound and len(set(every)) == len(every) else {}
 
 
 def _names(content: bytes) -> dict[int, str]:

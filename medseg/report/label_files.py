@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from medseg.report.palette import PALETTE, colour_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["OBJECT_OF", "SLICES", "label_files", "label_tables", "layer_table", "slug"]
+__all__ = ["OBJECT_OF", "SLICES", "LabelFile", "label_files", "label_tables", "layer_table", "slug"]
 
 SLICES = "-slices"
 """Ending of a file on the original slices: no label's file may be called so."""
@@ -20,19 +21,32 @@ OBJECT_OF = "Medseg.ObjectOf:"
 """Before the name of its label, the tag of a segment that is a single object, as 3D Slicer keeps tags."""
 
 
-def label_files(segmentation: Segmentation) -> Iterator[tuple[str, NDArray[np.unsignedinteger], LabelTable]]:
-    """Ending of the file's name, array `[i, j, k]` and the labels in it, one file at a time.
+class LabelFile(NamedTuple):
+    """Ending of a file's name, its array `[i, j, k]`, what its values are called, and whose objects they are.
+
+    `objects` has ids by label, of labels without objects none; it is empty where the values are labels.
+    """
+
+    ending: str
+    array: NDArray[np.unsignedinteger]
+    labels: LabelTable
+    objects: dict[str, tuple[int, ...]]
+
+
+def label_files(segmentation: Segmentation) -> Iterator[LabelFile]:
+    """What goes into each file, one file at a time.
 
     The first layer has the empty ending; each label of the others has a file of its own and an ending such
     as "-liver-tumour". A layer of objects holds their ids.
     """
     for ending, label, labels in _files(segmentation):
         if label is None:
-            yield ending, segmentation.array[0], labels
+            here = [each.name for each in segmentation.labels if each.layer == 0]
+            yield LabelFile(ending, segmentation.array[0], labels, _objects(segmentation, 0, here))
         else:
             layer = segmentation.array[label.layer]
             own = np.where(segmentation.mask(label.name), layer, layer.dtype.type(0))
-            yield ending, own, labels
+            yield LabelFile(ending, own, labels, _objects(segmentation, label.layer, [label.name]))
 
 
 def label_tables(segmentation: Segmentation) -> Iterator[tuple[str, LabelTable]]:
@@ -85,6 +99,17 @@ def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> Label
             for label in labels
         )
     )
+
+
+def _objects(segmentation: Segmentation, layer: int, names: list[str]) -> dict[str, tuple[int, ...]]:
+    """Ids by label, where a layer has objects."""
+    if segmentation.kinds[layer] == "labels":
+        return {}
+    ids: dict[str, list[int]] = {name: [] for name in names}
+    for thing in segmentation.objects:
+        if thing.label in ids:
+            ids[thing.label].append(thing.id)
+    return {name: tuple(sorted(own)) for name, own in ids.items()}
 
 
 def slug(label: Label, taken: set[str]) -> str:

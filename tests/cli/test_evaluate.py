@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
+from PIL import Image  # noqa: TID253  # writes pictures
 
 from medseg.io.nifti import write_labels
 from medseg.segmentation import Label, LabelTable
@@ -286,3 +287,50 @@ def test_probabilities_of_a_run_are_held_against_a_mask(medseg: Medseg, tmp_path
     plain = medseg("evaluate", reference, reference, "--metrics", "ece")
     assert (plain.code, plain.out, plain.err.count("\n")) == (2, "", 1)
     assert "no probabilities beside it, which ece needs" in plain.err
+
+
+def test_objects_of_a_picture_are_compared_with_a_picture_of_ids(medseg: Medseg, tmp_path: Path) -> None:
+    """`segment` writes NIfTI for a PNG too; ids are numbers without order, and white is one among them."""
+    shades, ids = np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.uint16)
+    for number, (row, column) in zip((300, 255, 7, 8), ((2, 2), (2, 20), (20, 2), (20, 30)), strict=True):
+        shades[row : row + 9, column : column + 8] = 200
+        ids[row : row + 9, column : column + 8] = number
+    Image.fromarray(shades).save(tmp_path / "image.png")
+    Image.fromarray(ids).save(tmp_path / "ids.png")
+    (tmp_path / "nuclei.yaml").write_text(
+        "labels: {1: {name: nucleus}}\nsegment: {threshold: {above: 50}}\n"
+        "postprocess: [{split: {label: nucleus, separation_mm: null}}]\nwrite: [nifti]\n"
+    )
+    out = tmp_path / "out"
+    done = medseg(
+        "segment", tmp_path / "image.png", "-o", out, "--model", tmp_path / "nuclei.yaml", "--pixel-size", 0.5
+    )
+    assert done.code == 0, done.err
+    assert (out / "segmentation-nucleus.nii.gz").is_file()
+    done = medseg(
+        "evaluate", out, tmp_path / "ids.png", "--pixel-size", 0.5,
+        "--metrics", "dice,average-precision,panoptic-quality", "-o", tmp_path / "scores",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "reference: names no label: its 4 values are taken for ids of objects of 'nucleus'" in done.out
+    with (tmp_path / "scores" / "cases.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["metric"]: row["value"] for row in csv.DictReader(file)}
+    assert [float(rows[each]) for each in ("dice", "ap@0.50", "ap@0.95", "pq")] == [1, 1, 1, 1]
+
+
+def test_objects_of_the_first_layer_are_compared_whatever_their_ids(medseg: Medseg, tmp_path: Path) -> None:
+    paths = []
+    for name, numbers in (("found", (1, 2, 3)), ("true", (3, 1, 2))):
+        array = np.zeros(SHAPE, np.uint8)
+        for start, number in zip((1, 5, 9), numbers, strict=True):
+            array[start : start + 4, 2:6, 2:6] = number
+        table = LabelTable(tuple(Label(number, f"nucleus {number}") for number in (1, 2, 3)))
+        paths.append(tmp_path / f"{name}.nii.gz")
+        write_labels(
+            array, Grid(SHAPE, AFFINE), paths[-1], labels=table, source=None, objects={"nucleus": (1, 2, 3)}
+        )
+    done = medseg("evaluate", *paths, "--metrics", "dice,average-precision,panoptic-quality")
+    assert (done.code, done.err) == (0, "")
+    head, row = (line.split() for line in done.out.splitlines() if line.startswith(("label", "nucleus")))
+    measured = dict(zip(head, row, strict=False))
+    assert {measured[each] for each in ("dice", "ap@0.50", "ap@0.95", "pq", "sq", "rq")} == {"1.000"}

@@ -101,7 +101,7 @@ def test_the_objects_of_a_label_are_read_as_they_were_split(tmp_path: Path) -> N
         objects=(Object(1, "liver tumour"), Object(2, "liver tumour")),
     )
     paths = []
-    for ending, own, labels in label_files(split):
+    for ending, own, labels, _ in label_files(split):
         paths.append(tmp_path / f"segmentation{ending}.nii.gz")
         write_labels(own, split.grid, paths[-1], labels=labels, source=None)
     assert [path.name for path in paths] == ["segmentation.nii.gz", "segmentation-liver-tumour.nii.gz"]

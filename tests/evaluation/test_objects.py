@@ -1,17 +1,21 @@
 """Objects through the files that medseg's writers leave: the same numbers whichever way they came."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from medseg.builtin.write.nifti import Nifti
 from medseg.builtin.write.seg_nrrd import SegNrrd
+from medseg.errors import InputError
 from medseg.evaluation import evaluate
-from medseg.evaluation.objects import with_objects
+from medseg.evaluation.objects import as_objects, with_objects
 from medseg.io import read
 from medseg.io.masks import read_segmentation
-from medseg.prediction import Prediction, Result
+from medseg.prediction import Measured, Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Volume
 
@@ -115,3 +119,111 @@ def test_objects_drawn_over_each_other_stay_labels(tmp_path: Path) -> None:
     ]
     drawn = Segmentation(array, part.grid, LabelTable(tuple(moved)))
     assert with_objects(path, drawn) is drawn
+
+
+NUCLEI = ("nucleus",)
+KINDS = ("round", "long")
+Way = Callable[[Path, Segmentation], Path]
+
+
+def cubes(numbers: tuple[int, ...], names: tuple[str, ...] = NUCLEI) -> Segmentation:
+    """Cubes that touch in pairs, all in layer 0, by their ids; of several labels in turn."""
+    array = np.zeros((1, *SHAPE), np.uint16)
+    for place, number in enumerate(numbers):
+        start = 1 + 2 * place + place // 2
+        array[0, start : start + 2, 2:5, 2:5] = number
+    return Segmentation(
+        array,
+        Grid(SHAPE, np.diag([1.0, 1.5, 2.0, 1.0])),
+        LabelTable(tuple(Label(value, name) for value, name in enumerate(names, start=1))),
+        kinds=("objects",),
+        objects=tuple(Object(number, names[n % len(names)]) for n, number in enumerate(numbers)),
+    )
+
+
+def as_nifti(folder: Path, segmentation: Segmentation) -> Path:
+    (path,) = Nifti()(written(folder, segmentation), folder)
+    return path
+
+
+def id_map(path: Path, array: NDArray[np.unsignedinteger]) -> Path:
+    """As other programs leave it: no name says what the values are."""
+    nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.5, 2.0, 1.0])), path)
+    return path
+
+
+def read_back(path: Path) -> Segmentation:
+    return with_objects(path, read_segmentation(path, onto=read(path), tell=print))
+
+
+def numbers_of(rows: Iterable[Measured]) -> dict[tuple[str, str], float | str | None]:
+    return {(row.quantity, row.label): row.value for row in rows}
+
+
+def things(segmentation: Segmentation) -> set[tuple[int, str]]:
+    return {(thing.id, thing.label) for thing in segmentation.objects}
+
+
+@pytest.mark.parametrize("names", [NUCLEI, KINDS])
+@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
+def test_objects_of_the_first_layer_come_back(tmp_path: Path, way: Way, names: tuple[str, ...]) -> None:
+    before = cubes((5, 2, 9, 300), names)
+    after = read_back(way(tmp_path, before))
+    assert (after.kinds, {label.name for label in after.labels}) == (
+        ("objects",) * len(after.kinds),
+        set(names),
+    )
+    assert things(after) == things(before)
+    for name in names:
+        assert (after.mask(name) == before.mask(name)).all()
+
+
+@pytest.mark.parametrize("names", [NUCLEI, KINDS])
+def test_the_same_objects_under_other_ids_are_all_found(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found, true = cubes((1, 2, 3, 4), names), cubes((4, 7, 1, 2), names)
+    rows = numbers_of(evaluate(as_nifti(tmp_path / "f", found), as_nifti(tmp_path / "t", true), METRICS))
+    for name in names:
+        assert {rows[quantity, name] for quantity in ("ap@0.50", "ap@0.75", "pq", "dice")} == {1.0}
+
+
+def test_an_id_map_is_of_objects_of_the_only_label(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = as_nifti(tmp_path / "f", cubes((1, 2, 3, 4)))
+    reference = id_map(tmp_path / "ids.nii.gz", cubes((4, 7, 1, 2)).array[0])
+    rows = numbers_of(evaluate(result, reference, METRICS))
+    assert {rows[quantity, "nucleus"] for quantity in ("ap@0.50", "pq", "dice")} == {1.0}
+    ids = as_objects(read_segmentation(reference, onto=read(reference)), read_back(result), told.append)
+    assert told == ["names no label: its 4 values are taken for ids of objects of 'nucleus'"]
+    assert things(ids) == things(cubes((4, 7, 1, 2)))
+
+
+def test_a_mask_of_one_value_is_its_connected_parts(tmp_path: Path) -> None:
+    """Whatever the value: of four cubes that touch in pairs there are two."""
+    mask = id_map(tmp_path / "mask.nii.gz", 200 * (cubes((1, 2, 3, 4)).array[0] > 0).astype(np.uint8))
+    rows = numbers_of(evaluate(as_nifti(tmp_path / "f", cubes((1, 2, 3, 4))), mask, METRICS))
+    assert (rows["dice", "nucleus"], rows["ap@0.75", "nucleus"]) == (1.0, 0.0)
+
+
+def test_nothing_found_is_compared_with_an_id_map(tmp_path: Path) -> None:
+    reference = id_map(tmp_path / "ids.nii.gz", cubes((4, 7, 1, 2)).array[0])
+    rows = numbers_of(evaluate(as_nifti(tmp_path / "f", cubes(())), reference, METRICS))
+    assert (rows["dice", "nucleus"], rows["ap@0.50", "nucleus"]) == (0.0, 0.0)
+
+
+def test_an_id_map_beside_several_labels_of_objects_is_refused(tmp_path: Path) -> None:
+    reference = id_map(tmp_path / "ids.nii.gz", cubes((4, 7, 1, 2)).array[0])
+    with pytest.raises(
+        InputError, match=r"^ids\.nii\.gz \(reference\): names no label, and its 4 values may be"
+    ):
+        evaluate(as_nifti(tmp_path / "f", cubes((1, 2, 3, 4), KINDS)), reference, METRICS)
+    values = id_map(tmp_path / "values.nii.gz", cubes((1, 2, 3, 4), KINDS).by_label().array[0])
+    rows = numbers_of(evaluate(as_nifti(tmp_path / "g", cubes((1, 2, 3, 4), KINDS)), values, METRICS))
+    assert (rows["dice", "round"], rows["dice", "long"]) == (1.0, 1.0)
+    assert read_segmentation(values, onto=read(values)).kinds == ("labels",)
+
+
+def test_values_that_were_added_since_leave_labels(tmp_path: Path) -> None:
+    path = as_nifti(tmp_path, cubes((1, 2)))
+    part = read_segmentation(path, onto=read(path), tell=print)
+    more = part.replace(labels=LabelTable((*part.labels, Label(77, "drawn"))))
+    assert with_objects(path, more) is more

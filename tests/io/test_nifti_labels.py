@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from medseg.io.nifti_labels import extensions, label_names
+from medseg.io.nifti_labels import extensions, label_names, label_objects
 from medseg.segmentation import Label, LabelTable
 
 TABLE = LabelTable((Label(1, "liver", colour="#ff0000"), Label(300, "a & b < c\x07")))
@@ -73,3 +73,31 @@ BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaa">]>' + xml('<Label Key="1">&a;</Label
 )
 def test_what_is_not_a_sound_table_tells_nothing(content: bytes) -> None:
     assert label_names(content, "<") == {}
+
+
+def test_whose_objects_values_are_comes_back_and_names_are_as_without() -> None:
+    objects = {"Zelle \u00e4": (300, 1), "none of them": ()}
+    told = START + extensions(TABLE, objects)
+    assert label_objects(told, "<") == objects
+    assert label_names(told, "<") == {1: "liver", 300: "a & b < c"}
+    assert told.startswith(START + extensions(TABLE)[: (len(extensions(TABLE)) // 2)])
+    assert label_objects(START + extensions(TABLE), "<") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a comment",
+        '{"medseg objects": [1, 2]}',
+        '{"medseg objects": {"nucleus": 3}}',
+        '{"medseg objects": {"nucleus": [1, 0]}}',
+        '{"medseg objects": {"nucleus": [1.0]}}',
+        '{"medseg objects": {"nucleus": [[1]]}}',
+        '{"medseg objects": {"": [1]}}',
+        '{"medseg objects": {"one": [1], "two": [1]}}',
+        '{"medseg objects": {"nucleus": [1',
+        '{"medseg objects": ' + "[" * 100_000,
+    ],
+)
+def test_comments_of_others_and_damaged_ones_tell_of_no_objects(text: str) -> None:
+    assert label_objects(region(text.encode(), code=6), "<") == {}

@@ -27,10 +27,11 @@ def layered() -> Segmentation:
 def test_tables_are_those_of_the_files_and_their_values_those_of_the_arrays() -> None:
     segmentation = layered()
     files = list(label_files(segmentation))
-    assert [ending for ending, _, _ in files] == ["", "-cyst", "-tumour", "-cell"]
-    assert [(ending, table) for ending, _, table in files] == list(label_tables(segmentation))
-    for _, array, table in files:
-        assert set(np.unique(array)) - {0} == {label.value for label in table}
+    assert [file.ending for file in files] == ["", "-cyst", "-tumour", "-cell"]
+    assert [(file.ending, file.labels) for file in files] == list(label_tables(segmentation))
+    for file in files:
+        assert set(np.unique(file.array)) - {0} == {label.value for label in file.labels}
+    assert [file.objects for file in files] == [{}, {}, {}, {"cell": (7, 9)}]
 
 
 def test_every_label_has_a_colour_and_a_pair_only_where_both_are() -> None:

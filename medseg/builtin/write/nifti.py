@@ -19,7 +19,7 @@ class Nifti(Writer):
 
     The files lie on the original image's voxels with its affine and codes, and carry the names of the labels
     they hold in the header extension. A label keeps its value in a file of its own; a layer of objects holds
-    their ids.
+    their ids, and its header also says whose object each is.
 
     Where slices of the original are missing or unevenly spaced, no affine can place them: the files then lie
     on the even grid that was segmented, and beside each is one that ends in `-slices.nii.gz`, with a slice
@@ -36,18 +36,20 @@ class Nifti(Writer):
         segmentation = result.segmentation
         if isinstance(native, Grid):
             segmentation = segmentation.onto(native)
-        for ending, array, labels in label_files(segmentation):
+        for ending, array, labels, objects in label_files(segmentation):
             path = folder / f"segmentation{ending}.nii.gz"
-            write_labels(array, segmentation.grid, path, labels=labels, source=source)
+            write_labels(array, segmentation.grid, path, labels=labels, source=source, objects=objects)
             yield path
         if source is None or not isinstance(native, Planes):
             return
         array = source.on_slices(segmentation)
         slices = replace(segmentation, array=array, grid=_evenly(native))
-        for ending, array, labels in label_files(slices):
+        uneven = ("slices uneven",)
+        for ending, array, labels, objects in label_files(slices):
             path = folder / f"segmentation{ending}{SLICES}.nii.gz"
-            remarks = ("slices uneven",)
-            write_labels(array, slices.grid, path, labels=labels, source=source, remarks=remarks)
+            write_labels(
+                array, slices.grid, path, labels=labels, source=source, remarks=uneven, objects=objects
+            )
             yield path
 
 

@@ -59,7 +59,7 @@ def labels_of(
     """The values and a label for each that is present or named; a name used twice is numbered."""
     there = {int(value) for value in np.unique(values)} - {0}
     named = {value: word for value, word in names.items() if 1 <= value <= MOST_VALUE}
-    if len(there) > MOST_LABELS:
+    if len(there - set(named)) > MOST_LABELS:
         raise InputError(f"{name}: {len(there)} different values; it is an image, not a label map")
     labels = [Label(value, named.get(value, "").strip()) for value in sorted(there | set(named))]
     return values, LabelTable(tuple(unique(labels, tell)))

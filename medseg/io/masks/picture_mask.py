@@ -38,7 +38,7 @@ def read_picture_mask(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     there_are = set(np.unique(values).tolist()) - {0}
     if len(there_are) == 1 and there_are <= set(WHITE) and not there_are & set(names):
         values = (values != 0).astype(np.uint8)
-    elif there_are & set(WHITE) and len(there_are) > 1 and not names:
+    elif max(there_are, default=0) in WHITE and len(there_are) > 1 and not names:  # ids go beyond 255
         raise InputError(
             f"{path.name}: holds white ({max(there_are)}) and {len(there_are) - 1} other values: smoothed "
             "edges or labels? Save it as black and white, or name its labels in a .json file beside it"

@@ -18,7 +18,7 @@ from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentati
 __all__ = ["as_objects", "with_objects"]
 
 NIFTI = (".nii", ".nii.gz")
-TAGS = re.compile(r"Segment(\d+)_Tags")
+TAGS = re.compile(r"Segment(\d{1,9})_Tags")
 OWNER = re.compile(rf"{re.escape(OBJECT_OF)}([^|]+)")
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,7 +29,12 @@ from medseg.volume import LPS_TO_RAS, Grid, Source, Volume
 
 __all__ = ["describe_itk", "nrrd_texts", "read_itk"]
 
-MOST_HEADER = 1 << 20  # bytes of text; a segmentation with 100 named segments has 60 kB
+MOST_HEADER = 1 << 26  # bytes of text; a segmentation of 100,000 objects has 30 MB
+MOST_LINES = 1 << 20  # of which each takes memory by itself; a segment has nine
+MOST_META = 1 << 20  # bytes; a MetaImage has no segments
+LONG_HEADER = (
+    1 << 18
+)  # bytes; ITK compares each text with all before it, and takes minutes for 10,000 objects
 SAME_MM = 1e-4  # ITK's geometry and ours may differ by rounding only
 # NRRD's spaces with a side (teem's format definition, section 5), as factors to LPS
 SPACES = {
@@ -101,7 +109,8 @@ def read_itk(path: Path) -> Volume:
             kept.append((fields, array))
 
     reader = "NrrdImageIO" if header.format == "NRRD" else "MetaImageIO"
-    decode({"do": "itk", "image_io": reader}, files=[path], take=keep, most_bytes=header.bytes)
+    with _short(path, header) as file_of_itk:
+        decode({"do": "itk", "image_io": reader}, files=[file_of_itk], take=keep, most_bytes=header.bytes)
     fields, decoded = kept[0]
     array = _channels_first(decoded)
     grid = _checked(path, header, fields, array)
@@ -114,6 +123,21 @@ def read_itk(path: Path) -> Volume:
         digest = file.sha256()
     source = Source(native=grid, format=header.format, files=(path,), sha256=(digest,))
     return Volume(array, grid, _channel_names(header.channels), source)
+
+
+@contextmanager
+def _short(path: Path, header: _Header) -> Iterator[Path]:
+    """The file, or where its header is long a copy without the texts, which ITK is not asked for."""
+    if header.format != "NRRD" or header.start <= LONG_HEADER:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="medseg-") as folder, path.open("rb") as file:
+        copy = Path(folder) / path.name
+        lines = _lines(path.name, file, lambda line: line == "", MOST_HEADER)
+        with copy.open("wb") as into:
+            into.write("".join(f"{line}\n" for line in lines if ":=" not in line).encode())
+            shutil.copyfileobj(file, into)
+        yield copy
 
 
 def describe_itk(path: Path) -> tuple[Candidate, ...]:
@@ -137,7 +161,7 @@ def describe_itk(path: Path) -> tuple[Candidate, ...]:
 def nrrd_texts(path: Path) -> dict[str, str]:
     """The texts of an NRRD header (`key:=value`), by which programs keep what the format has no field for."""
     with path.open("rb") as file:
-        lines = _lines(path.name, file, lambda line: line == "")
+        lines = _lines(path.name, file, lambda line: line == "", MOST_HEADER)
     pairs = (line.split(":=", 1) for line in lines[1:] if ":=" in line and not line.startswith("#"))
     return {key.strip(): value.strip() for key, value in pairs}
 
@@ -186,11 +210,11 @@ def _header(path: Path) -> _Header:
     return header
 
 
-def _lines(name: str, file: IO[bytes], last: Callable[[str], bool]) -> list[str]:
-    """Header lines up to and including the one that is `last`."""
+def _lines(name: str, file: IO[bytes], last: Callable[[str], bool], most: int) -> list[str]:
+    """Header lines up to and including the one that is `last`, of at most so many bytes."""
     lines: list[str] = []
-    while file.tell() < MOST_HEADER:
-        line = file.readline(MOST_HEADER)
+    while file.tell() < most and len(lines) < MOST_LINES:
+        line = file.readline(most)
         if not line.endswith(b"\n"):
             break
         lines.append(line.decode("utf-8", "replace").strip())
@@ -201,7 +225,7 @@ def _lines(name: str, file: IO[bytes], last: Callable[[str], bool]) -> list[str]
 
 def _nrrd(name: str, file: IO[bytes]) -> _Header:
     """Header of an NRRD file, versions 1 to 5 (teem's "Definition of NRRD File Format")."""
-    lines = _lines(name, file, lambda line: line == "")
+    lines = _lines(name, file, lambda line: line == "", MOST_HEADER)
     start = file.tell()
     fields = {
         key.strip().lower().replace(" ", ""): value.strip()
@@ -283,7 +307,7 @@ def _nrrd_affine(name: str, fields: dict[str, str], directions: list[str]) -> ND
 
 def _meta(name: str, file: IO[bytes]) -> _Header:
     """Header of a MetaImage file (ITK's MetaIO): `Key = Value` lines, ElementDataFile last."""
-    lines = _lines(name, file, lambda line: line.replace(" ", "").startswith("ElementDataFile="))
+    lines = _lines(name, file, lambda line: line.replace(" ", "").startswith("ElementDataFile="), MOST_META)
     start = file.tell()
     fields = {
         key.strip(): value.strip() for key, value in (line.split("=", 1) for line in lines if "=" in line)

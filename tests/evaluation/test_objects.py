@@ -227,3 +227,19 @@ def test_values_that_were_added_since_leave_labels(tmp_path: Path) -> None:
     part = read_segmentation(path, onto=read(path), tell=print)
     more = part.replace(labels=LabelTable((*part.labels, Label(77, "drawn"))))
     assert with_objects(path, more) is more
+
+
+@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
+def test_many_thousands_of_objects_come_back(tmp_path: Path, way: Way) -> None:
+    """4,500: more than labels without names may be, and a header of more than a megabyte."""
+    array = np.zeros((1, 140, 140, 1), np.uint16)
+    array[0, ::2, ::2, 0] = 1 + np.arange(70 * 70).reshape(70, 70)
+    array[array > 4500] = 0
+    before = cubes(()).replace(
+        array=array,
+        grid=Grid((140, 140, 1), np.eye(4)),
+        objects=tuple(Object(number, "nucleus") for number in range(1, 4501)),
+    )
+    after = read_back(way(tmp_path, before))
+    assert (after.array == array).all()
+    assert things(after) == things(before)

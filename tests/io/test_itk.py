@@ -307,3 +307,18 @@ def test_real_nrrd_agrees_with_simpleitk(real_data: Path, name: str) -> None:
     for index in ((0, 0, 0), (3, 1, 2), tuple(n - 1 for n in volume.grid.shape)):
         place = image.TransformIndexToPhysicalPoint([int(n) for n in index])
         np.testing.assert_allclose(volume.grid.to_world(index), np.multiply(place, (-1, -1, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("start", "filler"),
+    [
+        (b"NRRD0004\n", b"#\n" * (1 << 20)),
+        (b"NRRD0004\n", b"a" * (1 << 26)),
+        (b"ObjectType = Image\n", b"#\n" * (1 << 19)),
+    ],
+)
+def test_a_header_without_end_is_not_read_for_ever(tmp_path: Path, start: bytes, filler: bytes) -> None:
+    path = tmp_path / ("a.nrrd" if start.startswith(b"NRRD") else "a.mha")
+    path.write_bytes(start + filler + b"\n\n")
+    with pytest.raises(InputError, match="its header has no end"):
+        describe_itk(path)

@@ -7,9 +7,12 @@ far the cropped array is from its reference image and moves nothing, nor do the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.errors import InputError
 from medseg.io.itk import read_itk
@@ -21,9 +24,11 @@ from medseg.volume import Volume
 
 __all__ = ["is_slicer", "read_slicer"]
 
-SEGMENT = re.compile(r"Segment(\d{1,4})_(ID|Name|LabelValue|Layer|Color|Tags)")
+SEGMENT = re.compile(r"Segment(\d{1,9})_(ID|Name|LabelValue|Layer|Color|Tags)")
 TERMINOLOGY = re.compile(r"TerminologyEntry:([^|]*)")
 MOST_NAME = 200
+FEW = 64  # segments that are looked for one by one
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 def is_slicer(texts: dict[str, str]) -> bool:
@@ -61,8 +66,30 @@ def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> 
             told = listed([str(value) for value in sorted(stray)])
             raise InputError(f"{path.name}: layer {layer} holds value {told}, which no segment describes")
     labels = unique(stored, tell)
-    wheres = (np.flatnonzero(layers[layer] == value) for layer, value in sources)
+    wheres = _wheres(layers, sources)
     return placed(in_layers(labels, wheres, volume.grid, path.name), onto.grid, path.name, tell)
+
+
+def _wheres(
+    layers: Sequence[NDArray[Any]], sources: Sequence[tuple[int, int]]
+) -> Iterator[NDArray[np.int64]]:
+    """Of each layer and value the flat indices of its voxels.
+
+    Where there are many, each layer is sorted once, which takes memory.
+    """
+    sorted_layers: dict[int, tuple[NDArray[np.int64], NDArray[Any]]] = {}
+    for layer, value in sources:
+        if len(sources) <= FEW or value == 0:
+            yield np.flatnonzero(layers[layer] == value)
+            continue
+        if layer not in sorted_layers:
+            flat = np.ascontiguousarray(layers[layer]).reshape(-1)
+            there = np.flatnonzero(flat)
+            there = there[np.argsort(flat[there], kind="stable")]
+            sorted_layers[layer] = there, flat[there]
+        where, values = sorted_layers[layer]
+        first, last = (int(np.searchsorted(values, value, side)) for side in SIDES)
+        yield where[first:last]
 
 
 def _colour(text: str) -> str | None:

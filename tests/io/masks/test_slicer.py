@@ -120,3 +120,31 @@ def test_contradictions_are_refused(tmp_path: Path, texts: dict[str, str], said:
     path = write(tmp_path / "a.seg.nrrd", overlapping(), texts)
     with pytest.raises(InputError, match=said):
         read_segmentation(path, onto=IMAGE, tell=lambda _: None)
+
+
+def test_thousands_of_segments_are_read_voxel_for_voxel(tmp_path: Path) -> None:
+    """As a writer of objects leaves them: more text than voxels, and numbers of five digits."""
+    count = 10_300
+    grid = Grid((120, 110, 1), np.diag([-1.0, -1.0, 2.0, 1.0]))
+    values = np.zeros(grid.shape, np.uint16)
+    values.reshape(-1)[: count + 500] = 1 + np.arange(count + 500) % count  # some have a second voxel
+    texts = {
+        f"Segment{number}_{key}": text
+        for number in range(count)
+        for key, text in (("Name", f"nucleus {number + 1}"), ("LabelValue", str(number + 1)), ("Layer", "0"))
+    }
+    head = [
+        "NRRD0004", "type: unsigned short", "dimension: 3", "space: left-posterior-superior",
+        "sizes: 120 110 1", "space directions: (1,0,0) (0,1,0) (0,0,2)", "kinds: domain domain domain",
+        "endian: little", "encoding: raw", "space origin: (0,0,0)",
+    ]  # fmt: skip
+    path = tmp_path / "many.seg.nrrd"
+    path.write_bytes(
+        "\n".join([*head, *(f"{key}:={text}" for key, text in texts.items()), "", ""]).encode()
+        + values.tobytes(order="F")
+    )
+    assert path.stat().st_size > 700_000
+    onto = Volume(np.zeros((1, *grid.shape), np.int16), grid)
+    found = read_segmentation(path, onto=onto)
+    assert (found.array[0] == values).all()
+    assert [label.name for label in found.labels][::5000] == ["nucleus 1", "nucleus 5001", "nucleus 10001"]

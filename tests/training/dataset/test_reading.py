@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from datasets import AFFINE, SHAPE, image, labels, nibabel, nifti, pairs, picture, table
 
+from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.errors import GeometryError, InputError
+from medseg.prediction import Prediction, Result
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.training.dataset import Dataset, open_dataset, read_case
+from medseg.volume import Grid, Volume
 
 
 def one_case(tmp_path: Path, mask: np.ndarray, affine: np.ndarray = AFFINE) -> Dataset:
@@ -232,6 +236,34 @@ def test_objects_of_coco_stay_objects(tmp_path: Path) -> None:
     assert segmentation.kinds == ("objects",)
     assert [thing.label for thing in segmentation.objects] == ["nucleus", "nucleus"]
     assert [np.count_nonzero(segmentation.array == thing.id) for thing in segmentation.objects] == [12, 12]
+
+
+@pytest.mark.parametrize("label", ["[Nucleus]", "{Nucleus: any}"])
+def test_segments_that_are_objects_of_a_label_are_read_as_those(tmp_path: Path, label: str) -> None:
+    """Each is a segment of its own in 3D Slicer, with a tag that says whose object it is."""
+    nifti(tmp_path / "a.nii.gz", image())
+    array = np.zeros((1, *SHAPE), np.uint16)
+    array[0, 1:3, 1:3, 1:3], array[0, 3:6, 1:3, 1:3] = 12, 7
+    objects = (Object(12, "nucleus"), Object(7, "nucleus"))
+    names = LabelTable((Label(1, "nucleus"),))
+    found = Segmentation(array, Grid(SHAPE, AFFINE), names, ("objects",), objects)
+    result = Result(
+        case_id="a",
+        volume=Volume(np.zeros((1, *SHAPE), np.int16), found.grid),
+        prediction=Prediction(segmentation=found),
+        segmentation=found,
+        measurements=(),
+        provenance={},
+    )
+    list(SegNrrd()(result, tmp_path))
+    file = table(tmp_path / "c.csv", "mr,label", "a.nii.gz,segmentation.seg.nrrd")
+    table(tmp_path / "c.yaml", f"labels: {label}")
+    dataset = open_dataset(file)
+    segmentation = read_case(dataset.cases[0], dataset).segmentation
+    assert segmentation is not None
+    assert segmentation.kinds == ("objects",)
+    assert {(thing.id, thing.label) for thing in segmentation.objects} == {(7, "Nucleus"), (12, "Nucleus")}
+    assert np.array_equal(segmentation.array[0], array[0])
 
 
 def test_a_segmentation_with_names_is_matched_by_name(tmp_path: Path) -> None:

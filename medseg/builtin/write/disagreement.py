@@ -20,8 +20,9 @@ class Disagreement(Writer):
     """`disagreement.nii.gz`: the share of an ensemble's members that do not say what most of them say.
 
     0 where all agree; the variation ratio of Freeman (Elementary applied statistics, 1965). Where labels may
-    overlap, the largest share over their layers. Float32, before post-processing. Of a single network that
-    mirrors, members are its mirrored copies. Left out where there are fewer than two: one agrees with itself.
+    overlap, the largest share over their layers; of objects their labels count, not their ids. Float32,
+    before post-processing. Of a single network that mirrors, members are its mirrored copies. Left out where
+    there are fewer than two: one agrees with itself.
     """
 
     libraries: ClassVar[Mapping[str, int]] = {"nibabel": 40 << 20}
@@ -36,7 +37,9 @@ class Disagreement(Writer):
         members = result.prediction.members
         if len(members) < 2:
             return
-        grid, arrays = members[0].grid, [member.array for member in members]
+        # ids of objects are each member's own: the same nucleus is 3 in one and 5 in another
+        named = [member.by_label() if "objects" in member.kinds else member for member in members]
+        grid, arrays = members[0].grid, [member.array for member in named]
 
         def read(box: Grid) -> tuple[NDArray[np.float32], Grid] | None:
             found = covering(grid, box)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medseg.builtin.write.disagreement import Disagreement, variation_ratio
 from medseg.io.nifti import read_nifti
 from medseg.prediction import Prediction, Result, Wanted
-from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Volume
 
 GRID = Grid((6, 5, 4), np.array([[0.0, -2.0, 0, 5], [2.0, 0, 0, -7], [0, 0, 3.0, 9], [0, 0, 0, 1]]))
@@ -56,3 +56,24 @@ def test_it_is_one_less_the_share_of_the_commonest_value() -> None:
 def test_one_member_agrees_with_itself(tmp_path: Path) -> None:
     assert written(tmp_path, [np.zeros((2, *GRID.shape), np.uint8)]) == []
     assert Disagreement().wants == Wanted(members=True)
+
+
+def test_objects_with_other_ids_are_no_disagreement(tmp_path: Path) -> None:
+    members = []
+    for first, second in ((1, 2), (2, 1)):
+        array = np.zeros((1, *GRID.shape), np.uint8)
+        array[0, 0], array[0, 1] = first, second
+        array[0, 2] = 3 if first == 1 else 0  # one member alone has a third
+        names = LabelTable((Label(1, "nucleus"),))
+        objects = tuple(Object(number, "nucleus") for number in (1, 2, 3))
+        members.append(Segmentation(array, GRID, names, ("objects",), objects))
+    result = Result(
+        case_id="case-01",
+        volume=Volume(np.zeros((1, *GRID.shape), np.int16), GRID),
+        prediction=Prediction(segmentation=members[0], members=tuple(members)),
+        segmentation=members[0],
+        measurements=(),
+        provenance={},
+    )
+    (path,) = Disagreement()(result, tmp_path)
+    assert [float(share.max()) for share in read_nifti(path).array[0]] == [0, 0, 0.5, 0, 0, 0]

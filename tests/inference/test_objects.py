@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.inference import Decoded, ObjectSink
-from medseg.inference.objects import WIDEST, object_bytes
+from medseg.inference.objects import object_bytes
 from medseg.prediction import Scores
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
@@ -26,6 +26,12 @@ class SmallIn3d(ObjectSink):
     """Blocks of a few voxels."""
 
     most_voxels: ClassVar[int] = 16000
+
+
+class InCubes(ObjectSink):
+    """Blocks that objects may be longer than."""
+
+    most_voxels: ClassVar[int] = 50_000
 
 
 def parts(scores: Floats) -> Decoded:
@@ -93,7 +99,7 @@ def test_blocks_are_blocks() -> None:
 
     decoded(scattered((120, 90, 1), 60, 0), Small, decode=watched)
     assert len(seen) > 3
-    assert max(map(np.prod, seen)) <= WIDEST * Small.most_voxels
+    assert max(map(np.prod, seen)) <= Small.most_voxels
 
 
 def test_an_object_larger_than_the_margin_is_found_whole() -> None:
@@ -103,6 +109,39 @@ def test_an_object_larger_than_the_margin_is_found_whole() -> None:
     found = decoded(scores, Small)
     assert len(found.objects) == 1
     assert np.array_equal(found.array[0] > 0, scores[0] > 0)
+
+
+def test_a_long_object_is_read_again_alone_where_its_block_has_no_room() -> None:
+    """A rod through a cube, which blocks can only follow in its own direction."""
+    scores = np.full((2, 90, 90, 90), -1, np.float32)
+    scores[0, 4:84, 40:46, 50:56] = 1
+    seen: list[int] = []
+
+    def watched(scores: Floats) -> Decoded:
+        seen.append(scores[0].size)
+        return parts(scores)
+
+    found = decoded(scores, InCubes, margin=12, decode=watched)
+    assert np.array_equal(found.array[0] > 0, scores[0] > 0)
+    assert [dict(thing.attributes) for thing in found.objects] == [{}]
+    assert 1 < max(seen) <= InCubes.most_voxels
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_objects_larger_than_any_block_are_joined_and_say_so(seed: int) -> None:
+    """A comb, whose teeth meet in its back only; a block that touches nothing; and small objects."""
+    scores = scattered((330, 150, 1), 60, seed)
+    scores[0, 20:310, 20:120] = -1
+    scores[0, 30:300, 90:110] = 1
+    for tooth in (30, 100, 270):
+        scores[0, tooth : tooth + 20, 25:110] = 1
+    scores[0, 130:260, 25:60] = 1
+    whole, tiled = decoded(scores), decoded(scores, Small)
+    assert np.array_equal(tiled.array, whole.array)
+    assert [(a.label, a.score) for a in tiled.objects] == [(b.label, b.score) for b in whole.objects]
+    large = {int(whole.array[0, 110, 100, 0]), int(whole.array[0, 200, 50, 0])}
+    assert len(large) == 2
+    assert {thing.id for thing in tiled.objects if thing.attributes == {"joined": True}} == large
 
 
 def test_an_object_that_blocks_see_differently_is_painted_once() -> None:
@@ -151,6 +190,13 @@ def test_slabs_come_along_any_axis(axis: int) -> None:
     assert np.array_equal(found.array, decoded(scores).array)
 
 
-def test_memory_grows_with_ids_alone_once_blocks_are_full() -> None:
-    small, large = (object_bytes(Grid((512, 512, n), np.eye(4)), 3) for n in (1000, 2000))
-    assert large - small == 4 * 512 * 512 * 1000
+def test_memory_grows_with_what_is_on_the_grid_alone_once_blocks_are_full() -> None:
+    small, large = (object_bytes(Grid((2048, 2048, n), np.eye(4)), 3) for n in (400, 800))
+    assert large - small == pytest.approx(5 * 2048 * 2048 * 400, rel=0.01)
+
+
+@pytest.mark.parametrize("margin", [16, 64, 256, 1024])
+@pytest.mark.parametrize("channels", [3, 41, 400])
+def test_no_block_takes_more_than_2_gb(margin: int, channels: int) -> None:
+    grid = Grid((512, 512, 512), np.eye(4))
+    assert object_bytes(grid, channels, margin=margin) - 5 * 512**3 <= 2_000_000_000

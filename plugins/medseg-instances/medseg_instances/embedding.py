@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.inference import Decoded, object_bytes
+from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
-from medseg.volume import Grid
 from medseg_instances.coloured_centres import coloured_centres
-from medseg_instances.instance_head import InstanceHead, softmax
+from medseg_instances.instance_head import FLOAT, InstanceHead, softmax
 from medseg_instances.mean_shift import modes
 from medseg_instances.parts import anchors_of, described, grown
 
@@ -77,9 +76,9 @@ class Embedding(InstanceHead):
         point[-1][inside] = 4 * CELL * colours[of]
         return np.concatenate([super().logits(target[:first]), point])
 
-    def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
-        """Those of a block, and of cells in it."""
-        return object_bytes(grid, self.channels(labels) + CLUSTERING)
+    def decoding_bytes(self, labels: LabelTable) -> int:
+        """Those of cells too."""
+        return super().decoding_bytes(labels) + FLOAT * CLUSTERING
 
     def unmirror(self, logits: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
         """Points are on the other side along mirrored axes."""

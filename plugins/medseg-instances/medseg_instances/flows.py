@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.inference import Decoded, object_bytes
+from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
-from medseg.volume import Grid
 from medseg_instances.flow_target import flows_of
-from medseg_instances.instance_head import InstanceHead, softmax
+from medseg_instances.instance_head import FLOAT, InstanceHead, softmax
 from medseg_instances.parts import described, grown
 from medseg_instances.tracking import clustered, tracked
 
@@ -79,10 +78,10 @@ class Flows(InstanceHead):
             found[len(found) - AXES + axis] *= -1
         return found
 
-    def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
-        """Those of a block, of ways in it, and of its flows made anew."""
-        extra = FOLLOWING if self.most_error is None else CHECKING
-        return object_bytes(grid, self.channels(labels) + extra)
+    def decoding_bytes(self, labels: LabelTable) -> int:
+        """Those of ways too, and of flows made anew."""
+        more = FOLLOWING if self.most_error is None else CHECKING
+        return super().decoding_bytes(labels) + FLOAT * more
 
     def decode(self, logits: NDArray[np.float32]) -> Decoded:
         """Follow the flows, and fill what leads nowhere from around."""

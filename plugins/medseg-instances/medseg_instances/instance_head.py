@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.errors import PipelineError
-from medseg.inference import Decoded, ObjectSink, object_bytes
+from medseg.inference import Decoded, ObjectSink, decoding_bytes, object_bytes
 from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Head
@@ -22,6 +22,7 @@ from medseg.volume import Grid
 __all__ = ["InstanceHead", "Objects", "softmax"]
 
 Floats = NDArray[np.float32]
+FLOAT = 4  # bytes
 NEVER = np.float32(-1e4)  # as a logit
 TINY = np.float32(1e-6)
 
@@ -136,6 +137,7 @@ class InstanceHead(Head):
             channels=self.channels(labels),
             decode=partial(self._decoded, labels) if self.stuff else self.decode,
             margin=self.size,
+            decoding=self.decoding_bytes(labels),
         )
 
     def _decoded(self, labels: LabelTable, logits: Floats) -> Decoded:
@@ -154,7 +156,17 @@ class InstanceHead(Head):
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
         """Ids, and a block."""
-        return object_bytes(grid, self.channels(labels))
+        return object_bytes(
+            grid, self.channels(labels), margin=self.size, decoding=self.decoding_bytes(labels)
+        )
+
+    def decoding_bytes(self, labels: LabelTable) -> int:
+        """What decoding takes a voxel, beside its scores; blocks are as large as they may be with that.
+
+        Where there is stuff, scores are copied, and those of all stuff are compared.
+        """
+        channels, count = self.channels(labels), len(self.stuff)
+        return decoding_bytes(channels) + (FLOAT * (channels + 2 * count + 1) if count else 0)
 
 
 def softmax(logits: Floats) -> Floats:

@@ -15,7 +15,7 @@ from medseg.inference import Decoded
 from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid
-from medseg_instances.instance_head import InstanceHead, softmax
+from medseg_instances.instance_head import FLOAT, InstanceHead, softmax
 from medseg_instances.parts import described
 from medseg_instances.rays import distances, mirrored_rays, relative
 from medseg_instances.star_shapes import best_apart, painted, star
@@ -28,6 +28,8 @@ RAYS = {2: 32, 3: 96}  # as in the two papers
 SHORTEST = 0.25  # of a ray, in voxels
 SURELY = 1e-4  # nearer to 0 and 1 a probability does not go as a logit
 LADDER = 8  # offsets are made for lengths up to a multiple of this, and kept
+COPIES = 2  # that decoding makes of channels, mostly
+SHAPES = 64  # bytes a voxel of an image that is full of them
 OFFSET_BYTES = 64  # an offset, while they are made
 BEYOND = 1.25  # times as far as the shape's boundary a label's voxels still join it
 
@@ -130,6 +132,10 @@ class StarConvex(InstanceHead):
         self._check(grid)
         offsets = (2 * BEYOND * self.size + LADDER) ** self.axes
         return super().work_bytes(labels, grid) + int(OFFSET_BYTES * offsets)
+
+    def decoding_bytes(self, labels: LabelTable) -> int:
+        """Rays are read where shapes are proposed, and not copied; shapes have voxels."""
+        return super().decoding_bytes(labels) - COPIES * FLOAT * self._rays + SHAPES
 
     def decode(self, logits: Floats) -> Decoded:
         """Shapes around the deepest voxels, the deepest shape first."""

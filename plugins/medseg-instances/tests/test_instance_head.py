@@ -1,5 +1,7 @@
 """Things and stuff: what both are made of, and that every voxel of a label has one label and one id."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from medseg_instances.border_core import BorderCore
@@ -9,6 +11,7 @@ from touching import average_precision, balls, decoded, ideal
 
 from medseg.builtin.metric.panoptic_quality import PanopticQuality
 from medseg.inference import ObjectSink
+from medseg.prediction import Scores
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
@@ -54,8 +57,6 @@ def test_stuff_is_one_object_over_all_blocks(kind: type[InstanceHead]) -> None:
         decode=lambda logits: head._decoded(TABLE, logits),  # as `sink` has it, with smaller blocks
         margin=24,
     )
-    from medseg.prediction import Scores
-
     sink.take(Scores(ideal(head, wanted), wanted.grid, "logits"), 0)
     tiled = sink.finish()
     whole = decoded(head, ideal(head, wanted), wanted)
@@ -104,3 +105,29 @@ def test_an_object_that_fills_the_image_is_deep_everywhere() -> None:
 def test_softmax_does_not_overflow() -> None:
     shares = softmax(np.array([1e4, 0, -1e4], np.float32).reshape(3, 1, 1, 1))
     assert shares.ravel().tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed])
+@pytest.mark.parametrize(("labels", "stuff"), [(2, 0), (2, 1), (20, 0), (20, 10)])
+def test_memory_is_what_was_said(
+    kind: type[InstanceHead], labels: int, stuff: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ids and of the largest block, where objects fill most of the image."""
+    monkeypatch.setattr("medseg.inference.objects.MOST_BYTES", 10_000_000)
+    names = [f"label {n}" for n in range(labels)]
+    table = LabelTable(tuple(Label(n, name) for n, name in enumerate(names, start=1)))
+    centres = [(a, b, c) for a in range(7, 48, 12) for b in range(7, 48, 12) for c in range(7, 48, 12)]
+    ids = balls((48, 48, 48), centres, [7] * len(centres))
+    grid = Grid((48, 48, 48), np.eye(4))
+    values = np.where(ids > 0, labels, np.indices(ids.shape)[0] // 24)
+    number = np.where(ids > 0, 1 + ids, values).astype(np.uint32)
+    wanted = Segmentation.from_objects(number[None], values[None], grid, table)
+    head = kind(stuff=tuple(names[:stuff]), size=8)
+    sink = head.sink(table, grid=grid, axis=2, onto=grid)
+    sink.take(Scores(ideal(head, wanted), grid, "logits"), 0)
+    told = head.work_bytes(table, grid)
+    tracemalloc.start()
+    sink.finish()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 * told < most <= told

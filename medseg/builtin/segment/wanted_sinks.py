@@ -15,6 +15,7 @@ from medseg.inference import gpu
 from medseg.inference.channel_group import ChannelGroup
 from medseg.inference.coverage import MOST_VALUES
 from medseg.inference.entropy import ENTROPY_TYPE, EntropySink
+from medseg.inference.objects import ObjectSink
 from medseg.inference.planning import FLOAT, SinkCost, label_cost
 from medseg.inference.refining import Refinable
 from medseg.inference.score_store import STORED, ScoreSink, ScoreStore, stored_bytes
@@ -144,7 +145,8 @@ class WantedSinks:
         for name in self.reductions:
             held = voxels * ENTROPY_TYPE.itemsize if name == "entropy" else 0
             cost += SinkCost(held=held, at_work=at_work, reads=4 * channels * voxels, fetches=True)
-        for _ in range(self.wanted.scores + self.refinable):  # on disk; what is being written is mapped
+        stores = self.wanted.scores + self.refinable + self.groups * (self._objects_bytes > 0)
+        for _ in range(stores):  # on disk; what is being written is mapped
             mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
             cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels, fetches=True)
         return cost
@@ -154,10 +156,18 @@ class WantedSinks:
         """What scores that are kept take on disk, as the end of a sentence; empty where none are."""
         channels, names = self.head.channels(self.labels), self.wanted.score_labels
         taken = stored_bytes(self.grid, EVERYWHERE, channels) if self.refinable else 0
+        taken += self.groups * self._objects_bytes
         if self.head.activation is not None:
             channels = sum(names is None or label.name in names for label in self.labels)
         taken += stored_bytes(self.grid, self.wanted, channels)
-        return f"; {taken / 1e9:.2f} GB of scores on disk" if self.wanted.scores or self.refinable else ""
+        kept = self.wanted.scores or self.refinable or self._objects_bytes
+        return f"; {taken / 1e9:.2f} GB of scores on disk" if kept else ""
+
+    @cached_property
+    def _objects_bytes(self) -> int:
+        """What a sink that decodes objects keeps on disk of each group's scores, until all are there."""
+        sink = self._label_sink()
+        return sink.disk_bytes if isinstance(sink, ObjectSink) else 0
 
     @property
     def refinable(self) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253
+from numpy.typing import NDArray
 from saved_weights import saved
 from scipy.special import entr, expit, softmax  # noqa: TID253
 
@@ -18,13 +19,31 @@ from medseg.builtin.head.sigmoid import Sigmoid
 from medseg.builtin.head.softmax import Softmax
 from medseg.builtin.network.unet import Unet
 from medseg.builtin.segment.network import NetworkSegmenter
+from medseg.builtin.segment.wanted_sinks import WantedSinks
+from medseg.inference import Decoded, ObjectSink
+from medseg.inference.coverage import MOST_VALUES
 from medseg.io.nifti import read_nifti
+from medseg.prediction import Sink
 
 LABELS = LabelTable((Label(1, "liver"), Label(2, "spleen")))
 SMALL = Unet(channels=(4, 8))
 ONE_THREAD = Resources(threads=1)
 GRID = Grid((16, 12, 8), np.diag([2.0, 2.0, 3.0, 1.0]))
 ALL = Wanted(whole_scores=True, members=True, reductions=frozenset({"soft-volume", "entropy"}))
+
+
+class Things(Softmax):
+    """Scores of objects."""
+
+    activation: ClassVar[Literal["softmax", "sigmoid"] | None] = None
+    decodes_on: ClassVar[Literal["native", "model"]] = "model"
+
+    def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
+        def none(scores: NDArray[np.float32]) -> Decoded:
+            ids = np.zeros(scores.shape[1:], np.int32)
+            return Decoded(ids, np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+        return ObjectSink(labels, grid=grid, axis=axis, channels=self.channels(labels), decode=none)
 
 
 def predicted(
@@ -240,6 +259,25 @@ def test_the_plan_prices_what_is_wanted(tmp_path: Path) -> None:
     assert f"{2 * 2 * 160 * 120 * 80 / 1e9:.2f} GB of scores on disk" in stored.strategy
     assert entropy.peak_bytes - plain.peak_bytes >= 2 * 160 * 120 * 80
     assert members.peak_bytes - plain.peak_bytes >= 2 * 3 * 4 * 120 * 80 * 32
+
+
+def test_the_plan_prices_the_scores_of_objects(tmp_path: Path) -> None:
+    """On disk, once for the mean and once for each member that is kept apart; what is written is mapped."""
+    grid = Grid((160, 120, 80), np.eye(4))
+    files = [saved(SMALL, tmp_path, seed=n) for n in range(2)]
+    network = NetworkSegmenter.model_validate(
+        {"architecture": SMALL, "head": Things(), "weights": files, "window": {"patch": (32, 32, 32)}}
+    )
+    with network.bound(labels=LABELS, folder=tmp_path).open(ONE_THREAD) as predictor:
+        plain = predictor.plan(grid, onto=grid, wanted=Wanted())
+        apart = predictor.plan(grid, onto=grid, wanted=Wanted(members=True))
+    assert f"; {2 * 3 * 160 * 120 * 80 / 1e9:.2f} GB of scores on disk" in plain.strategy
+    assert f"; {3 * 2 * 3 * 160 * 120 * 80 / 1e9:.2f} GB of scores on disk" in apart.strategy
+    sinks = WantedSinks(
+        head=Things(), labels=LABELS, grid=grid, axis=0, onto=grid, wanted=Wanted(), members=1
+    )
+    slice_on_disk = 2 * 3 * 120 * 80
+    assert sinks.cost(threads=1).at_work == 4 * 4 * MOST_VALUES + slice_on_disk
 
 
 def test_the_plan_prices_every_mirrored_copy(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every object by itself, in numbers that cost the same for ten and for a million of them."""
+"""Every object by itself, in numbers that sums over its voxels give."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from medseg.volume import Grid, Volume
 __all__ = ["Objects"]
 
 Floats = NDArray[np.float64]
+CENTRE = ("centroid_x", "centroid_y", "centroid_z")
+BOX = ("box_low_i", "box_low_j", "box_low_k", "box_high_i", "box_high_j", "box_high_k")
+AXES = ("longest_axis", "shortest_axis")
+ROWS_BYTES = 3500  # of one object, measured: up to 14 rows, kept until they are written
+SUMS_BYTES = 400  # of one object: its sums and what is made of them
 
 
 class Objects(Measurement):
@@ -32,12 +37,14 @@ class Objects(Measurement):
       that has the same second moments, each voxel a small box; of a disc or ball both are its diameter;
     - the flag `truncated: …` on the size names the faces of the image that it touches.
 
-    For the label as a whole, `objects` is their number. Labels that are no objects have no rows: `split`
-    makes objects of their parts. `lesions` tells more of each, and takes longer.
+    For the label as a whole, `objects` is the number of those that have voxels; a flag tells of others.
+    Labels that are no objects have no rows: `split` makes objects of their parts. `lesions` tells more of
+    each, and takes longer.
     """
 
-    most: int = Field(default=1_000_000, ge=1)
-    """How many objects of a label have rows, by the lowest ids; a flag on `objects` tells of others."""
+    most: int = Field(default=100_000, ge=1)
+    """How many objects of a label have rows, by the lowest ids; a flag on `objects` tells of others. The rows
+    of 100,000 take 350 MB until they are written."""
 
     def __call__(
         self, volume: Volume, segmentation: Segmentation, prediction: Prediction
@@ -52,20 +59,22 @@ class Objects(Measurement):
     def _of(
         self, label: Label, things: list[Object], segmentation: Segmentation, frame: Frame
     ) -> Iterator[Measured]:
-        left = len(things) - self.most
-        flag = f"the last {left} have no rows" if left > 0 else "" if things else "empty"
-        yield Measured(label=label.name, quantity="objects", value=len(things), flag=flag)
-        things = things[: self.most]
-        if things:
-            numbers, _ = renumbered(segmentation.array[label.layer], [thing.id for thing in things])
-            found = _moments(numbers, len(things))
-            for n, thing in enumerate(things):
-                yield from _rows(thing, n, found, frame)
+        numbers, counts = renumbered(segmentation.array[label.layer], [thing.id for thing in things])
+        there = np.flatnonzero(counts[1:])
+        left, gone = len(there) - self.most, len(things) - len(there)
+        flags = [f"the last {left} have no rows"] * (left > 0) + [f"{gone} without voxels"] * (gone > 0)
+        flag = "; ".join(flags or ["empty"] * (not len(there)))
+        yield Measured(label=label.name, quantity="objects", value=len(there), flag=flag)
+        if len(there):
+            shown = there[: self.most].tolist()
+            yield from _rows([things[n] for n in shown], _moments(numbers, len(things)).of(shown), frame)
 
     def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
-        """What any measurement takes, the objects numbered on, and ten sums for each."""
-        voxels = int(np.prod(segmentation.grid.shape))
-        return super().work_bytes(volume, segmentation) + 8 * voxels + 160 * len(segmentation.objects)
+        """What any measurement takes, the objects numbered on, the sums of each, and the rows."""
+        voxels, count = int(np.prod(segmentation.grid.shape)), len(segmentation.objects)
+        labels = len({thing.label for thing in segmentation.objects})
+        rows = ROWS_BYTES * min(count, labels * self.most)
+        return super().work_bytes(volume, segmentation) + 8 * voxels + SUMS_BYTES * count + rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +86,11 @@ class _Moments:
     covariance: Floats
     low: NDArray[np.int64]
     high: NDArray[np.int64]
+
+    def of(self, which: list[int]) -> _Moments:
+        """Those of some objects, by their places."""
+        count, mean, covariance = self.count[which], self.mean[which], self.covariance[which]
+        return _Moments(count, mean, covariance, self.low[which], self.high[which])
 
 
 def _moments(numbers: NDArray[np.int32], count: int) -> _Moments:
@@ -108,44 +122,45 @@ def _moments(numbers: NDArray[np.int32], count: int) -> _Moments:
     return _Moments(sizes[1:], mean.T[1:], covariance[1:], low.T[1:], high.T[1:])
 
 
-def _rows(thing: Object, n: int, found: _Moments, frame: Frame) -> Iterator[Measured]:
-    """All rows of one object."""
+def _rows(things: list[Object], found: _Moments, frame: Frame) -> Iterator[Measured]:
+    """All rows of each object; `found` has what was summed of these, all of which have voxels."""
     grid = frame.grid
-
-    def row(quantity: str, value: float | None, unit: str = "", flag: str = "") -> Measured:
-        return Measured(
-            label=thing.label, object=thing.id, quantity=quantity, value=value, unit=unit, flag=flag
-        )
-
-    if thing.score is not None:
-        yield row("score", thing.score)
     quantity, unit, voxel = frame.quantity
-    count = int(found.count[n])
-    if not count:
-        yield row(quantity, 0.0, unit, "empty")
-        return
-    box = tuple(slice(int(a), int(b) + 1) for a, b in zip(found.low[n], found.high[n], strict=True))
-    faces = frame.faces_touched((box[0], box[1], box[2]))
-    yield row(quantity, count * voxel, unit, f"truncated: {', '.join(faces)}" if faces else "")
-    yield row("voxels", count)
-    for axis, position in zip("xyz", grid.to_world(found.mean[n]), strict=True):
-        yield row(f"centroid_{axis}", float(position), grid.unit)
-    for end, corner in (("low", found.low[n]), ("high", found.high[n])):
-        for axis, place in zip("ijk", corner, strict=True):
-            yield row(f"box_{end}_{axis}", int(place))
-    shortest, longest = _axes(found.covariance[n], grid, flat=frame.picture)
-    yield row("longest_axis", longest, grid.unit)
-    yield row("shortest_axis", shortest, grid.unit)
+    centres = grid.to_world(found.mean).tolist()
+    corners = np.concatenate([found.low, found.high], axis=1).tolist()
+    diameters = _diameters(found.covariance, grid, flat=frame.picture)[:, [-1, 0]].tolist()
+    rim = ((found.low == 0) | (found.high == np.array(grid.shape) - 1)).any(axis=1).tolist()
+    for n, (thing, count) in enumerate(zip(things, found.count.tolist(), strict=True)):
+        if thing.score is not None:
+            yield _row(thing, "score", thing.score)
+        yield _row(thing, quantity, count * voxel, unit, _truncated(corners[n], frame) if rim[n] else "")
+        yield _row(thing, "voxels", count)
+        for name, place in zip(CENTRE, centres[n], strict=True):
+            yield _row(thing, name, place, grid.unit)
+        for name, place in zip(BOX, corners[n], strict=True):
+            yield _row(thing, name, place)
+        for name, length in zip(AXES, diameters[n], strict=True):
+            yield _row(thing, name, length, grid.unit)
 
 
-def _axes(covariance: Floats, grid: Grid, *, flat: bool) -> tuple[float, float]:
-    """Shortest and longest diameter of the ellipse or ellipsoid with these moments, given in voxels.
+def _row(thing: Object, quantity: str, value: float, unit: str = "", flag: str = "") -> Measured:
+    return Measured(label=thing.label, object=thing.id, quantity=quantity, value=value, unit=unit, flag=flag)
+
+
+def _truncated(corner: list[int], frame: Frame) -> str:
+    """Which faces of the image a box touches; `corner` is its first and its last voxel along each axis."""
+    i, j, k = (slice(low, high + 1) for low, high in zip(corner[:3], corner[3:], strict=True))
+    faces = frame.faces_touched((i, j, k))
+    return f"truncated: {', '.join(faces)}" if faces else ""
+
+
+def _diameters(covariance: Floats, grid: Grid, *, flat: bool) -> Floats:
+    """Of each object the diameters, ascending, of the ellipse or ellipsoid with these moments in voxels.
 
     An ellipse with semi-axis a has the variance a² / 4 along it, an ellipsoid a² / 5; a voxel has 1 / 12.
     """
     dims = 2 if flat else 3
     matrix = grid.affine[:3, :3]
     own = matrix @ (covariance + np.eye(3) / 12) @ matrix.T
-    variances = np.linalg.eigvalsh(own[:dims, :dims])
-    diameters = 2 * np.sqrt((dims + 2) * np.maximum(variances, 0))
-    return float(diameters[0]), float(diameters[-1])
+    variances = np.linalg.eigvalsh(own[:, :dims, :dims])
+    return np.asarray(2 * np.sqrt((dims + 2) * np.maximum(variances, 0)))

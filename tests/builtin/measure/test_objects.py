@@ -1,5 +1,8 @@
 """Against closed forms, and against scikit-image for shapes that have none."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +18,7 @@ TABLE = LabelTable((Label(1, "nucleus"), Label(2, "cell")))
 
 
 def measured(
-    ids: NDArray[np.uint32], grid: Grid, *, most: int = 1_000_000
+    ids: NDArray[np.uint32], grid: Grid, *, most: int = 100_000
 ) -> dict[tuple[str, int | None], dict[str, Measured]]:
     """Rows by label and object, then by quantity; all objects are nuclei."""
     things = tuple(Object(int(n), "nucleus", 0.5 + n / 100) for n in np.unique(ids) if n)
@@ -124,3 +127,36 @@ def test_labels_that_are_no_objects_have_no_rows() -> None:
     segmentation = Segmentation(np.ones((1, 4, 4, 4), np.uint8), grid, TABLE)
     volume = Volume(np.zeros((1, 4, 4, 4)), grid)
     assert list(Objects()(volume, segmentation, Prediction(segmentation=segmentation))) == []
+
+
+def test_objects_without_voxels_are_not_counted() -> None:
+    """As small ones are, where ids were brought onto a coarser grid."""
+    grid = Grid((6, 3, 2), np.eye(4))
+    ids = np.zeros((1, 6, 3, 2), np.uint32)
+    ids[0, 1, 1, 1], ids[0, 4, 1, 1] = 2, 9
+    things = tuple(Object(n, "nucleus") for n in (9, 1, 2, 5))
+    segmentation = Segmentation(ids, grid, TABLE, ("objects",), things)
+    volume = Volume(np.zeros((1, *grid.shape), np.uint8), grid)
+    rows = list(Objects(most=1)(volume, segmentation, Prediction(segmentation=segmentation)))
+    assert (rows[0].value, rows[0].flag) == (2, "the last 1 have no rows; 2 without voxels")
+    assert {row.object for row in rows if row.label == "nucleus"} == {None, 2}
+
+
+def test_many_objects_take_the_memory_that_was_foretold() -> None:
+    """Rows are most of it; 1,500 objects of 4 voxels, those at the rim flagged."""
+    ids = np.kron(np.arange(1, 1_501, dtype=np.uint32).reshape(30, 50), np.ones((2, 2), np.uint32))
+    grid = Grid((60, 100, 1), np.eye(4))
+    things = tuple(Object(n, "nucleus", 0.5) for n in range(1, 1_501))
+    segmentation = Segmentation(ids[None, :, :, None], grid, TABLE, ("objects",), things)
+    volume = Volume(np.zeros((1, *grid.shape), np.uint8), grid)
+    step = Objects()
+    few = replace(segmentation, objects=())
+    foretold = step.work_bytes(volume, segmentation) - step.work_bytes(volume, few)
+    tracemalloc.start()
+    rows = Objects.check(
+        step(volume, segmentation, Prediction(segmentation=segmentation)), segmentation=segmentation
+    )
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows) == 2 + 14 * 1_500
+    assert 0.4 * foretold < taken < foretold + 8 * ids.size

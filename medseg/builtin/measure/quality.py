@@ -31,14 +31,14 @@ class Quality(Measurement):
       mirrored copies, before postprocessing; 1 where they all say the same.
     - `qc`: "check" for one of these reasons, else "ok":
         `empty`; `truncated: …`, the faces of the image that it touches; `2 large pieces`, where one is
-        expected; `volume below 800 mL`, `volume above 2500 mL`, as `volumes_ml` says; `members differ: 10.2
-        to 18.1 mL`.
+        expected, as it is not of objects; `volume below 800 mL`, `volume above 2500 mL`, as `volumes_ml`
+        says; `members differ: 10.2 to 18.1 mL`.
     """
 
     label_fields: ClassVar[tuple[str, ...]] = ("single", "volumes_ml")
 
     single: tuple[str, ...] | None = None
-    """Labels expected in one piece; null for all but those with names of lesions (see `lesions`)."""
+    """Labels expected in one piece; null for all but objects and what is called a lesion (see `lesions`)."""
 
     large_percent: float = Field(default=10.0, gt=0, le=50)
     """A piece is large from this share of its label on; smaller ones are no reason to look."""
@@ -72,7 +72,8 @@ class Quality(Measurement):
                 sizes = _sizes(mask)
                 faces = frame.faces_touched(box)
                 reasons += [f"truncated: {', '.join(faces)}"] if faces else []
-                reasons += self._pieces(label.name, sizes)
+                of_objects = segmentation.kinds[label.layer] == "objects"
+                reasons += self._pieces(label.name, sizes, of_objects=of_objects)
                 reasons += self._size(label.name, sizes, segmentation)
             share = 100 * float(sizes.max()) / float(sizes.sum()) if len(sizes) else None
             flag = "" if len(sizes) else "empty"
@@ -84,9 +85,9 @@ class Quality(Measurement):
             verdict = "check" if reasons else "ok"
             yield Measured(label=label.name, quantity="qc", value=verdict, flag="; ".join(reasons))
 
-    def _pieces(self, label: str, sizes: NDArray[np.int64]) -> Iterator[str]:
+    def _pieces(self, label: str, sizes: NDArray[np.int64], *, of_objects: bool) -> Iterator[str]:
         """Several large pieces, where one is expected."""
-        expected = label in self.single if self.single is not None else not is_lesion(label)
+        expected = not of_objects and not is_lesion(label) if self.single is None else label in self.single
         large = int((sizes >= self.large_percent / 100 * sizes.sum()).sum())
         if expected and large > 1:
             yield f"{large} large pieces"

@@ -5,6 +5,7 @@ from closed_forms import ball, measured, segmented
 from medseg.builtin.measure.quality import Quality
 from medseg.errors import UsageError
 from medseg.prediction import Prediction, Wanted
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid
 
 GRID = Grid((50, 40, 30), np.eye(4))
@@ -52,6 +53,19 @@ def test_crumbs_and_lesions_are_no_reason() -> None:
     assert (found["liver tumour", None, "pieces"].value, found["liver tumour", None, "qc"].value) == (2, "ok")
     told = measured(Quality(single=("liver tumour",)), segmented(GRID, liver_tumour=several))
     assert told["liver tumour", None, "qc"].flag == "2 large pieces"
+
+
+def test_pieces_of_objects_are_no_reason_unless_one_is_expected() -> None:
+    """Two nuclei are no fault of "nucleus", though no lesion has that name."""
+    array = np.zeros((1, *GRID.shape), np.uint8)
+    array[0][spot(10, 6)], array[0][spot(35, 6)] = 7, 3
+    names = LabelTable((Label(1, "nucleus"),))
+    objects = (Object(7, "nucleus"), Object(3, "nucleus"))
+    nuclei = Segmentation(array, GRID, names, ("objects",), objects)
+    found = measured(Quality(), nuclei)
+    assert (found["nucleus", None, "pieces"].value, found["nucleus", None, "qc"].value) == (2, "ok")
+    told = measured(Quality(single=("nucleus",)), nuclei)
+    assert told["nucleus", None, "qc"].flag == "2 large pieces"
 
 
 def test_members_that_differ_are_a_reason() -> None:

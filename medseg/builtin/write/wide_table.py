@@ -1,5 +1,6 @@
 """The measurements as tables for people: a row for each structure and each lesion, units in column names."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,10 @@ __all__ = ["WideTable", "column_name"]
 
 FEW = 3  # quantities that a flag names; of more, the first and how many
 SPELT = str.maketrans({"²": "2", "³": "3", "%": "percent", "/": "_per_", " ": "_"})
+TAKEN = {"case", "label", "object", "flags", "note"}  # columns of every table
 Cells = dict[str, float | str | None]
+Numbered = tuple[Measured, int]
+"""A row, and the number of its measurement among those that give its column."""
 
 
 class WideTable(Writer):
@@ -25,23 +29,25 @@ class WideTable(Writer):
     quotes are those of `csv`, and so are texts that a spreadsheet could take for a formula.
 
     Labels stand in the order of the label table, also those of which nothing was measured. A quantity that
-    two measurements give for the same label has a second column, as `volume_mL-2`. Without lesions there is
-    no `lesions.csv`.
+    two measurements give for the same label has a second column, as `volume_mL-2`, in which all labels have
+    the second one's value; one that is called as a column of every table is `flags-2`. Without lesions there
+    is no `lesions.csv`.
     """
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Write one table or two."""
-        structures: dict[str, list[Measured]] = {label.name: [] for label in result.segmentation.labels}
-        lesions: dict[tuple[str, int], list[Measured]] = {}
-        for row in result.measurements:
+        structures: dict[str, list[Numbered]] = {label.name: [] for label in result.segmentation.labels}
+        lesions: dict[tuple[str, int], list[Numbered]] = {}
+        for each in _numbered(result.measurements, list(structures)):
+            row, _ = each
             if row.object is None:
-                structures[row.label].append(row)
+                structures[row.label].append(each)
             else:
-                lesions.setdefault((row.label, row.object), []).append(row)
+                lesions.setdefault((row.label, row.object), []).append(each)
         source = result.volume.source
         note = "; ".join(source.decided) if source is not None else ""
         path = folder / "structures.csv"
-        named: dict[Sequence[float | str], list[Measured]] = {
+        named: dict[Sequence[float | str], list[Numbered]] = {
             (result.case_id, label): rows for label, rows in structures.items()
         }
         _write(path, ("case", "label"), named, note)
@@ -59,7 +65,7 @@ def column_name(quantity: str, unit: str) -> str:
 
 
 def _write(
-    path: Path, keys: Sequence[str], named: Mapping[Sequence[float | str], list[Measured]], note: str
+    path: Path, keys: Sequence[str], named: Mapping[Sequence[float | str], list[Numbered]], note: str
 ) -> None:
     """One table: a line for each entry, begun by what it is named by."""
     entries = {name: _cells(rows) for name, rows in named.items()}
@@ -68,16 +74,41 @@ def _write(
         file.write(csv_line((*keys, *columns, "flags", "note")))
         for name, cells in entries.items():
             values = (cells.get(column) for column in columns)
-            file.write(csv_line((*name, *values, _flags(named[name]), note)))
+            file.write(csv_line((*name, *values, _flags([row for row, _ in named[name]]), note)))
 
 
-def _cells(rows: Iterable[Measured]) -> Cells:
+def _numbered(rows: Sequence[Measured], labels: Sequence[str]) -> Iterator[Numbered]:
+    """Each row with the number of its measurement among those that give its column.
+
+    Rows do not say which measurement they are of. One gives a quantity of a label once and labels in their
+    order, so where a column has a label twice, the next one begins where a label comes again or too early.
+    """
+    place = {name: n for n, name in enumerate(labels)}
+    times = Counter((_column(row), row.label, row.object) for row in rows)
+    several = {(column, object_ is None) for (column, _, object_), count in times.items() if count > 1}
+    given: dict[tuple[str, bool], tuple[int, int, set[tuple[str, int | None]]]] = {}
+    for row in rows:
+        column, which = (_column(row), row.object is None), (row.label, row.object)
+        number, last, seen = given.get(column, (1, 0, set()))
+        if column in several and (which in seen or place[row.label] < last):
+            number, seen = number + 1, set()
+        seen.add(which)
+        given[column] = number, place[row.label], seen
+        yield row, number
+
+
+def _column(row: Measured) -> str:
+    return column_name(row.quantity, row.unit)
+
+
+def _cells(rows: Iterable[Numbered]) -> Cells:
     """Values and bounds by column; a bound is always behind its value."""
     cells: Cells = {}
-    for row in rows:
-        name, again = column_name(row.quantity, row.unit), 1
-        column = name
-        while column in cells:
+    for row, number in rows:
+        name = _column(row)
+        again = number + (name in TAKEN)
+        column = name if again == 1 else f"{name}-{again}"
+        while column in cells:  # a bound of another quantity
             again += 1
             column = f"{name}-{again}"
         cells[column] = row.value

@@ -129,6 +129,41 @@ def test_two_measurements_of_one_name_are_both_kept(tmp_path: Path) -> None:
     assert (liver["volume_mL"], liver["volume_mL-2"], liver["volume_mL-2_high"]) == ("1.0", "2.0", "3.0")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("liver",), ("spleen", "liver")),
+        (("spleen",), ("spleen", "liver")),
+        (("spleen", "liver"), ("liver",)),
+        (("spleen", "liver"), ("spleen",)),
+        (("spleen", "liver"), ("spleen", "liver")),
+    ],
+)
+def test_values_of_one_measurement_stand_under_one_column(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    """Also where one of two that give a quantity leaves labels out."""
+    rows = [Measured(label=name, quantity="volume", value=1.0, unit="mL") for name in first]
+    rows += [Measured(label=name, quantity="volume", value=2.0, unit="mL") for name in second]
+    for row in tables(tmp_path, *rows)["structures.csv"]:
+        assert row["volume_mL"] == ("1.0" if row["label"] in first else "")
+        assert row["volume_mL-2"] == ("2.0" if row["label"] in second else "")
+
+
+def test_labels_in_any_order_are_one_measurement_where_none_comes_again(tmp_path: Path) -> None:
+    rows = [Measured(label=name, quantity="voxels", value=3) for name in ("liver", "spleen")]
+    assert [row["voxels"] for row in tables(tmp_path, *rows)["structures.csv"]] == ["3", "3"]
+
+
+@pytest.mark.parametrize("quantity", ["case", "label", "object", "flags", "note"])
+def test_a_quantity_called_as_a_column_doubles_none(tmp_path: Path, quantity: str) -> None:
+    tables(tmp_path, Measured(label="liver", quantity=quantity, value=5, flag="odd"))
+    with (tmp_path / "structures.csv").open(encoding="utf-8", newline="") as file:
+        header, _, liver = csv.reader(file)
+    assert header == ["case", "label", f"{quantity}-2", "flags", "note"]
+    assert liver == ["case-01", "liver", "5", "odd", ""]
+
+
 def test_text_that_a_spreadsheet_would_run_is_defused(tmp_path: Path) -> None:
     read = tables(tmp_path, Measured(label="liver", quantity="=1+1", value="@SUM(A1)", flag="-x"))
     _, liver = read["structures.csv"]

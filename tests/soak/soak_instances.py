@@ -80,3 +80,23 @@ def test_a_large_image_in_blocks_is_as_the_whole(name: str, dims: int, figures: 
     assert np.array_equal(tiled.array, whole.array)
     assert tiled.objects == whole.objects
     assert average_precision(whole, wanted, 0.5) == {"round": 1.0, "long": 1.0}
+
+
+@pytest.mark.parametrize("rods", [[(20, 320, 150, 40, 150, 40)], [(0, 340, 100, 130, 0, 340)]], ids=str)
+def test_no_voxel_of_a_large_object_is_lost(rods: list[tuple[int, ...]], figures: list[str]) -> None:
+    """One that is longer than a block and can be read alone, and one that cannot, beside balls."""
+    head = _head("border-core", 3).model_copy(update={"size": 64})
+    shape = (340, 340, 340)
+    ids = np.zeros(shape, np.uint32)
+    for n, (first, stop, *box) in enumerate(rods, start=1):
+        ids[first:stop, box[0] : box[0] + box[1], box[2] : box[2] + box[3]] = n
+    ids[200:240, 280:310, 310:330] = len(rods) + 1
+    wanted = reference(ids)
+    began = time.process_time()
+    found = decoded(head, ideal(head, wanted), wanted)
+    seconds = time.process_time() - began
+    joined = [thing.attributes.get("joined", False) for thing in found.objects]
+    figures.append(f"border-core, 340 x 340 x 340, {joined.count(True)} of 2 joined: {seconds:.1f} s")
+    assert np.array_equal(found.array[0] > 0, ids > 0)
+    assert len(found.objects) == 2
+    assert joined == [rods[0][5] > 100, False]  # in the order of their first voxels

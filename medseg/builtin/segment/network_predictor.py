@@ -189,7 +189,8 @@ class NetworkPredictor(Predictor):
                 if not self._may_be_less(problem, fallbacks):
                     raise
             else:
-                used = self._used(effort, way, fallbacks, computed) | {"notes": self._notes(way, earlier)}
+                notes = [*self._notes(way, earlier), *prediction.used.get("notes", ())]
+                used = self._used(effort, way, fallbacks, computed) | {"notes": notes}
                 used |= self._members(sinks)
                 used["seconds"] = round(time.perf_counter() - begun, 3)
                 return replace(prediction, used=used)

@@ -226,6 +226,8 @@ class WantedSinks:
         scores: ScoreStore | None = rest.pop(0) if self.wanted.scores else None
         refinable = self._refinable(rest.pop(0)) if self.refinable else None
         labels = self._native(segmentation)
+        gone = len(segmentation.objects) - len(labels.objects)
+        notes = [f"objects too small for the image's own grid, left out: {gone}"] if gone else []
         members = tuple(self._native(member) for member in rest)
         if self.wanted.members and not members:
             members = (labels,)
@@ -236,6 +238,7 @@ class WantedSinks:
             soft_ml=soft,
             maps=maps,
             refinable=refinable,
+            used={"notes": notes} if notes else {},
         )
 
     def _refinable(self, store: ScoreStore) -> Refinable:
@@ -250,7 +253,8 @@ class WantedSinks:
     def _native(self, found: object) -> Segmentation:
         if not isinstance(found, Segmentation):
             raise PluginError(f"head {type(self.head).__name__}: its sink gave {type(found).__name__}")
-        return self._complete(found).onto(self.onto)
+        native = self._complete(found).onto(self.onto)
+        return native if native.grid.same_as(found.grid) else _with_voxels(native)
 
     def _complete(self, found: Segmentation) -> Segmentation:
         """With all layers that there are, in the type that holds all labels; the rest is empty."""
@@ -276,3 +280,16 @@ class WantedSinks:
 def _storage(labels: LabelTable) -> tuple[int, np.dtype[Any]]:
     """Layers and type of an array that holds these labels."""
     return labels.layers, np.min_scalar_type(max((label.value for label in labels), default=0))
+
+
+def _with_voxels(segmentation: Segmentation) -> Segmentation:
+    """Without the objects that have no voxel, as small ones on a coarser grid; plane by plane."""
+    kept = []
+    for number, (layer, kind) in enumerate(zip(segmentation.array, segmentation.kinds, strict=True)):
+        if kind == "objects":
+            there: set[int] = set()
+            for plane in layer:
+                there.update(np.unique(plane).tolist())
+            things = (t for t in segmentation.objects if segmentation.labels[t.label].layer == number)
+            kept += [thing for thing in things if thing.id in there]
+    return segmentation.replace(objects=tuple(kept))

@@ -24,6 +24,7 @@ from medseg.inference import Decoded, ObjectSink
 from medseg.inference.coverage import MOST_VALUES
 from medseg.io.nifti import read_nifti
 from medseg.prediction import Sink
+from medseg.segmentation import Object, Segmentation
 
 LABELS = LabelTable((Label(1, "liver"), Label(2, "spleen")))
 SMALL = Unet(channels=(4, 8))
@@ -115,6 +116,28 @@ def test_members_are_kept_apart_and_change_nothing(tmp_path: Path) -> None:
     mean = sum(logits(seed) for seed in range(3)) / 3
     ml = softmax(mean, axis=0).sum(axis=(1, 2, 3)) * GRID.voxel_ml
     assert found.soft_ml == pytest.approx({"liver": ml[1], "spleen": ml[2]}, rel=1e-4)
+
+
+def test_objects_that_vanish_on_the_native_grid_are_left_out_and_told() -> None:
+    """Of three, one is a voxel that lies between those of the coarser grid."""
+    array = np.zeros((1, *GRID.shape), np.uint32)
+    array[0, 0:6, 0:6, 0:4], array[0, 8:14, 0:6, 0:4], array[0, 7, 9, 5] = 1, 3, 2
+    names = LabelTable((Label(1, "nucleus"),))
+    objects = tuple(Object(number, "nucleus") for number in (1, 2, 3))
+    found = Segmentation(array, GRID, names, ("objects",), objects)
+
+    def on(grid: Grid) -> Prediction:
+        sinks = WantedSinks(
+            head=Softmax(), labels=names, grid=GRID, axis=0, onto=grid, wanted=Wanted(members=True), members=1
+        )
+        return sinks.predicted(lambda _: (found,))
+
+    coarse = on(Grid((8, 6, 4), np.diag([4.0, 4.0, 6.0, 1.0])))
+    assert [thing.id for thing in coarse.segmentation.objects] == [1, 3]
+    assert set(np.unique(coarse.segmentation.array)) == {0, 1, 3}
+    assert coarse.members == (coarse.segmentation,)
+    assert coarse.used["notes"] == ["objects too small for the image's own grid, left out: 1"]
+    assert (on(GRID).segmentation.objects, on(GRID).used) == (objects, {})
 
 
 MIRROR: tuple[str, ...] = ("left-right", "superior-inferior")

@@ -171,6 +171,7 @@ class ObjectSink(Sink):
                     pieces.append(piece)
                 else:
                     found = found.with_those(*again, array)
+                del again
             if block.decoded.stuff is not None:
                 stuff = np.zeros(self._grid.shape, np.uint8) if stuff is None else stuff
                 stuff[_voxels(core)] = block.decoded.stuff[core.within(block.around)]
@@ -212,6 +213,7 @@ class ObjectSink(Sink):
             high = [max(a, o + b) for a, b, o in zip(box.high, seen.high, around.low, strict=True)]
             box = Part((low[0], low[1], low[2]), (high[0], high[1], high[2]))
             mask, by = mask[box.within(around)], 2 * by
+            del wider  # before as much is read again
 
     def _wider(self, box: Part, by: int) -> Part | None:
         """A box with so much around it, or with less: what may be read at once; None for too little."""

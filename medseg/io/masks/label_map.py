@@ -18,7 +18,7 @@ from medseg.volume import Volume
 
 __all__ = ["labels_of", "read_label_map", "whole_values"]
 
-MOST_LABELS = 4096  # values without names: more is an image, not a label map
+MOST_LABELS = 4096  # values without names: more is an image, unless they lie in patches as ids of objects do
 MOST_VALUE = (1 << 32) - 1
 
 
@@ -59,7 +59,14 @@ def labels_of(
     """The values and a label for each that is present or named; a name used twice is numbered."""
     there = {int(value) for value in np.unique(values)} - {0}
     named = {value: word for value, word in names.items() if 1 <= value <= MOST_VALUE}
-    if len(there - set(named)) > MOST_LABELS:
+    if len(there - set(named)) > MOST_LABELS and not _in_patches(values):
         raise InputError(f"{name}: {len(there)} different values; it is an image, not a label map")
     labels = [Label(value, named.get(value, "").strip()) for value in sorted(there | set(named))]
     return values, LabelTable(tuple(unique(labels, tell)))
+
+
+def _in_patches(values: NDArray[Any]) -> bool:
+    """Whether at least half of the neighbours along the first axis that are both no background are equal."""
+    here, there = values[1:], values[:-1]
+    both = np.logical_and(here, there)
+    return bool(2 * np.count_nonzero(both & (here == there)) >= np.count_nonzero(both) > 0)

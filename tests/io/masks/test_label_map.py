@@ -106,3 +106,14 @@ def test_real_label_maps_land_on_their_images(real_data: Path) -> None:
     found = read_segmentation(folder / "seg_total_fast3mm.nii.gz", onto=image)
     assert int((found.array == 5).sum()) == 41692  # the liver, by the data's own description
     assert len(found.labels) >= 61
+
+
+def test_thousands_of_ids_lie_in_patches_as_values_of_an_image_do_not(tmp_path: Path) -> None:
+    """4,900 objects of 2 x 2 voxels that touch each other; the same values shuffled are no objects."""
+    ids = np.kron(np.arange(1, 4901, dtype=np.uint16).reshape(70, 70), np.ones((2, 2), np.uint16))[..., None]
+    grid = Grid((140, 140, 1), np.eye(4))
+    onto = Volume(np.zeros((1, *grid.shape), np.uint8), grid)
+    assert len(read_segmentation(write(tmp_path / "ids.nii", ids, grid), onto=onto).labels) == 4900
+    shuffled = np.random.default_rng(0).permutation(ids.ravel()).reshape(ids.shape)
+    with pytest.raises(InputError, match="4900 different values; it is an image"):
+        read_segmentation(write(tmp_path / "image.nii", shuffled, grid), onto=onto)

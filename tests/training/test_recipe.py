@@ -111,7 +111,7 @@ def test_names_become_steps_with_their_places(catalog: Catalog) -> None:
         ),
         (
             {"network": {"head": "border-core"}, "postprocess": ["keep-largest"]},
-            "postprocess[0].keep-largest: changes labels, and segmenter 'network' gives objects; leave it out",
+            "postprocess[0].keep-largest: changes labels, and segmenter 'network' gives objects",
         ),
         ({"preprocess": ["z-scor"]}, "preprocess[0]: no preprocessor is called 'z-scor'"),
         # of no use before the end of a training, when it would be late to learn of it

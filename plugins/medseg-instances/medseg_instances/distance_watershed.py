@@ -52,8 +52,10 @@ class DistanceWatershed(InstanceHead):
         """Seeds, and the ways up to them."""
         from scipy.ndimage import gaussian_filter
 
-        shares, depth = softmax(logits[:-1]), logits[-1]
-        inside, deep = shares[0] < 0.5, depth > self.seed
+        shares = softmax(logits[:-1])
+        inside = shares[0] < 0.5
+        depth = np.where(inside, logits[-1].clip(0, 1), np.float32(0))  # outside nothing was asked of it
+        deep = depth > self.seed
         if self.smooth:
             deviations = [self.smooth if size > 1 else 0.0 for size in depth.shape]
             depth = gaussian_filter(depth, deviations, mode="nearest")

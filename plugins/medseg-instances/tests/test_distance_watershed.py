@@ -54,6 +54,18 @@ def test_what_is_nowhere_deep_is_no_object() -> None:
     assert np.array_equal(found.array[0] > 0, wanted.array[0] == 1)
 
 
+def test_what_the_network_says_of_depth_outside_does_not_matter() -> None:
+    """Nothing is asked of it there, so that it says anything; smoothing must not bring that in."""
+    wanted = flat()
+    head = DistanceWatershed(smooth=2)
+    logits = ideal(head, wanted)
+    before = decoded(head, logits, wanted)
+    logits[-1][wanted.array[0] == 0] = 4
+    found = decoded(head, logits, wanted)
+    assert np.array_equal(found.array, before.array)
+    assert average_precision(found, wanted, 0.95) == {"round": 1.0, "long": 1.0}
+
+
 def test_smoothing_keeps_an_object_whole() -> None:
     """Noise that cuts the depth into many summits."""
     wanted = reference(balls((60, 60, 1), [(20, 20), (20, 46)], [14, 12]))

@@ -21,7 +21,7 @@ from medseg.volume import Grid
 __all__ = ["Blocks"]
 
 MOST_COUNT = 64  # blocks along an axis
-MOST_VISITS = 8  # a margin that lets each voxel be decoded more often is made narrower
+MOST_VISITS = 16  # a margin that lets each voxel be decoded more often is made narrower
 LEAST_VOXELS, LEAST_MARGINS = (
     1 << 18,
     2.5,

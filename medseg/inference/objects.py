@@ -89,7 +89,8 @@ class ObjectSink(Sink):
     """Decodes objects of `labels` on the grid of the scores, which come in slabs along `axis`.
 
     `margin` is about the size of the objects, in voxels: what a block is read with around, or less where
-    memory has no room for so much. Larger objects are found whole too, only slower. Of one that does not fit
+    memory has no room for so much; a voxel that two objects reach at once may then be of the other one.
+    Larger objects are found whole too, only slower. Of one that does not fit
     into memory itself, each block decides about its own voxels, and where blocks overlap by most of what they
     see, it is one object: `attributes={"joined": True}` says so, since it may differ at borders from what
     the whole image would give. `decoding` are the bytes a voxel that decoding takes beside the scores; None

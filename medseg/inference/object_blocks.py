@@ -22,10 +22,8 @@ __all__ = ["Blocks"]
 
 MOST_COUNT = 64  # blocks along an axis
 MOST_VISITS = 16  # a margin that lets each voxel be decoded more often is made narrower
-LEAST_VOXELS, LEAST_MARGINS = (
-    1 << 18,
-    2.5,
-)  # what is that small, or that narrow in margins, is not cut further
+LEAST_VOXELS = 1 << 18  # what is that small is not cut further
+LEAST_MARGINS = 2.5  # nor what is that narrow, in margins
 
 
 @dataclass(frozen=True)

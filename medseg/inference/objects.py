@@ -31,9 +31,7 @@ __all__ = ["Decode", "Decoded", "ObjectSink", "decoding_bytes", "object_bytes"]
 
 MOST_BYTES = 2_000_000_000  # that a block takes while it is decoded
 MOST_VOXELS = 1 << 24  # of a block with its margin
-DECODING_BYTES = (
-    56  # a voxel, beside its scores and their copies: ids, heights, places, and what comes between
-)
+DECODING_BYTES = 56  # a voxel, beside its scores and their copies: ids, heights, and what comes between
 COPIES = 2  # of the scores: probabilities, and what they are made from
 ON_GRID = 5  # bytes a voxel of the whole grid: ids and stuff
 LEAST_ROOM = 4  # an object that is read again has a margin of at least so small a part of a block's

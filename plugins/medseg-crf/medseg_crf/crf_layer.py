@@ -61,7 +61,7 @@ class CrfLayer(nn.Module):
     def forward(self, logits: Tensor, image: Tensor) -> Tensor:
         """Logits `[N, K, *size]` of images `[N, C, *size]`."""
         if torch.compiler.is_exporting():
-            raise NotImplementedError("a graph of thousands of sums is no gain; crf-rnn runs in PyTorch")
+            raise RuntimeError("a graph of thousands of sums is no gain; crf-rnn runs in PyTorch")
         low = logits.dtype in (torch.float16, torch.bfloat16)  # autocast's; sums need more
         unary = (logits.float() if low else logits).contiguous()
         meta = logits.device.type == "meta"  # where memory is told without taking it, and nothing is cast

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn  # noqa: TID253 - imported when a loss is built
+
+from medseg_instances.label_terms import Maps, mean_over_known
 
 __all__ = ["FlowTerm"]
 
@@ -19,10 +19,9 @@ class FlowTerm(nn.Module):
         super().__init__()
         self.first, self.weight = first, weight
 
-    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
         """The scalar."""
         flows = slice(self.first, self.first + logits.ndim - 2)
         off = (logits[:, flows].float() - target[:, flows]).square().sum(1, keepdim=True)
         inside = valid * (target[:, :1] < 0.5)
-        axes = tuple(range(1, off.ndim))
-        return self.weight * ((off * inside).sum(axes) / inside.sum(axes).clamp(min=1)).mean()
+        return self.weight * mean_over_known(off, inside)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn  # noqa: TID253 - imported when a loss is built
 from torch.nn.functional import cross_entropy, smooth_l1_loss  # noqa: TID253
 
-__all__ = ["FieldTerm", "LabelTerms", "Terms"]
+__all__ = ["FieldTerm", "LabelTerms", "Maps", "Terms", "mean_over_known"]
 
 Maps = Mapping[str, Tensor]
 SMOOTH = 1e-5  # voxels
@@ -38,7 +38,7 @@ class LabelTerms(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor, maps: Maps) -> Tensor:
         """The scalar."""
         logits, target = logits[:, : self.channels].float(), target[:, : self.channels]
-        entropy = _mean_over_known(cross_entropy(logits, target, reduction="none")[:, None], valid)
+        entropy = mean_over_known(cross_entropy(logits, target, reduction="none")[:, None], valid)
         shares, axes = logits.softmax(1)[:, 1:] * valid, tuple(range(2, logits.ndim))
         wanted = target[:, 1:] * valid
         both = (shares * wanted).sum(axes)
@@ -61,10 +61,10 @@ class FieldTerm(nn.Module):
         wanted = target[:, self.first :] if self.name is None else maps[self.name]
         off = smooth_l1_loss(logits[:, self.first :].float(), wanted, reduction="none", beta=BETA)
         inside = valid * (target[:, :1] < 0.5) * (wanted[:, :1] >= 0)
-        return self.weight * _mean_over_known(off.sum(1, keepdim=True), inside)
+        return self.weight * mean_over_known(off.sum(1, keepdim=True), inside)
 
 
-def _mean_over_known(values: Tensor, known: Tensor) -> Tensor:
+def mean_over_known(values: Tensor, known: Tensor) -> Tensor:
     """Mean of `values[N, 1, *patch]` where `known` is 1, then over samples; 0 for a sample without any."""
     axes = tuple(range(1, values.ndim))
     return ((values * known).sum(axes) / known.sum(axes).clamp(min=1)).mean()

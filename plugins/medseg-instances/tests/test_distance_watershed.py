@@ -1,19 +1,9 @@
-from typing import ClassVar
-
 import numpy as np
 import pytest
 from medseg_instances.distance_watershed import DistanceWatershed
 from touching import average_precision, balls, decoded, deep, flat, ideal, reference
 
-from medseg.errors import PipelineError
-from medseg.inference import ObjectSink
-from medseg.segmentation import Label, LabelTable, Segmentation
-
-
-class Small(ObjectSink):
-    """Blocks of a few voxels."""
-
-    most_voxels: ClassVar[int] = 3000
+from medseg.segmentation import Segmentation
 
 
 @pytest.mark.parametrize("wanted", [flat(), deep()], ids=["2-D", "3-D"])
@@ -73,44 +63,3 @@ def test_smoothing_keeps_an_object_whole() -> None:
     logits[-1] += np.random.default_rng(0).normal(0, 0.25, wanted.grid.shape).astype(np.float32)
     assert len(decoded(DistanceWatershed(smooth=0), logits, wanted).objects) > 8
     assert len(decoded(DistanceWatershed(smooth=2), logits, wanted).objects) == 2
-
-
-def test_a_single_voxel_is_an_object() -> None:
-    ids = np.zeros((12, 12, 1), np.uint32)
-    ids[5, 5] = 1
-    head = DistanceWatershed(least_voxels=1)
-    wanted = reference(ids)
-    assert np.array_equal(decoded(head, ideal(head, wanted), wanted).array, wanted.array)
-
-
-@pytest.mark.parametrize(("shape", "spread"), [((150, 140, 1), 16), ((60, 62, 58), 20)], ids=["2-D", "3-D"])
-def test_blocks_give_what_the_whole_gives(shape: tuple[int, int, int], spread: int) -> None:
-    """Discs side by side, over every border between blocks."""
-    axes = [range(6, n, spread) if n > 1 else (0,) for n in shape]
-    centres = [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
-    wanted = reference(balls(shape, centres, [spread * 0.51] * len(centres)))
-    head = DistanceWatershed(size=24)
-    logits = ideal(head, wanted)
-    whole = decoded(head, logits, wanted)
-    tiled = decoded(head, logits, wanted, Small)
-    assert len(whole.objects) == len(centres)
-    assert np.array_equal(whole.array, tiled.array)
-    assert whole.objects == tiled.objects
-
-
-def test_nothing_gives_nothing() -> None:
-    empty = reference(np.zeros((20, 18, 1), np.uint32))
-    head = DistanceWatershed()
-    assert decoded(head, ideal(head, empty), empty).objects == ()
-
-
-def test_a_few_voxels_are_no_object() -> None:
-    wanted = reference(balls((40, 40, 1), [(10, 10), (30, 30)], [6, 1]))
-    logits = ideal(DistanceWatershed(), wanted)
-    assert len(decoded(DistanceWatershed(least_voxels=6), logits, wanted).objects) == 1
-    assert len(decoded(DistanceWatershed(least_voxels=5), logits, wanted).objects) == 2
-
-
-def test_overlapping_labels_are_refused() -> None:
-    with pytest.raises(PipelineError, match="'b' is in layer 1; leave layer: out"):
-        DistanceWatershed().channels(LabelTable((Label(1, "a"), Label(2, "b", layer=1))))

@@ -1,5 +1,4 @@
 import tracemalloc
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -7,14 +6,7 @@ import torch  # noqa: TID253
 from medseg_instances.embedding import Embedding
 from touching import average_precision, balls, decoded, deep, flat, ideal, reference
 
-from medseg.inference import ObjectSink
 from medseg.segmentation import Segmentation
-
-
-class Small(ObjectSink):
-    """Blocks of a few voxels."""
-
-    most_voxels: ClassVar[int] = 3000
 
 
 @pytest.mark.parametrize("wanted", [flat(), deep()], ids=["2-D", "3-D"])
@@ -64,41 +56,6 @@ def test_points_may_be_a_little_off() -> None:
     off *= 0.5 * rng.random(off.shape[1:]) / np.linalg.norm(off, axis=0)
     logits[-4:] += off
     assert average_precision(decoded(head, logits, wanted), wanted, 0.99) == {"round": 1.0, "long": 1.0}
-
-
-def test_a_single_voxel_is_an_object() -> None:
-    ids = np.zeros((12, 12, 1), np.uint32)
-    ids[5, 5] = 1
-    head, wanted = Embedding(least_voxels=1), reference(ids)
-    assert np.array_equal(decoded(head, ideal(head, wanted), wanted).array, wanted.array)
-
-
-@pytest.mark.parametrize(("shape", "spread"), [((150, 140, 1), 16), ((40, 38, 36), 16)], ids=["2-D", "3-D"])
-def test_blocks_give_what_the_whole_gives(shape: tuple[int, int, int], spread: int) -> None:
-    """Discs side by side, over every border between blocks; points that a network might give are rough."""
-    axes = [range(6, n, spread) if n > 1 else (0,) for n in shape]
-    centres = [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
-    wanted = reference(balls(shape, centres, [spread * 0.51] * len(centres)))
-    head = Embedding(size=16)
-    logits = ideal(head, wanted)
-    logits[-4:] += np.random.default_rng(0).normal(0, 0.3, logits[-4:].shape)
-    whole = decoded(head, logits, wanted)
-    tiled = decoded(head, logits, wanted, Small)
-    assert average_precision(whole, wanted, 0.7) == {"round": 1.0, "long": 1.0}
-    assert np.array_equal(whole.array, tiled.array)
-    assert whole.objects == tiled.objects
-
-
-def test_nothing_gives_nothing() -> None:
-    empty, head = reference(np.zeros((20, 18, 1), np.uint32)), Embedding()
-    assert decoded(head, ideal(head, empty), empty).objects == ()
-
-
-def test_a_few_voxels_are_no_object() -> None:
-    wanted = reference(balls((40, 40, 1), [(10, 10), (30, 30)], [6, 1]))
-    logits = ideal(Embedding(), wanted)
-    assert len(decoded(Embedding(least_voxels=6), logits, wanted).objects) == 1
-    assert len(decoded(Embedding(least_voxels=5), logits, wanted).objects) == 2
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 1, 2)])

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from medseg_instances.border_core import BorderCore
 from medseg_instances.distance_watershed import DistanceWatershed
+from medseg_instances.embedding import Embedding
+from medseg_instances.flows import Flows
 from medseg_instances.instance_head import InstanceHead, Objects, softmax
-from touching import average_precision, balls, decoded, ideal
+from touching import average_precision, balls, decoded, ideal, reference
 
 from medseg.builtin.metric.panoptic_quality import PanopticQuality
+from medseg.errors import PipelineError
 from medseg.inference import ObjectSink
 from medseg.prediction import Scores
 from medseg.segmentation import Label, LabelTable, Segmentation
@@ -131,3 +134,68 @@ def test_memory_is_what_was_said(
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 * told < most <= told
+
+
+# ---- what all heads do
+
+
+class InBlocks(ObjectSink):
+    """Blocks of a few voxels."""
+
+    most_voxels = 3000
+
+
+HEADS: dict[type[InstanceHead], tuple[int, float]] = {
+    BorderCore: (1, 0.0),
+    DistanceWatershed: (1, 0.0),
+    Flows: (3, 0.15),
+    Embedding: (4, 0.3),
+}
+"""Of each head the channels at the end that are rough as a network might give them, and how rough."""
+
+
+@pytest.mark.parametrize(("shape", "spread"), [((150, 140, 1), 16), ((40, 38, 36), 16)], ids=["2-D", "3-D"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_blocks_give_what_the_whole_gives(
+    kind: type[InstanceHead], shape: tuple[int, int, int], spread: int
+) -> None:
+    """Discs side by side, over every border between blocks."""
+    axes = [range(6, n, spread) if n > 1 else (0,) for n in shape]
+    centres = [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
+    wanted = reference(balls(shape, centres, [spread * 0.51] * len(centres)))
+    head, (fields, rough) = kind(size=16), HEADS[kind]
+    logits = ideal(head, wanted)
+    logits[-fields:] += np.random.default_rng(0).normal(0, rough, logits[-fields:].shape)
+    whole = decoded(head, logits, wanted)
+    tiled = decoded(head, logits, wanted, InBlocks)
+    assert average_precision(whole, wanted, 0.7) == {"round": 1.0, "long": 1.0}
+    assert np.array_equal(whole.array, tiled.array)
+    assert whole.objects == tiled.objects
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_nothing_gives_nothing(kind: type[InstanceHead]) -> None:
+    empty, head = reference(np.zeros((20, 18, 1), np.uint32)), kind()
+    assert decoded(head, ideal(head, empty), empty).objects == ()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_few_voxels_are_no_object(kind: type[InstanceHead]) -> None:
+    wanted = reference(balls((40, 40, 1), [(10, 10), (30, 30)], [6, 1]))
+    logits = ideal(kind(), wanted)
+    assert len(decoded(kind(least_voxels=6), logits, wanted).objects) == 1
+    assert len(decoded(kind(least_voxels=5), logits, wanted).objects) == 2
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_single_voxel_is_an_object(kind: type[InstanceHead]) -> None:
+    ids = np.zeros((12, 12, 1), np.uint32)
+    ids[5, 5] = 1
+    head, wanted = kind(least_voxels=1), reference(ids)
+    assert np.array_equal(decoded(head, ideal(head, wanted), wanted).array, wanted.array)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_overlapping_labels_are_refused(kind: type[InstanceHead]) -> None:
+    with pytest.raises(PipelineError, match="'b' is in layer 1; leave layer: out"):
+        kind().channels(LabelTable((Label(1, "a"), Label(2, "b", layer=1))))

@@ -1,5 +1,7 @@
 """The digital phantom of the IBSI: every feature in 3-D against its published reference value."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from medseg.volume import Grid, Volume
 
 pytest.importorskip("medseg_radiomics")
 
+from medseg_radiomics.features import Family
 from medseg_radiomics.radiomics import Radiomics
 
 SLICES = """
@@ -66,18 +69,7 @@ cm_clust_shade 17.4, cm_clust_prom 147, cm_info_corr1 -0.0288, cm_info_corr2 0.2
 rlm_glnu 281, rlm_glnu_norm 0.43, rlm_rlnu 328, rlm_rlnu_norm 0.501, rlm_r_perc 0.68, rlm_gl_var 3.48,
 rlm_rl_var 0.598, rlm_rl_entr 2.62
 """
-ALL = (
-    "morphology",
-    "local-intensity",
-    "statistics",
-    "histogram",
-    "glcm",
-    "glrlm",
-    "glszm",
-    "gldzm",
-    "ngtdm",
-    "ngldm",
-)
+ALL = get_args(Family)
 
 
 def phantom() -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

@@ -12,8 +12,11 @@ from medseg.cli import options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medseg.io import Policy
-    from medseg.prediction import Result
+    from medseg.prediction import Measured, Result
+    from medseg.segmentation import Label
 
 __all__ = ["command"]
 
@@ -77,7 +80,8 @@ def command(
 ) -> None:
     """Segment IMAGE (a DICOM folder, NIfTI, NRRD, MetaImage, PNG or TIFF) and measure what was found.
 
-    Writes masks, measurements, a preview and run.json into FOLDER, and prints the volumes.
+    Writes masks, measurements, a preview and run.json into FOLDER, and prints the volumes and the numbers
+    of objects.
     """
     if out is None and not plan:
         raise click.MissingParameter(param_hint="'-o' / '--out'", param_type="option")
@@ -149,27 +153,15 @@ def _by_name(named: tuple[str, ...]) -> dict[str, str]:
 
 
 def _print(result: Result, out: Path) -> None:
-    """The volumes as a table, then where the files are."""
+    """The volumes as a table, with the numbers of objects where there are any; then where the files are."""
     from medseg.cli.table import print_table
 
-    rows = []
-    for label in result.segmentation.labels:
-        found = {
-            row.quantity: row for row in result.measurements if row.label == label.name and row.object is None
-        }
-        size = found.get("volume") or found.get("area")
-        mean = found.get("intensity_mean")
-        rows.append(
-            (
-                label.name,
-                f"{size.value:,.1f} {size.unit}" if size and isinstance(size.value, float | int) else "",
-                f"{mean.value:.0f} {mean.unit}".strip()
-                if mean and isinstance(mean.value, float | int)
-                else "",
-                size.flag if size else "",
-            )
-        )
-    print_table(("label", "size", "mean intensity", "note"), rows, right=(1, 2), wrap=(3,))
+    header = ("label", "objects", "size", "mean intensity", "note")
+    rows = [_told(label, result) for label in result.segmentation.labels]
+    if "objects" in result.segmentation.kinds:
+        print_table(header, rows, right=(1, 2, 3), wrap=(4,))
+    else:
+        print_table((header[0], *header[2:]), [(row[0], *row[2:]) for row in rows], right=(1, 2), wrap=(3,))
     for done in result.provenance.get("policies", ()):
         click.echo(f"read: {done}", err=True)
     for note in result.provenance.get("notes", ()):
@@ -180,3 +172,32 @@ def _print(result: Result, out: Path) -> None:
     click.echo(
         f"Results are in {out}{f'; the picture is {preview}' if preview.exists() else ''}. Research use only."
     )
+
+
+def _told(label: Label, result: Result) -> tuple[str, str, str, str, str]:
+    """What the table says of a label: its name, how many objects, size, mean intensity, why to look again."""
+    rows = [row for row in result.measurements if row.label == label.name]
+    found = {row.quantity: row for row in rows if row.object is None}
+    things, mean = found.get("objects"), found.get("intensity_mean")
+    count = None
+    if result.segmentation.kinds[label.layer] == "objects":
+        own = sum(thing.label == label.name for thing in result.segmentation.objects)
+        count = int(things.value) if things and isinstance(things.value, float | int) else own
+    size = found.get("volume") or found.get("area") or _total(rows, count)
+    flags = [row.flag for row in (size, things) if row and row.flag]
+    return (
+        label.name,
+        "" if count is None else f"{count:,}",
+        f"{size.value:,.1f} {size.unit}" if size and isinstance(size.value, float | int) else "",
+        f"{mean.value:.0f} {mean.unit}".strip() if mean and isinstance(mean.value, float | int) else "",
+        "; ".join(dict.fromkeys(flags)),
+    )
+
+
+def _total(rows: Sequence[Measured], count: int | None) -> Measured | None:
+    """The size of a label as the sum of its objects', where each of so many was measured."""
+    sizes = [row for row in rows if row.object is not None and row.quantity in ("volume", "area")]
+    if not sizes or len(sizes) != count:
+        return None
+    total = sum(row.value for row in sizes if isinstance(row.value, float | int))
+    return replace(sizes[0], object=None, value=total, flag="")

@@ -70,13 +70,13 @@ def write_tables(
         staged_file(out / SUMMARY, overwrite=True) as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
-        sizes = [_sizes(out, outcome, labels) for outcome in outcomes]
-        columns = _columns(labels, sizes)
+        found = [_found(out, outcome, labels) for outcome in outcomes]
+        columns = _columns(labels, found)
         named = [label.name for label in labels]
         names = [f"{named[place]} {unit}" for place, unit in columns]
         file.write(csv_line(["case", "status", "reason", "seconds", *names, "flags", "notes"]))
-        lines = zip(outcomes, sizes, strict=True)
-        file.writelines(_summary_line(outcome, labels, found, columns) for outcome, found in lines)
+        lines = zip(outcomes, found, strict=True)
+        file.writelines(_summary_line(outcome, labels, each, columns) for outcome, each in lines)
     counts = counted(outcomes)
     outputs = {name: sha256_of(out / name) for name in (COHORT, SUMMARY)}
     write_record(out, {**record, "complete": counts["not_run"] == 0, "counts": counts, "outputs": outputs})
@@ -96,48 +96,50 @@ def _body(table: Path) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Size:
-    """How large a label is in a case: its volume, or its area in a picture."""
+class _Found:
+    """What a case has of a label, by unit: its volume, or its area in a picture; and how many objects."""
 
-    quantity: str
-    value: float | None
-    unit: str
-    flag: str
+    values: Mapping[str, float | str | None]
+    flag: str = ""
 
 
-_NONE = _Size("", None, "", "")
-
-
-def _sizes(out: Path, outcome: Outcome, labels: LabelTable) -> list[_Size]:
+def _found(out: Path, outcome: Outcome, labels: LabelTable) -> list[_Found]:
     """One for each label, in order; the volume where there is an area too."""
-    found: dict[str, _Size] = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     if outcome.status == "ok":
         with (out / outcome.case / MEASUREMENTS).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                kind, label = row["quantity"], row["label"]
-                if row["object"] or kind not in ("volume", "area"):
-                    continue
-                if label not in found or (kind, found[label].quantity) == ("volume", "area"):
-                    value = float(row["value"]) if row["value"] else None
-                    found[label] = _Size(kind, value, row["unit"], row["flag"])
-    return [found.get(_as_read(label.name), _NONE) for label in labels]
+                if not row["object"] and row["quantity"] in ("volume", "area", "objects"):
+                    rows.setdefault((row["label"], row["quantity"]), row)
+    return [_of_label(rows, _as_read(label.name)) for label in labels]
 
 
-def _columns(labels: LabelTable, sizes: Sequence[Sequence[_Size]]) -> list[tuple[int, str]]:
-    """A label's place and a unit for each column: mL, or what pictures were measured in."""
+def _of_label(rows: Mapping[tuple[str, str], Mapping[str, str]], name: str) -> _Found:
+    size = rows.get((name, "volume")) or rows.get((name, "area"))
+    count = rows.get((name, "objects"))
+    values: dict[str, float | str | None] = {}
+    if size is not None and size["unit"]:
+        values[size["unit"]] = float(size["value"]) if size["value"] else None
+    if count is not None:
+        values["objects"] = count["value"]
+    return _Found(values, "" if size is None else size["flag"])
+
+
+def _columns(labels: LabelTable, found: Sequence[Sequence[_Found]]) -> list[tuple[int, str]]:
+    """A label's place and a unit for each column: mL, or what pictures were measured in, then objects."""
     columns = []
     for place in range(len(labels)):
-        units = dict.fromkeys(case[place].unit for case in sizes if case[place].unit)
-        columns += [(place, unit) for unit in units or ("mL",)]
+        units = dict.fromkeys(unit for case in found for unit in case[place].values)
+        columns += [(place, unit) for unit in sorted(units, key="objects".__eq__) or ("mL",)]
     return columns
 
 
 def _summary_line(
-    outcome: Outcome, labels: LabelTable, sizes: Sequence[_Size], columns: Sequence[tuple[int, str]]
+    outcome: Outcome, labels: LabelTable, found: Sequence[_Found], columns: Sequence[tuple[int, str]]
 ) -> str:
-    cells = [sizes[place].value if sizes[place].unit == unit else None for place, unit in columns]
-    named = zip(labels, sizes, strict=True)
-    flags = [f"{_as_read(label.name)}: {size.flag}" for label, size in named if size.flag]
+    cells = [found[place].values.get(unit) for place, unit in columns]
+    named = zip(labels, found, strict=True)
+    flags = [f"{_as_read(label.name)}: {each.flag}" for label, each in named if each.flag]
     seconds = None if outcome.seconds is None else round(outcome.seconds, 1)
     known = [outcome.case, outcome.status, outcome.reason, seconds]
     return csv_line([*known, *cells, "; ".join(flags), "; ".join(outcome.notes)])

@@ -31,6 +31,44 @@ def test_writes_everything_and_prints_the_volume(
     assert volume["unit"] == "mL"
 
 
+@pytest.fixture
+def three(tmp_path: Path) -> tuple[Path, Path]:
+    """Three cubes of 1, 1 and 8 mL, and a pipeline that makes each an object; its measure is left open."""
+    image = np.zeros((60, 30, 30), np.int16)
+    for start, side in ((2, 10), (16, 10), (32, 20)):
+        image[start : start + side, 2 : 2 + side, 2 : 2 + side] = 100
+    nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / "cubes.nii.gz")
+    (tmp_path / "cubes.yaml").write_text(
+        "labels: {1: {name: cube}}\n"
+        "segment: {threshold: {above: 50}}\n"
+        "postprocess: [{split: {label: cube}}]\n"
+        "measure: [MEASURE]\n"
+        "write: [csv]\n"
+    )
+    return tmp_path / "cubes.nii.gz", tmp_path / "cubes.yaml"
+
+
+@pytest.mark.parametrize(
+    ("measure", "wanted"),
+    [
+        ("volumes", ["cube", "3", "10.0", "mL", "100"]),
+        ("objects", ["cube", "3", "10.0", "mL"]),
+        ("volumes, objects", ["cube", "3", "10.0", "mL", "100"]),
+        ("objects: {most: 2}", ["cube", "3", "the", "last", "1", "have", "no", "rows"]),
+    ],
+)
+def test_objects_are_counted(
+    medseg: Medseg, three: tuple[Path, Path], tmp_path: Path, measure: str, wanted: list[str]
+) -> None:
+    image, pipeline = three
+    pipeline.write_text(pipeline.read_text().replace("MEASURE", measure))
+    done = medseg("segment", image, "-o", tmp_path / "out", "--model", pipeline)
+    assert done.code == 0, done
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["label", "objects", "size", "mean", "intensity", "note"]
+    assert wanted in lines
+
+
 def test_the_mask_has_the_images_affine_and_codes(
     medseg: Medseg, ball: Path, pipeline: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,25 @@ def test_pictures_have_areas_with_their_unit_in_the_summary(pipeline: Path, tmp_
     assert sizes == {"ball": (True, ""), "flat": (False, "50.0"), "text": (False, "")}
 
 
+def test_objects_are_counted_in_the_summary(tmp_path: Path) -> None:
+    """Behind the size, where they were measured; a failed case has none."""
+    source = cohorts.balls(tmp_path / "in", 2)
+    (source / "text.nii").write_text("text")
+    model = tmp_path / "apart.yaml"
+    model.write_text(
+        "labels: {1: {name: ball}}\n"
+        "segment: {threshold: {above: 50}}\n"
+        "postprocess: [{split: {label: ball}}]\n"
+        "measure: [objects, volumes]\n"
+        "write: [csv]\n"
+    )
+    segment_cohort(source, model=model, out=tmp_path / "out")
+    rows = cohorts.summary(tmp_path / "out")
+    assert list(rows["case_00"])[4:6] == ["ball mL", "ball objects"]
+    assert [row["ball objects"] for row in rows.values()] == ["1", "1", ""]
+    assert float(rows["case_00"]["ball mL"]) == pytest.approx(2.14, rel=0.05)
+
+
 def test_a_truncated_ball_is_flagged_in_the_summary(pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     cohorts.ball(tmp_path / "in" / "large.nii.gz", radius_mm=25)

@@ -52,19 +52,19 @@ class Json(Writer):
 
 
 def _label(label: Label, rows: list[Measured]) -> dict[str, Any]:
-    volumes = [
-        row.value for row in rows if row.quantity == "volume" and row.unit == "mL" and row.object is None
-    ]
+    own, things = list[Measured](), dict[int, list[Measured]]()
+    for row in rows:
+        (own if row.object is None else things.setdefault(row.object, [])).append(row)
+    volumes = [row.value for row in own if row.quantity == "volume" and row.unit == "mL"]
     entry: dict[str, Any] = {
         "value": label.value,
         "code": label.code,
         "volume_ml": volumes[0] if volumes else None,
         "flags": list(dict.fromkeys(row.flag for row in rows if row.flag)),
-        "quantities": _quantities([row for row in rows if row.object is None]),
+        "quantities": _quantities(own),
     }
-    ids = sorted({row.object for row in rows if row.object is not None})
-    if ids:
-        entry["objects"] = {str(id_): _quantities([row for row in rows if row.object == id_]) for id_ in ids}
+    if things:
+        entry["objects"] = {str(id_): _quantities(things[id_]) for id_ in sorted(things)}
     return entry
 
 

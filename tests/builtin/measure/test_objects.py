@@ -160,3 +160,16 @@ def test_many_objects_take_the_memory_that_was_foretold() -> None:
     tracemalloc.stop()
     assert len(rows) == 2 + 14 * 1_500
     assert 0.4 * foretold < taken < foretold + 8 * ids.size
+
+
+def test_what_was_joined_between_blocks_is_flagged() -> None:
+    ids = np.zeros((9, 9, 9), np.uint32)
+    ids[1:4, 1:4, 1:4], ids[5:, 5:8, 5:8] = 1, 2
+    grid = Grid((9, 9, 9), np.eye(4))
+    things = (Object(1, "cell", 0.5), Object(2, "cell", 0.5, {"joined": True}))
+    segmentation = Segmentation(ids[None], grid, TABLE, ("objects",), things)
+    rows = Objects()(
+        Volume(np.zeros((1, 9, 9, 9)), grid), segmentation, Prediction(segmentation=segmentation)
+    )
+    flags = [row.flag for row in rows if row.quantity == "volume"]
+    assert flags == ["", "joined between blocks; truncated: right"]

@@ -4,7 +4,7 @@ Knows no head and no label name.
 """
 
 from medseg.inference.activations import activation_bytes
-from medseg.inference.objects import Decoded, ObjectSink, decoding_bytes, object_bytes
+from medseg.inference.objects import Decoded, ObjectSink, decoding_bytes, object_bytes, on_grid_bytes
 from medseg.inference.sinks import ArgmaxSink, ThresholdSink
 from medseg.inference.streaming import Forward, stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
@@ -20,6 +20,7 @@ __all__ = [
     "activation_bytes",
     "decoding_bytes",
     "object_bytes",
+    "on_grid_bytes",
     "stream",
     "torch_device",
     "torch_runtime",

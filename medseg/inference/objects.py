@@ -27,7 +27,7 @@ from medseg.prediction import Scores, Sink, Wanted
 from medseg.segmentation import LabelTable, Object, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Decode", "Decoded", "ObjectSink", "decoding_bytes", "object_bytes"]
+__all__ = ["Decode", "Decoded", "ObjectSink", "decoding_bytes", "object_bytes", "on_grid_bytes"]
 
 MOST_BYTES = 2_000_000_000  # that a block takes while it is decoded
 MOST_VOXELS = 1 << 24  # of a block with its margin
@@ -72,7 +72,12 @@ def object_bytes(grid: Grid, channels: int, *, margin: int = 64, decoding: int |
     """
     voxel = _voxel_bytes(channels, decoding)
     blocks = _blocks(grid, margin, voxel, MOST_VOXELS)
-    return ON_GRID * math.prod(grid.shape) + blocks.most * voxel
+    return on_grid_bytes(grid) + blocks.most * voxel
+
+
+def on_grid_bytes(grid: Grid) -> int:
+    """What of `object_bytes` is of the whole grid, ids and stuff; the rest goes when all is decoded."""
+    return ON_GRID * math.prod(grid.shape)
 
 
 def _voxel_bytes(channels: int, decoding: int | None) -> int:

@@ -145,6 +145,14 @@ class Head(Step, ABC):
         """
         return 0
 
+    def finishing_bytes(self, labels: LabelTable, grid: Grid) -> int:
+        """What of `work_bytes` is there only while the sink's `finish` runs, as a block that is decoded.
+
+        Where there are several sinks, as of an ensemble's members, they finish one after the other. By
+        default nothing: all of it is there until the segmentation is forgotten.
+        """
+        return 0
+
     @abstractmethod
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
         """A sink that decodes slabs of scores on `grid`, coming along `axis`, into labels on `onto`.

@@ -28,6 +28,7 @@ from medseg.volume import Grid, Volume
 __all__ = ["WantedSinks"]
 
 EVERYWHERE = Wanted(whole_scores=True)
+ID_BYTES = np.dtype(np.uint32).itemsize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,17 +128,9 @@ class WantedSinks:
     def cost(self, *, threads: int) -> SinkCost:
         """What these sinks take."""
         channels = self.slab_channels // self.groups
-        native = self.head.decodes_on == "native"
-        decoded = self.onto if native else self.grid
-        cost, there = SinkCost(), gpu.decides(self._label_sink())
+        cost = SinkCost()
         for _ in range(self.groups):
-            one = label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
-            cost += one if there else replace(one, labels=0, fetches=True)
-            cost += SinkCost(held=self.head.work_bytes(self.decided, decoded))
-            if not native:  # the labels once more, on the native grid
-                cost += replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
-            if self._completes:  # the layers that were decided, until they lie among the others
-                cost += replace(label_cost(self.decided, channels=0, onto=decoded, threads=1), at_work=0)
+            cost += self._label_cost(channels, threads)
         voxels = math.prod(self.grid.shape)
         if self.skip_empty:
             cost += SinkCost(held=voxels, at_work=voxels)  # where there is content, and of a channel
@@ -149,6 +142,24 @@ class WantedSinks:
         for _ in range(stores):  # on disk; what is being written is mapped
             mapped = channels * voxels // self.grid.shape[self.axis] * STORED.itemsize
             cost += SinkCost(at_work=at_work + mapped, reads=4 * channels * voxels, fetches=True)
+        return cost
+
+    def _label_cost(self, channels: int, threads: int) -> SinkCost:
+        """Of one group's labels or objects."""
+        native = self.head.decodes_on == "native"
+        decoded = self.onto if native else self.grid
+        cost = label_cost(self.labels, channels=channels, onto=decoded, threads=threads)
+        if not gpu.decides(self._label_sink()):
+            cost = replace(cost, labels=0, fetches=True)
+        work = self.head.work_bytes(self.decided, decoded)
+        finishing = self.head.finishing_bytes(self.decided, decoded)
+        cost += SinkCost(held=work - finishing, at_work=finishing)
+        if not native:  # the labels or ids once more, on the native grid
+            again = replace(label_cost(self.labels, channels=0, onto=self.onto, threads=1), at_work=0)
+            ids = ID_BYTES * math.prod(self.onto.shape) if self.head.of_objects else 0
+            cost += replace(again, held=max(again.held, ids))
+        if self._completes:  # the layers that were decided, until they lie among the others
+            cost += replace(label_cost(self.decided, channels=0, onto=decoded, threads=1), at_work=0)
         return cost
 
     @property

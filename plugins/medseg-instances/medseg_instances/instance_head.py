@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.errors import PipelineError
-from medseg.inference import Decoded, ObjectSink, decoding_bytes, object_bytes
+from medseg.inference import Decoded, ObjectSink, decoding_bytes, object_bytes, on_grid_bytes
 from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Head
@@ -159,6 +159,10 @@ class InstanceHead(Head):
         return object_bytes(
             grid, self.channels(labels), margin=self.size, decoding=self.decoding_bytes(labels)
         )
+
+    def finishing_bytes(self, labels: LabelTable, grid: Grid) -> int:
+        """All but ids: a block."""
+        return self.work_bytes(labels, grid) - on_grid_bytes(grid)
 
     def decoding_bytes(self, labels: LabelTable) -> int:
         """What decoding takes a voxel, beside its scores; blocks are as large as they may be with that.

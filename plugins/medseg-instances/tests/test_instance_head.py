@@ -9,6 +9,7 @@ from medseg_instances.distance_watershed import DistanceWatershed
 from medseg_instances.embedding import Embedding
 from medseg_instances.flows import Flows
 from medseg_instances.instance_head import InstanceHead, Objects, softmax
+from medseg_instances.star_convex import StarConvex
 from touching import average_precision, balls, decoded, ideal, reference
 
 from medseg.builtin.metric.panoptic_quality import PanopticQuality
@@ -134,6 +135,23 @@ def test_memory_is_what_was_said(
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 * told < most <= told
+
+
+@pytest.mark.parametrize("head", [BorderCore(size=8), StarConvex(size=8, rays=16)])
+def test_of_several_sinks_one_block_is_decoded_at_a_time(head: InstanceHead) -> None:
+    """What an ensemble's members take, each with ids of its own."""
+    wanted = reference(balls((48, 48, 48), [(12, 12, 12), (12, 12, 30), (34, 34, 34)], [9, 9, 10]))
+    scores = Scores(ideal(head, wanted), wanted.grid, "logits")
+    sinks = [head.sink(wanted.labels, grid=wanted.grid, axis=2, onto=wanted.grid) for _ in range(4)]
+    for sink in sinks:
+        sink.take(scores, 0)
+    work, block = (told(wanted.labels, wanted.grid) for told in (head.work_bytes, head.finishing_bytes))
+    tracemalloc.start()
+    found = [sink.finish() for sink in sinks]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 4
+    assert most <= 4 * (work - block) + block < 2 * work
 
 
 # ---- what all heads do

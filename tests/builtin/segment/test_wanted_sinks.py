@@ -303,6 +303,34 @@ def test_the_plan_prices_the_scores_of_objects(tmp_path: Path) -> None:
     assert sinks.cost(threads=1).at_work == 4 * 4 * MOST_VALUES + slice_on_disk
 
 
+def test_blocks_of_members_are_decoded_one_after_the_other() -> None:
+    """Ids are held for each, on both grids; the block that is being decoded is there once."""
+
+    class Hungry(Things):
+        of_objects: ClassVar[bool] = True
+
+        def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
+            return 10**9 + self.finishing_bytes(labels, grid)
+
+        def finishing_bytes(self, labels: LabelTable, grid: Grid) -> int:
+            return 2 * 10**9
+
+    native = Grid((32, 24, 16), np.diag([1.0, 1.0, 1.5, 1.0]))
+    for members, groups in ((1, 1), (4, 5)):
+        sinks = WantedSinks(
+            head=Hungry(),
+            labels=LABELS,
+            grid=GRID,
+            axis=0,
+            onto=native,
+            wanted=Wanted(members=True),
+            members=members,
+        )
+        labels_there = 16 * 12 * 8
+        assert sinks.cost(threads=1).held == groups * (10**9 + labels_there + 4 * 32 * 24 * 16)
+        assert sinks.cost(threads=1).at_work == 2 * 10**9
+
+
 def test_the_plan_prices_every_mirrored_copy(tmp_path: Path) -> None:
     grid = Grid((160, 120, 80), np.eye(4))
     network = NetworkSegmenter.model_validate(

@@ -31,7 +31,6 @@ from medseg.steps import (
     Refiner,
     Segmenter,
     Step,
-    TrainableSegmenter,
     Writer,
 )
 
@@ -125,7 +124,7 @@ def stages_after(
     )
     for stage in (segment, *found.postprocess, *found.measure, *found.write):
         require_labels(stage, labels)
-    if isinstance(segment.step, TrainableSegmenter) and segment.step.head.of_objects:
+    if segment.step.of_objects:
         _require_for_objects(found.postprocess, segment)
     writers = [(stage.distribution, stage.name) for stage in found.write]  # however they are spelt
     for index, stage in enumerate(found.write):

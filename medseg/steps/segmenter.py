@@ -1,11 +1,13 @@
 """The component that segments, and the predictor it opens."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,11 @@ from medseg.errors import PluginError, UsageError
 from medseg.prediction import Plan, Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps.head import Head
-from medseg.steps.network import Network
 from medseg.steps.step import Step
 from medseg.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Predictor", "Segmenter", "TrainableSegmenter"]
 
@@ -77,6 +81,11 @@ class Segmenter(Step, ABC):
         """Whether its scores can be refined: whether it gives `Prediction.refinable` where that is wanted."""
         return False
 
+    @property
+    def of_objects(self) -> bool:
+        """Whether it tells the objects of a label apart: whether what it gives holds ids, not labels."""
+        return False
+
     def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
         """The segmenter that knows the pipeline's labels and the model's folder, where its files lie.
 
@@ -99,16 +108,28 @@ class Segmenter(Step, ABC):
 
 
 class TrainableSegmenter(Segmenter, ABC):
-    """A segmenter that is one network and a head, whose weights `medseg train` finds."""
+    """A segmenter of one network, whose weights `medseg train` finds.
 
-    architecture: Network
-    """The network, as it was trained."""
-
-    head: Head
-    """What its channels mean."""
+    It says what is trained (`untrained`), what a step makes small (`training_loss`), and what a network makes
+    of an image while it is trained (`segmented`); batches, optimiser, moving average, checkpoints and scores
+    are the training's.
+    """
 
     channels: int = Field(default=1, ge=1, le=1024)
     """Channels of the volume that the network takes."""
+
+    @property
+    def scores_head(self) -> Head | None:
+        """The head that says what its scores mean, which `training.loss` is for; None where it has none.
+
+        A segmenter without one has losses of its own, and `training.loss` is refused.
+        """
+        return None
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether a processor trains its network faster with the channels last in memory."""
+        return False
 
     @abstractmethod
     def check(self, labels: LabelTable) -> None:
@@ -118,6 +139,46 @@ class TrainableSegmenter(Segmenter, ABC):
     @abstractmethod
     def patch_voxels(self) -> tuple[int, ...]:
         """Voxels of a training patch along the axes of the network: two for a 2-D one, which sees slices."""
+
+    @abstractmethod
+    def untrained(self, labels: LabelTable) -> torch.nn.Module:
+        """The network with weights to begin with; all that it holds is in its `state_dict`, and in a model.
+
+        Where it is not in training, it takes images `[N, C, *patch]` as its only argument.
+        """
+
+    @abstractmethod
+    def training_loss(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        *,
+        labels: LabelTable,
+        spacing: tuple[float, ...],
+        loss: Callable[..., torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """What a step makes small: a scalar, the mean over the samples of what each would give alone.
+
+        `batch` holds `image[N, C, *patch]`, `labels[N, L, *patch]`, integers, `valid[N, 1, *patch]`, 0 where
+        the labels are not known, and `maps`; `objects[N, L, *patch]`, ids, where the segmenter is
+        `of_objects`. `spacing` is that of the patch's voxels, one number per axis. `loss` is the module that
+        a `Loss` has built for `scores_head`; None without one.
+        """
+
+    @abstractmethod
+    def segmented(
+        self,
+        forward: Callable[[torch.Tensor], Any],
+        volume: Volume,
+        *,
+        labels: LabelTable,
+        device: torch.device,
+    ) -> Segmentation:
+        """What a network in training makes of a preprocessed image, on the image's own grid.
+
+        `forward` is the network, which lies on `device`; it is called without gradients, in the precision of
+        the training. To see how good the network is while it learns: quick rather than thorough.
+        """
 
     @abstractmethod
     def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:

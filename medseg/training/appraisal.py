@@ -189,9 +189,8 @@ class Appraiser:
 
 def _head(segmenter: Segmenter) -> Head | None:
     """The head whose probabilities can be calibrated; None without one."""
-    if isinstance(segmenter, TrainableSegmenter) and segmenter.head.activation is not None:
-        return segmenter.head
-    return None
+    head = segmenter.scores_head if isinstance(segmenter, TrainableSegmenter) else None
+    return head if head is not None and head.activation is not None else None
 
 
 def _calibration_box(example: Example, head: Head) -> Grid | None:

@@ -30,8 +30,8 @@ WORST = 4  # cases that the report draws
 
 
 def metrics_for(recipe: Recipe, catalog: Catalog) -> tuple[Stage[Metric], ...]:
-    """The metrics of a training: of labels, or of objects where the head tells them apart."""
-    of_objects = recipe.segment.step.head.of_objects
+    """The metrics of a training: of labels, or of objects where these are told apart."""
+    of_objects = recipe.segment.step.of_objects
     return metrics_named(METRICS_OF_OBJECTS if of_objects else METRICS, catalog)
 
 
@@ -98,8 +98,8 @@ class Finish:
 
     def _calibration(self) -> Calibration | None:
         """The temperature that held-out voxels ask for; None without any, or where nothing is gained."""
-        head = self.recipe.segment.step.head
-        if not self.recipe.segment.step.calibrated(1.0):
+        head = self.recipe.segment.step.scores_head
+        if head is None or not self.recipe.segment.step.calibrated(1.0):
             return None
         samples = (
             self._appraiser.calibration_sample(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -16,13 +15,12 @@ from medseg.training.appraisal import Appraiser
 from medseg.training.dataset import Example, read_case
 from medseg.training.prepared import PreparedCase
 from medseg.training.recipe import Recipe
-from medseg.training.validation import OVERLAP
 from medseg.volume import Grid
 
 __all__ = ["network_s", "scoring_s", "watched"]
 
 SHARE = 2  # windows of a validation, by an epoch's samples, of which one takes three times as long
-NATIVE_OVERLAP = 0.5
+OVERLAP, NATIVE_OVERLAP = 0.25, 0.5  # of windows: while a network learns, and once it has
 
 
 def watched(cases: Sequence[PreparedCase], recipe: Recipe) -> tuple[PreparedCase, ...]:
@@ -48,16 +46,15 @@ def network_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> flo
     if not windows:
         return 0.0
     segmenter = recipe.segment.step
-    dims: Literal[2, 3] = 2 if len(recipe.patch) == 2 else 3
-    outputs = segmenter.head.channels(recipe.labels)
-    network = segmenter.architecture.build(dims=dims, inputs=segmenter.channels, outputs=outputs)
-    network = network.to(device).eval()
+    network = segmenter.untrained(recipe.labels).to(device).eval()
     window = torch.zeros(1, segmenter.channels, *recipe.patch, device=device)
     taken = 0.0
     with torch.inference_mode():
         for _ in range(2):  # the first one prepares
             began = time.monotonic()
-            network(window).sum().item()
+            network(window)
+            if window.is_cuda:
+                torch.cuda.synchronize(window.device)
             taken = time.monotonic() - began
     passes: int = 2 ** len(getattr(segmenter, "mirror", ()))
     return windows * passes * taken
@@ -86,8 +83,13 @@ def scoring_s(cases: Sequence[PreparedCase], recipe: Recipe, appraiser: Appraise
 
 
 def _decoding_s(case: PreparedCase, example: Example, recipe: Recipe) -> float:
-    """Seconds that the way from a case's scores to labels on its own grid takes, by one window's scores."""
-    head, labels = recipe.segment.step.head, recipe.labels
+    """Seconds that the way from a case's scores to labels on its own grid takes, by one window's scores.
+
+    None where there are no scores: windows then give what is found in them.
+    """
+    head, labels = recipe.segment.step.scores_head, recipe.labels
+    if head is None:
+        return 0.0
     i, j, k = (min(n, m) for n, m in zip((*recipe.patch, 1)[:3], case.grid.shape, strict=True))
     grid = Grid((i, j, k), case.grid.affine, case.grid.unit)
     beside = grid.affine.copy()

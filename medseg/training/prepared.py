@@ -164,16 +164,12 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
     image = preprocess(recipe.preprocess, volume)
     _require_channels(image, recipe)
     labels = reference.onto(image.grid)
-    head = recipe.segment.step.head
+    of_objects = recipe.segment.step.of_objects
     known = None if valid is None else _known(valid, reference, image.grid)
-    if head.of_objects:
+    if of_objects:
         labels = _objects(labels)
         known = None if known is None else known & ~_cut_off(labels, known)
-    with blamed(recipe.loss):
-        maps = {
-            key_: _checked_map(key_, values, image.grid)
-            for key_, values in recipe.loss.step.prepare(labels, head, known).items()
-        }
+    maps = _maps(recipe, labels, known)
     array = np.asarray(image.array, np.float32)
     places = [_places(labels.mask(label.name), number) for number, label in enumerate(recipe.labels)]
     stated = {
@@ -186,14 +182,14 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         "counts": [len(each) for each in places],
         "maps": sorted(maps),
         "partly_valid": valid is not None,
-        "of_objects": head.of_objects,
+        "of_objects": of_objects,
     }
     making = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     np.save(making / "image.npy", array)
     np.save(making / "labels.npy", labels.by_label().array)
-    if head.of_objects:
+    if of_objects:
         np.save(making / "objects.npy", labels.array)
     np.save(making / "places.npy", np.concatenate([*places, np.zeros(0, np.int64)]))
     if known is not None:
@@ -207,6 +203,18 @@ def _make(place: Path, key: str, read: ReadCase, recipe: Recipe) -> None:
         making.replace(place)
     except OSError:  # another process has made it meanwhile
         shutil.rmtree(making)
+
+
+def _maps(
+    recipe: Recipe, labels: Segmentation, known: NDArray[np.bool_] | None
+) -> dict[str, NDArray[np.float32]]:
+    """What the loss prepares of a case, if there is a loss."""
+    head = recipe.segment.step.scores_head
+    if recipe.loss is None or head is None:
+        return {}
+    with blamed(recipe.loss):
+        maps = recipe.loss.step.prepare(labels, head, known)
+        return {name: _checked_map(name, values, labels.grid) for name, values in maps.items()}
 
 
 def _objects(labels: Segmentation) -> Segmentation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medseg.assemble import stage_at, stages, stages_after
 from medseg.config import PipelineFile, StepCall, TrainingSpec
@@ -22,19 +22,25 @@ from medseg.steps import (
     TrainableSegmenter,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["Recipe", "recipe"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how: the pipeline file, which names the loss now, with its names resolved."""
+    """What is trained, and how: the pipeline file, which names the loss now, with its names resolved.
+
+    `loss` is None where the segmenter has losses of its own.
+    """
 
     file: PipelineFile
     inputs: tuple[Input, ...]
     labels: LabelTable
     preprocess: tuple[Stage[Preprocessor], ...]
     segment: Stage[TrainableSegmenter]
-    loss: Stage[Loss]
+    loss: Stage[Loss] | None
     augment: tuple[Stage[Augmentation], ...]
     spec: TrainingSpec
 
@@ -42,6 +48,17 @@ class Recipe:
     def patch(self) -> tuple[int, ...]:
         """Voxels of a sample along the network's axes."""
         return self.segment.step.patch_voxels
+
+    def built_loss(self, spacing: tuple[float, ...]) -> torch.nn.Module | None:
+        """The module of the loss for the segmenter's scores, with voxels of this spacing; None without."""
+        if self.loss is None:
+            return None
+        head = self.segment.step.scores_head
+        assert head is not None  # or no loss is taken
+        with blamed(self.segment):
+            channels = head.channels(self.labels)
+        with blamed(self.loss):
+            return self.loss.step.build(head, spacing=spacing, channels=channels)
 
     def bound_to(self, axes: str) -> tuple[Stage[Augmentation], ...]:
         """The augmentations that know labels and axes ("RAS"); raises PipelineError for what cannot be."""
@@ -56,12 +73,13 @@ class Recipe:
 
     def written(self) -> dict[str, Any]:
         """What decides the prepared cases: steps and loss in full."""
-        head = self.segment.step.head
+        head = self.segment.step.scores_head
+        kind = type(head)
         return {
             "preprocess": [dict(stage.written) for stage in self.preprocess],
-            "loss": dict(self.loss.written),
-            "head": {f"{type(head).__module__}:{type(head).__qualname__}": head.model_dump(mode="json")},
-            **({"objects": True} if head.of_objects else {}),
+            "loss": None if self.loss is None else dict(self.loss.written),
+            "head": head and {f"{kind.__module__}:{kind.__qualname__}": head.model_dump(mode="json")},
+            **({"objects": True} if self.segment.step.of_objects else {}),
             "labels": [[label.value, label.name, label.layer] for label in self.labels],
         }
 
@@ -113,11 +131,9 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
             raise PipelineError(f"{stage.place}: {stage.name!r} changes neither places nor values")
     # not needed before the end, when it is late to learn of a fault
     stages_after(file, segment, labels, catalog)
-    called = spec.loss or StepCall(name=segment.step.head.default_loss)
+    called = _loss_call(spec.loss, segment.step, segment.name)
     spec = spec.model_copy(update={"loss": called})
-    loss = stage_at(Loss, "training.loss", called, catalog)
-    _require_loss(loss, segment.step, labels)
-    return Recipe(
+    made = Recipe(
         file=file.model_copy(update={"training": spec}),
         inputs=tuple(Input(each.name, each.modality, each.select) for each in file.inputs),
         labels=labels,
@@ -125,17 +141,29 @@ def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:
         segment=Stage(
             segment.place, segment.name, segment.distribution, segment.version, segment.step, segment.written
         ),
-        loss=loss,
+        loss=None if called is None else stage_at(Loss, "training.loss", called, catalog),
         augment=augment,
         spec=spec,
     )
+    _require_loss(made)
+    return made
 
 
-def _require_loss(loss: Stage[Loss], segmenter: TrainableSegmenter, labels: LabelTable) -> None:
+def _loss_call(named: StepCall | None, segmenter: TrainableSegmenter, name: str) -> StepCall | None:
+    """The loss that is named, or that the segmenter's head asks for; None where it has no head."""
+    head = segmenter.scores_head
+    if head is not None:
+        return named or StepCall(name=head.default_loss)
+    if named is not None:
+        raise PipelineError(f"training.loss: segmenter {name!r} has losses of its own; leave it out")
+    return None
+
+
+def _require_loss(made: Recipe) -> None:
     """Refuse a loss that does not suit head and labels, before anything is read."""
-    spacing = (1.0,) * len(segmenter.patch_voxels)
     try:
-        with blamed(loss):
-            loss.step.build(segmenter.head, spacing=spacing, channels=segmenter.head.channels(labels))
+        made.built_loss((1.0,) * len(made.patch))
     except PipelineError as problem:
-        raise type(problem)(f"{loss.place}: {problem}") from problem
+        if made.loss is None:
+            raise
+        raise type(problem)(f"{made.loss.place}: {problem}") from problem

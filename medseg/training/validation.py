@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medseg.pipeline import Stage, blamed
-from medseg.prediction import Scores
 from medseg.segmentation import Segmentation
 from medseg.steps import Metric
 from medseg.training.prepared import PreparedCase
 from medseg.training.recipe import Recipe
+from medseg.volume import Volume
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,6 @@ __all__ = ["Scored", "mean", "validated"]
 
 Scored = dict[str, dict[str, float | None]]
 """A number for each label of each case; None where the label is in neither mask."""
-
-OVERLAP = 0.25
 
 
 def validated(
@@ -38,17 +36,22 @@ def validated(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Scored:
-    """Segment each case by sliding window and hold it against its labels."""
+    """Let the segmenter say what the network makes of each case, and hold it against the case's labels."""
     import torch
+
+    def forward(images: torch.Tensor) -> Any:
+        with autocast():
+            return network(images)
 
     scored: Scored = {}
     was_training = network.training
     network.eval()
     try:
         for case in cases:
-            with torch.inference_mode(), autocast():
-                logits = _logits(network, case, recipe.patch, device)
-            found = _decoded(logits, case, recipe)
+            with blamed(recipe.segment), torch.inference_mode():
+                found = recipe.segment.step.segmented(
+                    forward, _volume(case), labels=recipe.labels, device=device
+                ).by_label()
             truth = Segmentation(np.asarray(case.labels), case.grid, recipe.labels)
             if case.valid is not None:
                 found = found.replace(array=np.where(case.valid > 0, found.array, truth.array))
@@ -64,49 +67,8 @@ def validated(
     return scored
 
 
-def _logits(
-    network: torch.nn.Module, case: PreparedCase, patch: tuple[int, ...], device: torch.device
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """`[C, i, j, k]` of a whole case, by MONAI's sliding window."""
-    import torch
-    from monai.inferers.utils import sliding_window_inference
-
-    array = np.asarray(case.image)
-    shape = array.shape[1:]
-    short = [max(0, n - m) for n, m in zip((*patch, 1)[:3], shape, strict=True)]
-    before = [n // 2 for n in short]
-    padded = np.empty((len(array), *(n + m for n, m in zip(shape, short, strict=True))), np.float32)
-    padded[:] = np.reshape(case.fill, (-1, 1, 1, 1))
-    inside = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
-    padded[(slice(None), *inside)] = array
-    image = torch.from_numpy(padded)
-    flat = len(patch) == 2  # slices along k are a batch of pictures
-    image = image.permute(3, 0, 1, 2) if flat else image[None]
-    logits = sliding_window_inference(
-        image,
-        patch,
-        4 if device.type == "cuda" else 1,
-        network,
-        OVERLAP,
-        mode="gaussian",
-        sw_device=device,
-        device="cpu",
-    )
-    assert isinstance(logits, torch.Tensor)
-    whole = logits.permute(1, 2, 3, 0) if flat else logits[0]
-    found: np.ndarray[Any, np.dtype[np.float32]] = whole.float().numpy()[(slice(None), *inside)]
-    return np.ascontiguousarray(found)
-
-
-def _decoded(
-    logits: np.ndarray[Any, np.dtype[np.float32]], case: PreparedCase, recipe: Recipe
-) -> Segmentation:
-    """What the head makes of the logits, on the model's grid."""
-    with blamed(recipe.segment):
-        sink = recipe.segment.step.head.sink(recipe.labels, grid=case.grid, axis=2, onto=case.grid)
-        sink.take(Scores(logits, case.grid, "logits"), 0)
-        found: Segmentation = sink.finish()
-    return found.by_label()
+def _volume(case: PreparedCase) -> Volume:
+    return Volume(np.asarray(case.image), case.grid, case.channels)
 
 
 def mean(scored: Scored, label: str | None = None) -> float | None:

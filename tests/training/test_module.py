@@ -1,5 +1,6 @@
 """What a step does: the loss over scales, the rate, the moving average, what a checkpoint holds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def batch(course: Course) -> Any:
 def test_half_the_weight_at_half_the_size(course: Course) -> None:
     """Against each scale's loss by itself; the middle voxel nearest to a coarse one is its last."""
     trained, given = module(course), batch(course)
+    assert trained.loss is not None
     full, half = trained.network(given["image"])
     target = torch.nn.functional.one_hot(given["labels"][:, 0].long(), 3).movedim(-1, 1).float()
     coarse = target[..., 1::2, 1::2, 1::2]
@@ -57,8 +59,11 @@ class Faint(Softmax):
 
 
 def test_the_head_says_what_a_coarser_output_should_be(course: Course) -> None:
-    trained, given = module(course), batch(course)
-    trained._head = Faint()
+    recipe = course.recipe
+    step = recipe.segment.step.model_copy(update={"head": Faint()})
+    recipe = replace(recipe, segment=replace(recipe.segment, step=step))
+    trained, given = module(replace(course, recipe=recipe)), batch(course)
+    assert trained.loss is not None
     full, half = trained.network(given["image"])
     target = torch.nn.functional.one_hot(given["labels"][:, 0].long(), 3).movedim(-1, 1).float()
     coarse = target[..., 1::2, 1::2, 1::2] / 2

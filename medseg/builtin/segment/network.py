@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from medseg.errors import PipelineError, UsageError
-from medseg.io.weights import check_weights, weights_file
 from medseg.prediction import Resources
-from medseg.segmentation import LabelTable
-from medseg.steps import Predictor, Step, TrainableSegmenter
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.steps import Head, Network, Predictor, Step, TrainableSegmenter
+from medseg.volume import Volume
+from medseg.weights import WeightsFile, require_weights
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["NetworkSegmenter", "SlidingWindow", "WeightsFile"]
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Mirror = Literal["left-right", "anterior-posterior", "superior-inferior"]
-
-
-class WeightsFile(BaseModel):
-    """A safetensors file in the model's folder."""
-
-    model_config = Step.model_config
-
-    path: str = Field(min_length=1, max_length=200)
-    """Where it is, relative to the model's folder."""
-
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Its SHA-256; another file is refused."""
 
 
 class SlidingWindow(BaseModel):
@@ -61,6 +53,12 @@ class NetworkSegmenter(TrainableSegmenter):
     (after `reorient: {to: RAS}`, axial slices). Around a volume smaller than the patch the network sees the
     smallest value of each channel.
     """
+
+    architecture: Network
+    """The network, as it was trained."""
+
+    head: Head
+    """What its channels mean."""
 
     weights: Annotated[tuple[WeightsFile, ...], Field(max_length=32)] = ()
     """Files as `{path: …, sha256: …}`: one, or several of one architecture whose logits are averaged; none
@@ -98,6 +96,21 @@ class NetworkSegmenter(TrainableSegmenter):
         """Where the head's channels can be made probabilities, and are decided on the native grid."""
         return self.head.activation is not None and self.head.decodes_on == "native"
 
+    @property
+    def of_objects(self) -> bool:
+        """As the head says."""
+        return self.head.of_objects
+
+    @property
+    def scores_head(self) -> Head:
+        """The head."""
+        return self.head
+
+    @property
+    def channels_last(self) -> bool:
+        """As the architecture says."""
+        return self.architecture.channels_last
+
     def labels(self) -> None:
         """The pipeline file names the labels."""
         return
@@ -109,16 +122,8 @@ class NetworkSegmenter(TrainableSegmenter):
     def bound(self, *, labels: LabelTable, folder: Path | None) -> Self:
         """Refuse what does not fit together, and weights that are missing or altered."""
         self.check(labels)
-        if not self.weights:
-            raise PipelineError(
-                "weights: there are none; train them with `medseg train`, or name their files"
-            )
-        if folder is None:
-            raise PipelineError("weights: lie in a model's folder, and none is known here")
-        for file in self.weights:
-            check_weights(weights_file(folder, file.path), file.sha256)
         bound = self.model_copy()
-        bound._labels, bound._folder = labels, folder
+        bound._labels, bound._folder = labels, require_weights(self.weights, folder)
         return bound
 
     def check(self, labels: LabelTable) -> None:
@@ -131,6 +136,40 @@ class NetworkSegmenter(TrainableSegmenter):
     def patch_voxels(self) -> tuple[int, ...]:
         """Those of a window."""
         return self.window.patch
+
+    def untrained(self, labels: LabelTable) -> torch.nn.Module:
+        """What the architecture builds for the head's channels."""
+        outputs = self.head.channels(labels)
+        return self.architecture.build(dims=self.dims, inputs=self.channels, outputs=outputs)
+
+    def training_loss(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        *,
+        labels: LabelTable,
+        spacing: tuple[float, ...],
+        loss: Callable[..., torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """The loss over all scales that the network gives: half the weight at half the size."""
+        from medseg.builtin.segment.network_training import loss_over_scales
+
+        assert loss is not None  # there is a head
+        return loss_over_scales(network, batch, head=self.head, labels=labels, spacing=spacing, loss=loss)
+
+    def segmented(
+        self,
+        forward: Callable[[torch.Tensor], Any],
+        volume: Volume,
+        *,
+        labels: LabelTable,
+        device: torch.device,
+    ) -> Segmentation:
+        """By MONAI's sliding window, decoded by the head."""
+        from medseg.builtin.segment.network_training import slid_over
+
+        patch = self.patch_voxels
+        return slid_over(forward, volume, head=self.head, labels=labels, patch=patch, device=device)
 
     def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
         """The files of the members."""

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.builtin.segment.ensemble import Ensemble, unmirrors_itself
-from medseg.builtin.segment.load_weights import load_weights
 from medseg.errors import ResourceError
 from medseg.inference import gpu
 from medseg.inference.engines import Engine, Recipe, open_engine
 from medseg.inference.planning import Pass, measured_pass
 from medseg.inference.torch_runtime import torch_device, torch_runtime
-from medseg.io.weights import weights_file
 from medseg.memory import release_freed_memory, resident_bytes
 from medseg.prediction import Resources
+from medseg.weights import WeightsFile, load_weights
 
 if TYPE_CHECKING:
     from medseg.builtin.segment.network import NetworkSegmenter
@@ -84,7 +83,7 @@ class OpenedNetwork:
         segmenter = self._segmenter
         with torch_runtime(self.resources):
             release_freed_memory()
-            self.engines = tuple(self._engine(file.path, file.sha256) for file in segmenter.weights)
+            self.engines = tuple(self._engine(file) for file in segmenter.weights)
             shape = (self.batch, segmenter.channels, *segmenter.window.patch)
             self._opened_batch = self.batch
             engine = self.engine
@@ -101,12 +100,12 @@ class OpenedNetwork:
             return None
         return Pass(taken, 0.0)
 
-    def _engine(self, path: str, sha256: str) -> Engine:
+    def _engine(self, file: WeightsFile) -> Engine:
         segmenter = self._segmenter
         member = segmenter.architecture.build(
             dims=segmenter.dims, inputs=segmenter.channels, outputs=self._channels
         )
-        load_weights(member, weights_file(self._folder, path), sha256)
+        load_weights(member, self._folder, file)
         built_by, built_as = type(segmenter.architecture), repr(segmenter.architecture)
         if segmenter.temperature != 1:
             from medseg.builtin.segment.temperature import Tempered
@@ -116,7 +115,7 @@ class OpenedNetwork:
         return open_engine(
             member,
             recipe=Recipe(built_by.__module__, built_as, self._channels),
-            sha256=sha256,
+            sha256=file.sha256,
             batch=self.batch,
             channels=segmenter.channels,
             patch=segmenter.window.patch,

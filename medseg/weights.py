@@ -1,22 +1,56 @@
-"""A network's tensors from a safetensors file."""
+"""Trained weights: safetensors files in a model's folder, known by their checksums.
+
+For segmenters of plugins too: a field `weights: tuple[WeightsFile, ...]`, `require_weights` in `bound`, and
+`load_weights` where the network is opened.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg.errors import ModelError
+from pydantic import BaseModel, Field
+
+from medseg.errors import ModelError, PipelineError
 from medseg.io.regular_file import printable
+from medseg.io.weights import check_weights, weights_file
+from medseg.steps import Step
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_weights"]
+__all__ = ["WeightsFile", "load_weights", "require_weights"]
 
 
-def load_weights(module: torch.nn.Module, path: Path, sha256: str) -> None:
+class WeightsFile(BaseModel):
+    """A safetensors file in the model's folder."""
+
+    model_config = Step.model_config
+
+    path: str = Field(min_length=1, max_length=200)
+    """Where it is, relative to the model's folder."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Its SHA-256; another file is refused."""
+
+
+def require_weights(files: Sequence[WeightsFile], folder: Path | None) -> Path:
+    """The folder in which these files are, sound and unaltered.
+
+    Raises PipelineError where none are named or no folder is known, ModelError with what is wrong of a file.
+    """
+    if not files:
+        raise PipelineError("weights: there are none; train them with `medseg train`, or name their files")
+    if folder is None:
+        raise PipelineError("weights: lie in a model's folder, and none is known here")
+    for file in files:
+        check_weights(weights_file(folder, file.path), file.sha256)
+    return folder
+
+
+def load_weights(module: torch.nn.Module, folder: Path, file: WeightsFile) -> None:
     """Fill a module with the tensors of a safetensors file, stored in single or half precision.
 
     The bytes that are loaded are those whose checksum is right, even if the file changes meanwhile. Raises
@@ -25,9 +59,10 @@ def load_weights(module: torch.nn.Module, path: Path, sha256: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    path = weights_file(folder, file.path)
     try:
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != file.sha256:
             raise ModelError(
                 f"{printable(path)}: the file was altered since the pipeline was read; run again"
             )

@@ -72,7 +72,7 @@ def object_bytes(grid: Grid, channels: int, *, margin: int = 64, decoding: int |
     """
     voxel = _voxel_bytes(channels, decoding)
     blocks = _blocks(grid, margin, voxel, MOST_VOXELS)
-    return on_grid_bytes(grid) + blocks.most * voxel
+    return on_grid_bytes(grid) + min(blocks.most, math.prod(grid.shape)) * voxel
 
 
 def on_grid_bytes(grid: Grid) -> int:

@@ -190,6 +190,10 @@ def test_slabs_come_along_any_axis(axis: int) -> None:
     assert np.array_equal(found.array, decoded(scores).array)
 
 
+def test_a_small_image_takes_no_more_than_all_of_it_at_once() -> None:
+    assert object_bytes(Grid((64, 64, 1), np.eye(4)), 3) < 1_000_000
+
+
 def test_memory_grows_with_what_is_on_the_grid_alone_once_blocks_are_full() -> None:
     small, large = (object_bytes(Grid((2048, 2048, n), np.eye(4)), 3) for n in (400, 800))
     assert large - small == pytest.approx(5 * 2048 * 2048 * 400, rel=0.01)

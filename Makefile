@@ -10,7 +10,7 @@ PEERS_PIP   := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 RADIOMICS   := .venv-radiomics
 RADIOMICS_STAMP := $(RADIOMICS)/.installed
 
-.PHONY: demo test test-radiomics lint soak bench bench-peers docs clean
+.PHONY: demo test test-radiomics validators lint soak bench bench-peers docs clean
 
 PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-instances plugins/medseg-phantom
 
@@ -30,9 +30,24 @@ demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the trut
 # measures how far a minute of training goes gets all processors.
 ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py tests/cli/test_train_real.py
 
-test: $(STAMP)  ## the whole suite but soak tests and benchmarks
+test: $(STAMP) validators  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile $(ALONE:%=--ignore %)
+
+# What judges DICOM objects in tests: two programs of Debian's dicom3tools, unpacked into .venv, which needs no root.
+# Package lists are fetched into a folder of our own, so that none need be there. Where this fails, tests say so.
+VALIDATORS := $(VENV)/validators
+DICOM3TOOLS := dciodvfy dcentvfy
+APT := apt-get -qq -o Dir::State::Lists=$$PWD/lists -o Dir::Cache=$$PWD/cache -o Debug::NoLocking=1 -o APT::Sandbox::User=root
+
+validators: $(STAMP)  ## dciodvfy and dcentvfy, if this is Debian or like it
+	@cd $(VALIDATORS) 2>/dev/null && ls $(DICOM3TOOLS) >/dev/null 2>&1 || { \
+		command -v apt-get >/dev/null && rm -rf $(VALIDATORS).part && \
+		mkdir -p $(VALIDATORS).part/lists/partial $(VALIDATORS).part/cache/archives/partial && \
+		cd $(VALIDATORS).part && $(APT) update && $(APT) download dicom3tools && \
+		dpkg-deb --fsys-tarfile dicom3tools_*.deb | tar -x --strip-components=3 $(DICOM3TOOLS:%=./usr/bin/%) && \
+		rm -rf lists cache dicom3tools_*.deb ../validators && mv ../validators.part ../validators; \
+	} || echo "dicom3tools could not be installed: tests of DICOM objects fail, unless MEDSEG_NO_DICOM_TOOLS=1" >&2
 
 # It brings pandas and ITK, which other libraries load where they find them: it gets an environment of its own.
 $(RADIOMICS_STAMP): pyproject.toml constraints.txt plugins/medseg-radiomics/pyproject.toml

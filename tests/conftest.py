@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dicom_validators import (  # noqa: F401 - hooks of pytest
+    pytest_runtest_logreport,
+    pytest_terminal_summary,
+)
 
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = (

@@ -36,6 +36,16 @@ def medseg_heads() -> Iterator[Component]:
 
 
 @hookimpl
+def medseg_segmenters() -> Iterator[Component]:
+    """What finds objects by itself."""
+    yield Component(
+        "detector",
+        target="medseg_instances.detector.segmenter:Detector",
+        summary="Objects by boxes, each with a mask: Mask R-CNN, or RetinaNet with masks.",
+    )
+
+
+@hookimpl
 def medseg_losses() -> Iterator[Component]:
     """What those heads are trained with."""
     yield Component(

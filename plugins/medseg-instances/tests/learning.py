@@ -74,31 +74,36 @@ def learnt(
 ) -> dict[str, list[float | None]]:
     """AP at an IoU of 0.5 of each label in each case that the head was trained on."""
     dims = len(shape)
+    dynunet = {
+        "channels": [12, 24, 48],
+        "strides": [[2] * dims] * 2,
+        "kernels": [[3] * dims] * 3,
+        "deep_supervision": 0,
+    }
+    network = {
+        "architecture": {"dynunet": dynunet},
+        "head": {head: {"size": 24, **parameters}},
+        "window": {"patch": [48 if dims == 2 else 32] * dims},
+    }
+    return learnt_by({"network": network}, folder, shape, epochs=epochs)
+
+
+def learnt_by(
+    segment: dict[str, Any], folder: Path, shape: tuple[int, ...], *, epochs: int, rate: float = 0.005
+) -> dict[str, list[float | None]]:
+    """AP at an IoU of 0.5 of each label in each case that the segmenter was trained on."""
+    dims = len(shape)
     data = dataset(folder / "data", shape)
-    channels = [12, 24, 48]
     overlay = {
         "preprocess": ["z-score"],
-        "segment": {
-            "network": {
-                "architecture": {
-                    "dynunet": {
-                        "channels": channels,
-                        "strides": [[2] * dims] * 2,
-                        "kernels": [[3] * dims] * 3,
-                        "deep_supervision": 0,
-                    }
-                },
-                "head": {head: {"size": 24, **parameters}},
-                "window": {"patch": [48 if dims == 2 else 32] * dims},
-            }
-        },
+        "segment": segment,
         "training": {
             "augment": ["flip"] if dims == 2 else [],
             "batch": 4 if dims == 2 else 2,
             "steps_per_epoch": 40,
             "averaging": 0.9,
             "warm_up": 10,
-            "rate": 0.005,
+            "rate": rate,
         },
         "write": ["nifti"],
         "measure": ["objects"],

@@ -6,7 +6,11 @@ from medseg.testing.contracts import check_plugin
 
 
 def test_records_are_sound() -> None:
-    for kind, records in (("head", plugin.medseg_heads()), ("loss", plugin.medseg_losses())):
+    for kind, records in (
+        ("head", plugin.medseg_heads()),
+        ("segmenter", plugin.medseg_segmenters()),
+        ("loss", plugin.medseg_losses()),
+    ):
         assert [fault for record in records if (fault := record.fault(kind)) is not None] == []
 
 

@@ -1,0 +1,1 @@
+"""Objects by boxes: Mask R-CNN and RetinaNet with masks, in pictures and in space."""

@@ -1,0 +1,127 @@
+"""A detector slid over an image: each window is searched by itself, what all of them find is put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.inference import Windows
+from medseg.inference.windows import Place
+from medseg.prediction import silent
+from medseg.segmentation import LabelTable, Segmentation
+from medseg.volume import Grid, Volume
+from medseg_instances.detector.findings import Finding, in_voxels, painted
+
+if TYPE_CHECKING:
+    import torch
+
+    from medseg_instances.detector.network import Found
+    from medseg_instances.detector.segmenter import Detector
+
+__all__ = ["NEAR", "findings_bytes", "search", "windows_of"]
+
+NEAR = 2.0  # voxels to a window's border from which on a box is taken to be cut by it: boxes are not exact
+ID_BYTES, BITS = 4, 8
+CROWD = 2  # masks that a voxel of a window is in, at most, on average
+
+
+def windows_of(grid: Grid, how: Detector) -> Windows:
+    """Where the windows lie."""
+    return Windows(grid.shape, how.patch, how.window.overlap)
+
+
+def findings_bytes(grid: Grid, how: Detector, layers: int) -> int:
+    """What all that is found takes: ids of the image's voxels, and masks, as bits, of every window."""
+    windows = windows_of(grid, how)
+    masks = len(windows) * math.prod(windows.patch) * CROWD // BITS
+    return ID_BYTES * layers * math.prod(grid.shape) + max(1, len(how.weights)) * masks
+
+
+def search(
+    volume: Volume,
+    forwards: Sequence[Callable[[torch.Tensor], list[Found]]],
+    *,
+    how: Detector,
+    labels: LabelTable,
+    batch: int = 1,
+    progress: Callable[[str, int, int], None] = silent,
+) -> Segmentation:
+    """What networks find in an image, on its own grid; each is called with windows `[N, C, *patch]`."""
+    import torch
+
+    windows = windows_of(volume.grid, how)
+    findings: list[Finding] = []
+    done = 0
+    for places in _batches(windows, batch):
+        images = torch.from_numpy(_cut(volume.array, places, windows.patch))
+        images = images.reshape(images.shape[: 2 + how.dims])
+        for forward in forwards:
+            for place, found in zip(places, forward(images), strict=True):
+                findings += _in_image(found, place, windows)
+        done += len(places)
+        progress("segment", done, len(windows))
+    return painted(findings, volume.grid, labels, shared=how.shared)
+
+
+def _batches(windows: Windows, batch: int) -> Iterator[list[Place]]:
+    i, j, k = (slice(0, size) for size in windows.shape)
+    places = windows.places((i, j, k))
+    while some := list(islice(places, batch)):
+        yield some
+
+
+def _cut(image: NDArray[Any], places: Sequence[Place], patch: Place) -> NDArray[np.float32]:
+    """The windows `[N, C, *patch]`; beyond the image is the smallest value of each channel."""
+    cut = np.empty((len(places), len(image), *patch), np.float32)
+    outside = any(size < side for size, side in zip(image.shape[1:], patch, strict=True))
+    if outside:
+        cut[:] = image.min(axis=(1, 2, 3)).reshape(-1, 1, 1, 1)
+    for window, place in zip(cut, places, strict=True):
+        low = [max(0, start) for start in place]
+        high = [min(n, start + side) for n, start, side in zip(image.shape[1:], place, patch, strict=True)]
+        here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, place, strict=True))
+        window[(slice(None), *there)] = image[(slice(None), *here)]
+    return cut
+
+
+def _in_image(found: Found, place: Place, windows: Windows) -> Iterator[Finding]:
+    """The objects of one window, in the image's voxels."""
+    boxes, masks = found.boxes.float().cpu(), found.masks.float().cpu()
+    dims = boxes.shape[1] // 2
+    low = [max(0, -start) for start in place]
+    high = [
+        min(side, size - start) for side, size, start in zip(windows.patch, windows.shape, place, strict=True)
+    ]
+    for box, mask, label, score in zip(
+        boxes, masks, found.labels.tolist(), found.scores.tolist(), strict=True
+    ):
+        voxels = in_voxels(box, mask, low[:dims], high[:dims])
+        if voxels is None:
+            continue
+        inside, first = voxels
+        i, j, k = (a + b for a, b in zip((*first, 0)[:3], place, strict=True))
+        yield Finding.of(
+            inside.reshape((*inside.shape, 1)[:3]),
+            (i, j, k),
+            label=label,
+            score=float(score),
+            cut=_is_cut(box.tolist(), place, windows),
+        )
+
+
+def _is_cut(box: Sequence[float], place: Place, windows: Windows) -> bool:
+    """Whether a box reaches a border of its window beyond which the image goes on."""
+    dims = len(box) // 2
+    for axis in range(dims):
+        start, side = place[axis], windows.patch[axis]
+        before = start > 0 and box[axis] <= NEAR
+        behind = start + side < windows.shape[axis] and box[dims + axis] >= side - NEAR
+        if before or behind:
+            return True
+    return False

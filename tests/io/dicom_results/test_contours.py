@@ -109,4 +109,4 @@ def test_what_lies_beyond_the_slice_is_cut_off() -> None:
 def test_a_contour_moved_by_a_voxel_is_another_mask() -> None:
     mask = drawn("..... .##.. .##.. .....")
     (contour,) = centres(traced(mask))
-    assert not np.array_equal(filled([contour + [0, 1]], mask.shape), mask)
+    assert not np.array_equal(filled([np.add(contour, [0, 1])], mask.shape), mask)

@@ -152,9 +152,12 @@ def _modality(headers: tuple[SliceHeader, ...]) -> str | None:
 
 
 def _kept(header: SliceHeader) -> dict[str, Any]:
-    return {
+    kept = {
         keyword: header.values[keyword] for keyword in KEPT if header.values.get(keyword) not in (None, [])
     }
+    if header.frame is not None:
+        kept["frame"] = header.frame  # from 0, within its file
+    return kept
 
 
 def _repairs(headers: tuple[SliceHeader, ...]) -> tuple[str, ...]:

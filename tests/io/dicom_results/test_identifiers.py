@@ -1,0 +1,62 @@
+"""UIDs of results: a retry has the same ones, any other job has others."""
+
+from typing import Any
+
+import pytest
+from pydicom import Dataset  # noqa: TID253 - a test module
+from pydicom.uid import UID  # noqa: TID253
+
+from medseg.io.dicom_results.identifiers import result_uid
+from medseg.io.dicom_results.origin import Origin
+
+DONE: dict[str, Any] = {
+    "medseg": {"version": "0.1.0"},
+    "model": {"name": "ct-tissue", "version": "1.0"},
+    "pipeline": {"segment": {"network": {"weights": [{"path": "a.safetensors", "sha256": "0" * 64}]}}},
+    "seed": 0,
+    "resources": {"precision": "fp32", "device": "cpu"},
+}
+
+
+def origin(*uids: str) -> Origin:
+    made = []
+    for uid in uids:
+        dataset = Dataset()
+        dataset.SOPInstanceUID = uid
+        made.append(dataset)
+    return Origin(tuple(made), tuple((k, None) for k in range(len(uids))))
+
+
+def test_a_retry_elsewhere_and_later_has_the_same_uid() -> None:
+    later = {**DONE, "started": "2026-11-27", "resources": {"precision": "fp32", "device": "cuda"}}
+    first, again = (result_uid(origin("1.2", "1.3"), done, "dicom-seg", "series") for done in (DONE, later))
+    assert first == again
+    assert UID(first).is_valid
+    assert first.startswith("2.25.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"name": "ct-tissue", "version": "1.1"}},
+        {"pipeline": {"segment": {"network": {"weights": [{"path": "a.safetensors", "sha256": "1" * 64}]}}}},
+        {"only": ["liver"]},
+        {"seed": 1},
+        {"policy": {"gaps": "resample"}},
+        {"resources": {"precision": "bf16"}},
+        {"medseg": {"version": "0.2.0"}},
+    ],
+)
+def test_another_job_has_another_uid(change: dict[str, Any]) -> None:
+    assert result_uid(origin("1.2"), DONE, "a") != result_uid(origin("1.2"), DONE | change, "a")
+
+
+def test_other_images_or_names_have_other_uids() -> None:
+    uids = [
+        result_uid(origin("1.2", "1.3"), DONE, "a", "b"),
+        result_uid(origin("1.3", "1.2"), DONE, "a", "b"),
+        result_uid(origin("1.2"), DONE, "a", "b"),
+        result_uid(origin("1.2", "1.3"), DONE, "ab"),
+        result_uid(origin("1.2", "1.3"), DONE, "a", "c"),
+    ]
+    assert len(set(uids)) == len(uids)

@@ -1,5 +1,7 @@
 """Read a PNG or TIFF picture as a volume of one slice, `[C, x, y, 1]`: x is the column, y the row downwards.
 
+The pages of a TIFF are the slices of a volume, where nothing says that they are anything else.
+
 The world axes are those of an axial DICOM image, so that every radiological viewer shows the picture upright:
 columns run to the left (L), rows to the back (P). These are names; nobody lay in a scanner. The unit is px
 unless a pixel size in mm is given: resolution tags say how to print, not how large the thing was.
@@ -37,6 +39,8 @@ CHANNELS = {
     3: ("red", "green", "blue"),
     4: ("red", "green", "blue", "alpha"),
 }
+SLICES = ("Z", "I", "Q")  # axes of a TIFF's pages: depth, or without a name
+STACKED = {"Z": "slices", "T": "points in time", "C": "channels", "S": "channels"}
 # what tifffile unpacks by itself; the rest goes to ITK's libtiff
 OWN_COMPRESSIONS = ("NONE", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")
 
@@ -51,20 +55,25 @@ class _Picture:
     channels: int
     dtype: str
     request: dict[str, Any]
+    slices: int = 1
 
     @property
     def bytes(self) -> int:
-        return (
-            self.columns * self.rows * (self.channels + 1) * np.dtype(self.dtype).itemsize
-        )  # a palette may add alpha
+        channels = self.channels + 1  # a palette may add alpha
+        return self.columns * self.rows * self.slices * channels * np.dtype(self.dtype).itemsize
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.columns, self.rows, self.slices
 
 
 def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: bool = False) -> Volume:
     """The picture's values, unscaled; with `pixel_size` (mm) on a grid in mm, without it in px.
 
     Grey, RGB and alpha of 8 or 16 bits; palettes become RGB, 1-bit pictures 0 and 1. The grid is one voxel of
-    the same size thick. `palette_as_values` gives a palette's entries by number, not by colour, as masks are
-    kept. Raises InputError for several pages, animations and what would have to be guessed.
+    the same size thick; grey pages of a TIFF are as many slices. `palette_as_values` gives a palette's
+    entries by number, not by colour, as masks are kept. Raises InputError for animations, pages that are
+    points in time or channels, and what would have to be guessed.
     """
     picture = _header(path, palette_as_values=palette_as_values)
     grid = _grid(picture, pixel_size)
@@ -76,16 +85,18 @@ def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: boo
 
     decode(picture.request, files=[path], take=keep, most_bytes=picture.bytes)
     pixels = kept[0]
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    if pixels.shape[:2] != (picture.rows, picture.columns) or pixels.shape[2] not in CHANNELS:
+    if picture.slices == 1:
+        pixels = pixels[None]
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.shape[:3] != picture.shape[::-1] or pixels.shape[3] not in CHANNELS:
         raise InputError(
             f"{path.name}: it decodes to {pixels.shape}, its header says {picture.rows} x {picture.columns}"
         )
     with open_regular(path) as file:
         digest = file.sha256()
     source = Source(native=grid, format=picture.format, files=(path,), sha256=(digest,))
-    return Volume(pixels.transpose(2, 1, 0)[..., None], grid, CHANNELS[pixels.shape[2]], source)
+    return Volume(pixels.transpose(3, 2, 1, 0), grid, CHANNELS[pixels.shape[3]], source)
 
 
 def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Candidate, ...]:
@@ -95,7 +106,7 @@ def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Ca
     return (
         Candidate(
             format=picture.format,
-            shape=(picture.columns, picture.rows, 1),
+            shape=picture.shape,
             channels=picture.channels,
             spacing=grid.spacing,
             unit=grid.unit,
@@ -110,7 +121,7 @@ def _grid(picture: _Picture, pixel_size: float | None) -> Grid:
         raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
     size = 1.0 if pixel_size is None else pixel_size
     affine = np.diag([-size, -size, size, 1.0])  # L, P, S: identity in LPS
-    return Grid((picture.columns, picture.rows, 1), affine, "px" if pixel_size is None else "mm")
+    return Grid(picture.shape, affine, "px" if pixel_size is None else "mm")
 
 
 def _header(path: Path, *, palette_as_values: bool = False) -> _Picture:
@@ -209,7 +220,7 @@ def _inflated(file: io.BufferedReader, chunks: list[_Chunk], most: int) -> int:
 
 
 def _tiff(path: Path) -> _Picture:
-    """The only page's tags, read in the decoder process."""
+    """The tags of its pages, read in the decoder process."""
     kept: list[dict[str, Any]] = []
     decode({"do": "tiff-header"}, files=[path], take=lambda fields, _: kept.append(fields))
     page = kept[0]
@@ -218,21 +229,22 @@ def _tiff(path: Path) -> _Picture:
         raise InputError(f"{path.name}: {fault}")
     size = page["size"]
     own = page["compression"] in OWN_COMPRESSIONS
-    request = {"do": "tiff", "page": page["page"]} if own else {"do": "itk", "image_io": "TIFFImageIO"}
+    request = {"do": "tiff", "pages": page["pages"]} if own else {"do": "itk", "image_io": "TIFFImageIO"}
     channels = size[2] if len(size) == 3 else 1
     dtype = "uint16" if page["bits"] == 16 else "uint8"
-    return _Picture("TIFF", size[1], size[0], channels, dtype, request)
+    return _Picture("TIFF", size[1], size[0], channels, dtype, request, len(page["pages"]))
 
 
 def _tiff_fault(page: dict[str, Any], length: int) -> str:
-    """What forbids reading the page; empty where nothing does."""
+    """What forbids reading the pages; empty where nothing does."""
     stored, needed = page["byte_counts"]
     plain = (
         page["axes"] in ("YX", "YXS") and page["colours"] in ("MINISBLACK", "RGB") and len(page["size"]) < 4
     )
     unsigned = page["kind"] in ("|u1", "<u2", ">u2", "|b1") and page["bits"] in (1, 8, 16)
     faults = (
-        (page["pages"] != 1, f"a TIFF with {page['pages']} pages; give a single picture"),
+        (not page["alike"], f"a TIFF of {len(page['pages'])} pages that differ; give a single picture"),
+        (not _is_stack(page), f"a TIFF of {_stacked_words(page)}; give one picture, or one stack of slices"),
         (not plain, f"a TIFF with colours {page['colours']} and axes {page['axes']}; grey and RGB are read"),
         (
             not unsigned,
@@ -252,3 +264,15 @@ def _tiff_fault(page: dict[str, Any], length: int) -> str:
         ),
     )
     return next((words for wrong, words in faults if wrong), "")
+
+
+def _is_stack(page: dict[str, Any]) -> bool:
+    """Whether there is one page, or grey ones of which nothing says that they are no slices."""
+    names = [axis for axis, _ in page["stacked"]]
+    return not names or (len(names) == 1 and names[0] in SLICES and page["axes"] == "YX")
+
+
+def _stacked_words(page: dict[str, Any]) -> str:
+    """As "3 channels x 20 slices"."""
+    colours = "" if page["axes"] == "YX" else " in colours"
+    return " x ".join(f"{size} {STACKED.get(axis, 'pages')}" for axis, size in page["stacked"]) + colours

@@ -51,7 +51,8 @@ class CaseFacts:
     """One case. `shape` and `spacing` are along i, j, k of its file, whose directions `axis_codes` names.
 
     `minimum` and `maximum` are over all voxels and channels; `box_share` is the share of voxels in the
-    smallest box around those that are not 0; `voxels` counts the voxels of each label.
+    smallest box around those that are not 0; `voxels` counts the voxels of each label. `picture` says that
+    it was a PNG or TIFF, with one page or several, whose axes have no left and right.
     """
 
     id: str
@@ -110,7 +111,12 @@ class Fingerprint:
     @property
     def pictures(self) -> bool:
         """Whether all cases are flat pictures."""
-        return all(case.picture for case in self.cases)
+        return self.dims == 2 and not self.sided
+
+    @property
+    def sided(self) -> bool:
+        """Whether it is known of any case where left is: not of pictures, and not of stacks of them."""
+        return not all(case.picture for case in self.cases)
 
     @property
     def mixed(self) -> bool:

@@ -51,7 +51,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class _Space:
-    """The grid of the network: dimensions, the axes' codes, spacing and shape of a typical case."""
+    """The grid of the network: dimensions, the axes' codes, spacing and shape of a typical case.
+
+    `sided`: the codes are those of a patient, and not names for the axes of pictures or stacks of them.
+    """
 
     dims: int
     codes: str
@@ -59,7 +62,7 @@ class _Space:
     spacing: tuple[float, ...]
     shape: tuple[float, ...]
     same_spacing: bool
-    pictures: bool
+    sided: bool
 
 
 def plan(
@@ -109,7 +112,7 @@ def _space(fingerprint: Fingerprint, reasons: dict[str, str]) -> _Space:
         reasons["segment.network.window.patch"] = "2-D: every case is a single slice"
         flat = np.argsort(shape == 1, kind="stable")
         codes = "".join("RAS"[axis] for axis in flat)
-        return _Space(2, codes, unit, tuple(spacing[flat]), tuple(shape[flat]), same, fingerprint.pictures)
+        return _Space(2, codes, unit, tuple(spacing[flat]), tuple(shape[flat]), same, fingerprint.sided)
     thick = int(np.argmax(spacing))
     ratio = spacing[thick] / np.delete(spacing, thick).max()
     if ratio > THICK:
@@ -123,14 +126,14 @@ def _space(fingerprint: Fingerprint, reasons: dict[str, str]) -> _Space:
         )
         order = [axis for axis in range(3) if axis != thick] + [thick]
         codes = "".join("RAS"[axis] for axis in order)
-        return _Space(2, codes, unit, tuple(spacing[order]), tuple(shape[order]), same, False)
+        return _Space(2, codes, unit, tuple(spacing[order]), tuple(shape[order]), same, fingerprint.sided)
     kind = (
         f"slices are {ratio:.1f} times as thick as pixels are wide"
         if ratio > THICK
         else "nearly cubic voxels"
     )
     reasons["segment.network.window.patch"] = f"3-D: {kind}"
-    return _Space(3, "RAS", unit, tuple(spacing), tuple(shape), same, False)
+    return _Space(3, "RAS", unit, tuple(spacing), tuple(shape), same, fingerprint.sided)
 
 
 def _voxel_bytes(space: _Space, machine: Machine, labels: int) -> float:
@@ -162,7 +165,7 @@ def _preprocess(space: _Space, fingerprint: Fingerprint, reasons: dict[str, str]
     if fingerprint.mixed:
         steps.append("rgb")
         reasons["preprocess.rgb"] = "some cases are grey, others in colours"
-    if not fingerprint.pictures:
+    if fingerprint.sided or (space.codes != "RAS" and not fingerprint.pictures):
         steps.append({"reorient": {"to": space.codes}})
         thick = (
             "the axis with the thick slices last"
@@ -192,7 +195,7 @@ def _intensity(fingerprint: Fingerprint, reasons: dict[str, str]) -> list[Any]:
         return [
             {"ct-window": {"low": round(values.low), "high": max(round(values.low) + 1, round(values.high))}}
         ]
-    if fingerprint.median_box_share < NONZERO_SHARE and not fingerprint.pictures:
+    if fingerprint.median_box_share < NONZERO_SHARE and fingerprint.sided:
         reasons["preprocess.crop-foreground"] = (
             f"only {fingerprint.median_box_share:.0%} of an image lie in the box around what is not 0"
         )
@@ -266,7 +269,7 @@ def _head(dataset: Dataset, heads: Collection[str], reasons: dict[str, str]) -> 
 
 def _left_is_seen(space: _Space) -> bool:
     """Whether one of the network's axes is known to run from left to right."""
-    return not space.pictures and "R" in space.codes[: space.dims]
+    return space.sided and "R" in space.codes[: space.dims]
 
 
 def _training(
@@ -292,7 +295,7 @@ def _training(
     if space.dims == 3 and max(space.spacing) > THICK * min(space.spacing):
         turn["about"] = ["ijk"[int(np.argmax(space.spacing))]]
     places: list[Any] = []
-    if space.pictures:
+    if not space.sided:
         places = ["flip"]
         reasons["training.augment"] += "; pictures are turned over along every axis that labels allow"
     elif dataset.labels.one_sided() is None and _left_is_seen(space):

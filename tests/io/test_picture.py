@@ -168,8 +168,103 @@ def test_source_names_the_file(tmp_path: Path) -> None:
     assert source.sha256 == (hashlib.sha256(path.read_bytes()).hexdigest(),)
 
 
-def test_several_pages_are_refused_with_their_number(tmp_path: Path) -> None:
-    assert "3 pages" in refusal(tiff(tmp_path / "a.tif", np.stack([GREY8] * 3), photometric="minisblack"))
+STACK8 = np.arange(3 * ROWS * COLUMNS, dtype=np.uint8).reshape(3, ROWS, COLUMNS)
+STACK16 = STACK8.astype(np.uint16) * 257 + 3
+
+
+def stack(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
+    return tiff(path, pixels, **{"photometric": "minisblack", **options})
+
+
+@pytest.mark.parametrize("pixels", [STACK8, STACK16], ids=["8", "16"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"metadata": {}},
+        {"compression": "zlib"},
+        {"byteorder": ">"},
+        {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 0.5, "unit": "um"}},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+    ],
+    ids=["no names", "tifffile", "deflate", "big", "ImageJ", "OME"],
+)
+def test_pages_of_a_tiff_are_slices(tmp_path: Path, pixels: NDArray[Any], options: dict[str, Any]) -> None:
+    path = stack(tmp_path / "a.tif", pixels, **options)
+    volume = read_picture(path, pixel_size=None)
+    assert volume.array.dtype == pixels.dtype
+    np.testing.assert_array_equal(volume.array[0], pixels.transpose(2, 1, 0))
+    assert (volume.grid.unit, volume.grid.spacing, volume.channels) == ("px", (1, 1, 1), ("grey",))
+    assert not volume.is_picture
+    candidate = describe_picture(path)[0]
+    assert (candidate.shape, candidate.dtype) == ((COLUMNS, ROWS, 3), pixels.dtype.name)
+    assert read_picture(path, pixel_size=0.2).grid.spacing == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_an_lzw_stack_is_read(tmp_path: Path) -> None:
+    from PIL import Image
+
+    first, *others = [Image.fromarray(page) for page in STACK8]
+    first.save(tmp_path / "a.tif", compression="tiff_lzw", save_all=True, append_images=others)
+    found = read_picture(tmp_path / "a.tif", pixel_size=None)
+    np.testing.assert_array_equal(found.array[0], STACK8.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "words"),
+    [
+        ("TYX", (3, ROWS, COLUMNS), "3 points in time"),
+        ("CYX", (3, ROWS, COLUMNS), "3 channels"),
+        ("ZCYX", (4, 2, ROWS, COLUMNS), "4 slices x 2 channels"),
+    ],
+)
+def test_pages_that_are_no_slices_are_refused(
+    tmp_path: Path, axes: str, shape: tuple[int, ...], words: str
+) -> None:
+    path = stack(tmp_path / "a.tif", np.zeros(shape, np.uint16), imagej=True, metadata={"axes": axes})
+    assert words in refusal(path)
+
+
+def test_colours_in_several_pages_are_refused(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "a.tif", np.stack([RGB8] * 3), photometric="rgb")
+    assert "3 pages in colours" in refusal(path)
+
+
+def test_pages_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    import tifffile
+
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for rows in (5, 5, 4):
+            file.write(GREY8[:rows], metadata=None, photometric="minisblack")
+    assert "3 pages that differ" in refusal(tmp_path / "a.tif")
+
+
+def test_a_page_that_stands_for_several_is_refused(tmp_path: Path) -> None:
+    """ImageJ writes stacks above 4 GB so: the first page alone would be a slice of the whole."""
+    path = stack(tmp_path / "a.tif", STACK16, imagej=True, metadata={"axes": "ZYX"})
+    data = bytearray(path.read_bytes())
+    order = "<" if data[:2] == b"II" else ">"
+    place = struct.unpack(f"{order}I", data[4:8])[0]
+    entries = struct.unpack(f"{order}H", data[place : place + 2])[0]
+    end = place + 2 + 12 * entries
+    data[end : end + 4] = bytes(4)
+    path.write_bytes(data)
+    assert "a.tif: a TIFF of 1 pages" in refusal(path)
+
+
+def test_a_truncated_stack_is_refused(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", STACK16, compression="zlib")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert refusal(path).startswith("a.tif: ")
+
+
+def test_a_real_stack_and_its_ids_lie_on_each_other(real_data: Path) -> None:
+    folder = real_data / "nuclei_stardist_2d3d"
+    volume = read_picture(folder / "img3d.tif", pixel_size=None)
+    ids = read_picture(folder / "mask3d.tif", pixel_size=None).array[0]
+    assert volume.array.shape == (1, 57, 61, 31)
+    assert len(np.unique(ids)) == 1 + 51
+    assert volume.array[0][ids > 0].mean() > 1.2 * volume.array[0][ids == 0].mean()
 
 
 def test_an_animation_is_refused(tmp_path: Path) -> None:

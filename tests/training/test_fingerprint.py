@@ -101,6 +101,18 @@ def test_pictures_in_colours(tmp_path: Path) -> None:
     assert found.cases[0].volumes_ml == {}
 
 
+def test_a_stack_of_pages_is_no_flat_picture_and_has_no_sides(tmp_path: Path) -> None:
+    import tifffile
+
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        pages = labels(1, 2).T.astype(np.uint16)
+        tifffile.imwrite(tmp_path / folder / "a.tif", pages, photometric="minisblack")
+    dataset = open_dataset(tmp_path)
+    found = fingerprint(dataset, dataset.cases)
+    assert (found.pictures, found.sided, found.dims, found.median_shape) == (False, False, 3, SHAPE)
+
+
 def test_json_there_and_back_holds_no_path(tmp_path: Path) -> None:
     dataset = open_dataset(pairs(tmp_path / "DOE^JANE", [labels(1), labels(1, 2)]))
     found = fingerprint(dataset, dataset.cases)

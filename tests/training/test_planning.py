@@ -191,6 +191,14 @@ def test_pictures_are_flat_and_lie_any_way() -> None:
     assert found.reasons["segment.network.window.patch"].startswith("2-D: every case is a single slice; ")
 
 
+def test_stacks_of_pictures_are_in_space_and_have_no_left_and_right() -> None:
+    found = planned(case((57, 61, 31), (1, 1, 1), box_share=0.5, picture=True))
+    assert len(network(found)["window"]["patch"]) == 3
+    assert "mirror" not in network(found)
+    assert augment(found)["flip"] == {}
+    assert set(steps(found)) == {"z-score"}
+
+
 def test_a_single_slice_in_another_direction_comes_last() -> None:
     found = planned(case((200, 1, 150), (1, 5, 2)))
     assert steps(found)["reorient"] == {"to": "RSA"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -62,13 +63,16 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
     try:
         with tifffile.TiffFile(request["files"][0]) as file:
             # a reduced page is a thumbnail of the one before it
-            full = [number for number, page in enumerate(_pages(file)) if not page.is_reduced]
-            page = file.pages[full[0] if full else 0].aspage()
+            full = [(number, page) for number, page in enumerate(_pages(file)) if not page.is_reduced]
+            numbers, pages = [number for number, _ in full] or [0], [page for _, page in full]
+            page = pages[0] if pages else file.pages[0].aspage()
+            pages = pages or [page]
             orientation = page.tags.get("Orientation")
             yield (
                 {
-                    "pages": len(full),
-                    "page": full[0] if full else 0,
+                    "pages": numbers,
+                    "alike": len({_kind(each) for each in pages}) == 1,
+                    "stacked": _stacked(file, len(pages)),
                     "size": list(page.shape),
                     "axes": page.axes,
                     "kind": "" if page.dtype is None else page.dtype.str,
@@ -76,15 +80,44 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
                     "colours": tifffile.PHOTOMETRIC(page.photometric).name,
                     "compression": tifffile.COMPRESSION(page.compression).name,
                     "orientation": 1 if orientation is None else int(orientation.value),
-                    "byte_counts": [int(sum(page.databytecounts)), int(page.nbytes)],
+                    "byte_counts": [
+                        sum(int(sum(each.databytecounts)) for each in pages),
+                        sum(int(each.nbytes) for each in pages),
+                    ],
                     "last_byte": max(
-                        map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
+                        (
+                            sum(place)
+                            for each in pages
+                            for place in zip(each.dataoffsets, each.databytecounts, strict=True)
+                        ),
+                        default=0,
                     ),
                 },
                 None,
             )
     except tifffile.TiffFileError as problem:
         raise RefusedError(f"damaged TIFF: {one_line(problem)}") from problem
+
+
+def _kind(page: Any) -> tuple[Any, ...]:
+    """What pages of one stack have in common."""
+    orientation = page.tags.get("Orientation")
+    turned = 1 if orientation is None else orientation.value
+    return (tuple(page.shape), str(page.dtype), page.photometric, page.compression, turned)
+
+
+def _stacked(file: Any, pages: int) -> list[list[Any]]:
+    """Name and length of each axis that pages are stacked along, as ImageJ, OME or the writer names it.
+
+    I and Q say that it has no name. Without pages that belong together, or where one page stands for several,
+    as in ImageJ's largest files, this is `[["?", how many]]`.
+    """
+    series = file.series[0]
+    sizes = dict(zip(series.axes[:-2], series.shape[:-2], strict=True))
+    sizes = {axis: int(size) for axis, size in sizes.items() if size > 1 and axis not in "YXS"}
+    if math.prod(sizes.values()) != pages:
+        return [["?", pages]]
+    return [[axis, size] for axis, size in sizes.items()]
 
 
 def _pages(file: Any) -> Iterator[Any]:
@@ -98,10 +131,14 @@ def _pages(file: Any) -> Iterator[Any]:
 
 
 def tiff(request: dict[str, Any]) -> Iterator[Reply]:
-    """One page of a TIFF file, `[row, column]` or `[row, column, channel]`, uncompressed or deflated."""
+    """Pages of a TIFF file, uncompressed or deflated: `[row, column]` or `[row, column, channel]`.
+
+    Of several pages, `[page, row, column]`.
+    """
     import tifffile
 
+    pages = [int(number) for number in request["pages"]]
     try:
-        yield {}, tifffile.imread(request["files"][0], key=int(request["page"]))
+        yield {}, tifffile.imread(request["files"][0], key=pages if len(pages) > 1 else pages[0])
     except (tifffile.TiffFileError, ValueError) as problem:
         raise RefusedError(f"cannot be decoded: {one_line(problem)}") from problem

@@ -31,7 +31,7 @@ from medseg.training.dataset.masks import (
     standing,
     values_of,
 )
-from medseg.volume import Volume
+from medseg.volume import PICTURES, Volume
 
 __all__ = ["FOR_STRAY", "Example", "Reference", "read_case", "read_image", "read_reference"]
 
@@ -195,8 +195,11 @@ def _on_image(values: NDArray[Any], grid: Any, path: Path, volume: Volume, tell:
     """The values in the image's axes; a picture has none of its own, its size alone must fit."""
     if is_picture(path):
         if grid.shape != volume.grid.shape:
-            here, there = (" x ".join(map(str, shape)) for shape in (grid.shape[:2], volume.grid.shape))
+            flat = grid.shape[:2] if grid.shape[2] == 1 else grid.shape
+            here, there = (" x ".join(map(str, shape)) for shape in (flat, volume.grid.shape))
             raise InputError(f"its mask has {here} pixels, the image {there}; give the mask of this image")
+        if grid.shape[2] > 1 and (volume.source is None or volume.source.format not in PICTURES):
+            raise InputError("its mask is a stack of pages, and the image is none; give both in one format")
         return values
     require_same_grid(grid, volume.grid, "its mask", tell)
     return standing(values, grid, volume.grid)

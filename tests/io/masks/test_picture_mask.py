@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError, InputError
 from medseg.io import read
 from medseg.io.masks import read_segmentation
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 SIZE = (11, 7)  # columns, rows
 VALUES = np.random.default_rng(3).integers(0, 4, SIZE).astype(np.uint8)
@@ -82,6 +82,22 @@ def test_colours_and_transparency_are_refused_and_grey_in_three_channels_is_not(
 def test_other_sizes_are_refused(tmp_path: Path, image: Volume) -> None:
     with pytest.raises(GeometryError, match="7 x 11 pixels, the image has 11 x 7 x 1"):
         read_segmentation(write(tmp_path / "mask.png", VALUES.T), onto=image)
+
+
+def test_pages_lie_on_a_stack_of_pages_and_on_nothing_that_knows_its_sides(tmp_path: Path) -> None:
+    import tifffile
+
+    ids = np.random.default_rng(4).integers(0, 900, (*SIZE, 3)).astype(np.uint16)
+    for name in ("image.tif", "mask.tif"):
+        tifffile.imwrite(tmp_path / name, np.ascontiguousarray(ids.T), photometric="minisblack")
+    image = read(tmp_path / "image.tif")
+    assert np.array_equal(read_segmentation(tmp_path / "mask.tif", onto=image).array[0], ids)
+    scan = Volume(image.array, Grid(image.grid.shape, np.eye(4)), ("ct",))
+    with pytest.raises(GeometryError, match="nothing says how its pages lie in the patient"):
+        read_segmentation(tmp_path / "mask.tif", onto=scan)
+    flat = read(write(tmp_path / "image.png", np.zeros(SIZE, np.uint8)))
+    with pytest.raises(GeometryError, match="11 x 7 x 3 pixels, the image has 11 x 7 x 1"):
+        read_segmentation(tmp_path / "mask.tif", onto=flat)
 
 
 def test_picture_with_a_scale(tmp_path: Path) -> None:

@@ -157,6 +157,37 @@ def test_ids_of_objects_are_one_label(tmp_path: Path) -> None:
     assert np.array_equal(segmentation.array[0] == 300, labels(0, 1) > 0)
 
 
+def stack(path: Path, array: np.ndarray) -> Path:
+    """Write `[x, y, z]` as a TIFF of z pages."""
+    import tifffile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.ascontiguousarray(array.T), photometric="minisblack")
+    return path
+
+
+def test_ids_in_stacks_of_pages_are_objects_in_space(tmp_path: Path) -> None:
+    ids = labels(7, 100).astype(np.uint16) * 3
+    stack(tmp_path / "images" / "a.tif", image().astype(np.uint16))
+    stack(tmp_path / "labels" / "a.tif", ids)
+    table(tmp_path / "dataset.yaml", "labels: {nucleus: any}")
+    dataset = open_dataset(tmp_path)
+    volume, segmentation, _ = read_case(dataset.cases[0], dataset)
+    assert segmentation is not None
+    assert (volume.grid.shape, volume.grid.unit) == (SHAPE, "px")
+    assert segmentation.kinds == ("objects",)
+    assert np.array_equal(segmentation.array[0], ids)
+
+
+def test_a_stack_of_pages_is_no_mask_of_an_image_that_knows_its_sides(tmp_path: Path) -> None:
+    nifti(tmp_path / "images" / "a.nii.gz", image())
+    stack(tmp_path / "labels" / "a.tif", labels(1).astype(np.uint16))
+    table(tmp_path / "dataset.yaml", "labels: {nucleus: any}")
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(InputError, match="its mask is a stack of pages, and the image is none"):
+        read_case(dataset.cases[0], dataset)
+
+
 def test_masks_of_objects_lie_apart_for_each_label(tmp_path: Path) -> None:
     """Ids count from 1 in every mask; together they are counted on."""
     nifti(tmp_path / "x.nii.gz", image())

@@ -16,7 +16,7 @@ from pydantic.errors import PydanticUserError
 
 from medseg.config import Call, PipelineFile, StepCall, describe
 from medseg.errors import PipelineError, PluginError, UsageError, did_you_mean, in_one_line
-from medseg.pipeline import Input, Pipeline, Stage, blamed
+from medseg.pipeline import Input, Pipeline, Stage, blamed, come_before
 from medseg.plugin.catalog import Catalog, Entry
 from medseg.segmentation import LabelTable
 from medseg.steps import (
@@ -42,6 +42,7 @@ __all__ = [
     "holds_steps",
     "pipeline_schema",
     "require_labels",
+    "require_order",
     "stage_at",
     "stages",
     "stages_after",
@@ -130,7 +131,22 @@ def stages_after(
     for index, stage in enumerate(found.write):
         if writers.index((stage.distribution, stage.name)) < index:
             raise PipelineError(f"{stage.place}: {stage.name!r} is named twice")
+    require_order(found.write)
     return found
+
+
+def require_order(write: Sequence[Stage[Writer]]) -> None:
+    """Raise PipelineError where a writer stands before one that it must come after, or that one lacks."""
+    for index, stage in enumerate(write):
+        for name in come_before(stage):
+            if not any(other.is_called(name) for other in write):
+                raise PipelineError(
+                    f"{stage.place}.{stage.name}: refers to what {name!r} writes; add that before it"
+                )
+            if not any(other.is_called(name) for other in write[:index]):
+                raise PipelineError(
+                    f"{stage.place}.{stage.name}: refers to what {name!r} writes; put that before it"
+                )
 
 
 def _require_for_objects(postprocess: Sequence[Stage[Postprocessor]], segment: Stage[Segmenter]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,7 +39,9 @@ __all__ = [
     "Stage",
     "Watch",
     "blamed",
+    "come_before",
     "lack",
+    "lacks",
     "measure",
     "predict",
     "preprocess",
@@ -64,7 +66,8 @@ class Input:
 class Stage(Generic[S_co]):
     """A step in its place: where the pipeline file names it, whose it is, and itself.
 
-    `written` is the step as a pipeline file would say it in full: qualified name and all parameters.
+    `written` is the step as a pipeline file would say it in full: qualified name and all parameters. A writer
+    is `demanded` where the user named it: what it lacks is then refused, and not left out with a note.
     """
 
     place: str
@@ -73,9 +76,14 @@ class Stage(Generic[S_co]):
     version: str
     step: S_co
     written: Mapping[str, Any]
+    demanded: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.name} ({self.distribution} {self.version})"
+
+    def is_called(self, name: str) -> bool:
+        """Whether `name` means this component: as it is, or with its distribution before it."""
+        return name in (self.name, f"{self.distribution}/{self.name}")
 
 
 @dataclass(frozen=True)
@@ -294,8 +302,8 @@ def write(
     `room` hears what memory a writer needs, and may refuse it.
     """
     paths: list[Path] = []
-    for stage in stages:
-        if lack(stage, result) is None:
+    for stage, missing in zip(stages, lacks(stages, partial(lack, result=result)), strict=True):
+        if missing is None:
             with watch(stage), blamed(stage):
                 room(stage.step.library_bytes() + stage.step.work_bytes(result.volume, result.segmentation))
                 paths.extend(Writer.check(stage.step(result, folder), folder=folder, taken=tuple(paths)))
@@ -306,6 +314,29 @@ def lack(stage: Stage[Writer], result: Result) -> str | None:
     """What this image or what was kept of its prediction lacks for a writer; None where nothing lacks."""
     with blamed(stage):
         return stage.step.needs(result.volume) or result.prediction.lacks(_wants(stage))
+
+
+def lacks(
+    stages: Sequence[Stage[Writer]], lack: Callable[[Stage[Writer]], str | None]
+) -> tuple[str | None, ...]:
+    """What each writer lacks, by `lack` or because a writer is left out that it must come after."""
+    said: list[str | None] = []
+    for stage in stages:
+        missing = lack(stage)
+        for name in () if missing else come_before(stage):
+            if any(what is not None and other.is_called(name) for other, what in zip(stages, said)):  # noqa: B905 - those before it
+                missing = f"what {name!r} would write, which is left out"
+        said.append(missing)
+    return tuple(said)
+
+
+def come_before(stage: Stage[Writer]) -> tuple[str, ...]:
+    """The names of writers that must come before this one; raises PluginError where it cannot say."""
+    with blamed(stage):
+        declared: object = stage.step.after
+        if not isinstance(declared, tuple) or not all(isinstance(name, str) for name in declared):
+            raise PluginError(f"after is {declared!r}, not a tuple of names")
+        return declared
 
 
 @contextmanager

@@ -46,6 +46,7 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in summary.csv
 @options.pixel_size
 @options.policy
 @options.labels
+@options.write
 @options.device
 @options.engine
 @options.precision
@@ -66,6 +67,7 @@ def command(
     pixel_size: float | None,
     policy: Policy,
     labels: tuple[str, ...] | None,
+    write: str | None,
     device: str,
     engine: str,
     precision: str,
@@ -103,6 +105,7 @@ def command(
                 pixel_size=pixel_size,
                 policy=policy,
                 labels=labels,
+                write=write,
                 resources=Resources(
                     device=device,
                     engine=engine,

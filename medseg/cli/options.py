@@ -30,6 +30,7 @@ __all__ = [
     "seed",
     "threads",
     "verbose",
+    "write",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -262,4 +263,13 @@ def seed(function: F) -> F:
     """`--seed`: for models that draw at random."""
     return click.option(
         "--seed", type=int, default=0, show_default=True, help="Seed for models that draw at random."
+    )(function)
+
+
+def write(function: F) -> F:
+    """`--write`: files beside those of the pipeline."""
+    return click.option(
+        "--write",
+        metavar="NAME,NAME",
+        help="Writers to add to the pipeline's own, as in dicom-seg,dicom-sr.",
     )(function)

@@ -43,6 +43,7 @@ __all__ = ["command"]
 @options.pixel_size
 @options.policy
 @options.labels
+@options.write
 @options.device
 @options.engine
 @options.precision
@@ -65,6 +66,7 @@ def command(
     pixel_size: float | None,
     policy: Policy,
     labels: tuple[str, ...] | None,
+    write: str | None,
     device: str,
     engine: str,
     precision: str,
@@ -113,6 +115,7 @@ def command(
             inputs=by_name,
             model=model,
             labels=labels,
+            write=write,
             force_modality=force_modality,
             pixel_size=pixel_size,
             policy=policy,
@@ -132,6 +135,7 @@ def command(
             policy=policy,
             case=case,
             labels=labels,
+            write=write,
             resources=replace(resources, progress=progress.advance),
             listener=progress.listen,
         )

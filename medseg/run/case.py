@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medseg.allocator import return_freed_memory
-from medseg.assemble import assemble
-from medseg.errors import InputError, PipelineError, PluginError, ResourceError, UsageError
+from medseg.errors import InputError, PluginError, ResourceError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.memory import (
@@ -21,12 +21,23 @@ from medseg.memory import (
     resident_bytes,
     too_little,
 )
-from medseg.model import Model, find_model
+from medseg.model import Model
 from medseg.model.precision import precision_for
-from medseg.pipeline import Pipeline, Stage, blamed, lack, measure, predict, preprocess, refine, write
-from medseg.plugin.catalog import Catalog, discover
+from medseg.pipeline import (
+    Pipeline,
+    Stage,
+    blamed,
+    lack,
+    lacks,
+    measure,
+    predict,
+    preprocess,
+    refine,
+)
+from medseg.pipeline import write as write_files
 from medseg.prediction import Plan, Prediction, Resources, Result
 from medseg.run.budget import Outline, outlined, require_room
+from medseg.run.chosen import prepare
 from medseg.run.inputs import Image, case_id, join, match, read_inputs
 from medseg.run.provenance import (
     Journal,
@@ -38,10 +49,10 @@ from medseg.run.provenance import (
     sha256_of,
     write_run_json,
 )
-from medseg.steps import Predictor, Step
+from medseg.steps import Predictor, Step, Writer
 from medseg.volume import Volume
 
-__all__ = ["Case", "Setup", "limited", "memory_as_resource", "prepare", "processors", "segment"]
+__all__ = ["Case", "Setup", "memory_as_resource", "prepare", "processors", "segment"]
 
 
 def segment(  # noqa: PLR0913 - the front door: all but the images are named
@@ -57,6 +68,7 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
     listener: Listener | None = None,
     case: str | None = None,
     labels: Sequence[str] | None = None,
+    write: str | None = None,
 ) -> Result:
     """Segment one case and measure what was found; with `out`, write its files there.
 
@@ -75,12 +87,13 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         case: name of the case in the results; by default the first file's, or a hash for DICOM.
         labels: names of the labels to which masks, measurements and files are limited; None for all.
+        write: writers beside the pipeline's own, as it would list them; refused where they lack something.
         listener: called as `listener(step, component, seconds)`; seconds is None when a step starts.
 
     Raises:
         InputError, PipelineError, ResourceError, UsageError: see `medseg.errors`; nothing is left in `out`.
     """
-    chosen, pipeline = prepare(model, labels=labels)
+    chosen, pipeline = prepare(model, labels=labels, write=write)
     setup = Setup(
         model=chosen,
         pipeline=pipeline,
@@ -98,33 +111,6 @@ def segment(  # noqa: PLR0913 - the front door: all but the images are named
                 run.read(predictor)
                 result = run.walk(predictor)
             return result if folder is None else run.publish(result, folder)
-
-
-def prepare(
-    model: str | Path, catalog: Catalog | None = None, *, labels: Sequence[str] | None = None
-) -> tuple[Model, Pipeline]:
-    """Find a model and assemble its pipeline, limited to some labels; reads no volume, loads no weights."""
-    installed = catalog or discover()
-    chosen = find_model(model, installed)
-    try:
-        pipeline = assemble(chosen.file, installed, folder=chosen.folder)
-    except PipelineError as problem:
-        raise type(problem)(f"{chosen.path}: {problem}") from problem
-    return chosen, pipeline if labels is None else limited(pipeline, labels)
-
-
-def limited(pipeline: Pipeline, labels: Sequence[str]) -> Pipeline:
-    """The pipeline whose results are limited to these labels; raises UsageError for what cannot be meant."""
-    only = tuple(dict.fromkeys(labels))
-    if not only:
-        raise UsageError("labels: name at least one")
-    pipeline.labels.only(only)
-    for stage in (*pipeline.measure, *pipeline.write):
-        named = getattr(stage.step, "labels", None)
-        for name in named if isinstance(named, tuple) else ():
-            if name not in only:
-                raise UsageError(f"labels: {stage.place}.{stage.name} names {name!r}; give it too")
-    return replace(pipeline, only=only)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +226,7 @@ class Case:
                 pixel_size=setup.pixel_size,
                 policy=setup.policy,
             )
-            self._volume = join(volumes)
+            self._volume = volume = join(volumes)
         inputs = [describe_input(name, part) for name, part in volumes.items()]
         self._record = provenance(
             case=self.name or case_id(self.images, volumes),
@@ -249,6 +235,7 @@ class Case:
             inputs=inputs,
             resources=setup.resources,
         )
+        self._require_written(lambda stage: stage.step.needs(volume))
         source = self._volume.source
         self._record["policy"] = asked(setup.policy)
         self._record["policies"] = list(source.policies) if source else []
@@ -311,10 +298,8 @@ class Case:
     def publish(self, result: Result, folder: Path) -> Result:
         """Write every file, `run.json` last."""
         record, pipeline = self._record, self.setup.pipeline
-        record["left_out"] = {
-            stage.name: missing for stage in pipeline.write if (missing := lack(stage, result)) is not None
-        }
-        paths = write(pipeline.write, result, folder, room=self._make_room, watch=self._watch)
+        record["left_out"] = self._require_written(partial(lack, result=result))
+        paths = write_files(pipeline.write, result, folder, room=self._make_room, watch=self._watch)
         record["notes"] += self._passed()
         record["used"]["peak_memory_mb"] = highest_bytes() >> 20
         record["outputs"] = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
@@ -323,6 +308,17 @@ class Case:
         record["seconds"] = round(self.journal.seconds, 3)
         write_run_json(folder, record)
         return result
+
+    def _require_written(self, lack: Callable[[Stage[Writer]], str | None]) -> dict[str, str]:
+        """What each writer lacks that cannot write; raises InputError for one that the user named."""
+        write = self.setup.pipeline.write
+        missing = {}
+        for stage, what in zip(write, lacks(write, lack), strict=True):
+            if what is not None and stage.demanded:
+                raise InputError(f"writer {stage.name!r} needs {what}")
+            if what is not None:
+                missing[stage.name] = what
+        return missing
 
     def _watch(self, stage: Stage[Step]) -> AbstractContextManager[None]:
         return self.journal.step(stage.place, stage.name)

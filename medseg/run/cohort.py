@@ -64,6 +64,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     resources: Resources | None = None,
     watcher: Watcher | None = None,
     labels: Sequence[str] | None = None,
+    write: str | None = None,
 ) -> Cohort:
     """Segment every case of a CSV file or a folder into a folder of its own below `out`.
 
@@ -84,6 +85,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
         resources: device, memory, threads and seed; by default the CPU and what the machine has.
         watcher: hears of every case that starts or ends.
         labels: names of the labels to which masks, measurements and files are limited; None for all.
+        write: writers beside the pipeline's own, as it would list them; what they lack fails a case.
 
     Raises:
         InputError, PipelineError, ResourceError, UsageError: for what concerns all; see `medseg.errors`.
@@ -93,7 +95,7 @@ def segment_cohort(  # noqa: PLR0913 - the front door: all but the source are na
     if jobs < 1:
         raise UsageError(f"{jobs} jobs cannot be; at least one")
     catalog = discover()
-    chosen, pipeline = prepare(model, catalog, labels=labels)
+    chosen, pipeline = prepare(model, catalog, labels=labels, write=write)
     setup = Setup(
         model=chosen,
         pipeline=_with_table(pipeline, catalog),

@@ -41,13 +41,14 @@ def foresee(  # noqa: PLR0913 - takes what `segment` takes
     pixel_size: float | None = None,
     policy: Policy = STRICT,
     resources: Resources | None = None,
+    write: str | None = None,
 ) -> Foreseen:
     """Plan a case without running it; the model is loaded, and computes one empty window to be measured.
 
     Takes what `segment` takes, and raises what it would raise before it runs: among others InputError for a
     wrong modality, ResourceError where memory cannot do.
     """
-    chosen, pipeline = prepare(model, labels=labels)
+    chosen, pipeline = prepare(model, labels=labels, write=write)
     setup = Setup(
         model=chosen,
         pipeline=pipeline,

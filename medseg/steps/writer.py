@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from medseg.errors import PluginError
 from medseg.prediction import Result, Wanted
@@ -17,6 +18,9 @@ SLICES_BYTES = 64 << 20
 
 class Writer(Step, ABC):
     """Writes files of one kind into a folder that is published only when every writer has succeeded."""
+
+    after: ClassVar[tuple[str, ...]] = ()
+    """Names of writers whose files this one refers to: a pipeline must have them, and before it."""
 
     @property
     def wants(self) -> Wanted:

@@ -229,6 +229,11 @@ def _run_measurement(step: Step) -> str:
 def _run_writer(step: Step) -> str:
     assert isinstance(step, Writer)
     _check_wants(step.wants)
+    after: object = step.after
+    if not isinstance(after, tuple) or not all(isinstance(name, str) for name in after):
+        raise PluginError(f"after is {after!r}, not a tuple of names")
+    if after:
+        return f"not run: refers to files of {', '.join(after)}"
     volume, segmentation = known_image()
     prediction = Prediction(segmentation=segmentation)
     lack = step.needs(volume) or prediction.lacks(step.wants)

@@ -158,3 +158,11 @@ def test_the_traceback_of_a_failed_import_is_kept(install: Install) -> None:
 def test_one_plugins_faults_are_not_anothers(install: Install) -> None:
     install("good", "import_error", "classes")
     check_plugin("fake-good")
+
+
+def test_writers_that_refer_to_others_are_checked_and_not_run(install: Install) -> None:
+    install("ordered")
+    found = {finding.what.split()[0]: finding for finding in check_plugins(discover(), "fake-ordered")}
+    assert found["fake-ordered/answer"].note == "not run: refers to files of letter"
+    assert found["fake-ordered/vague"].problem == "after is 'letter', not a tuple of names"
+    assert not found["fake-ordered/letter"].problem

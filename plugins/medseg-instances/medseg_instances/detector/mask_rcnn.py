@@ -71,11 +71,12 @@ class MaskRcnn(DetectorNetwork):
         return {
             "object": binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / count,
             "anchor": box_loss(view.deltas[number, own], boxes) / count,
-            **self._region_losses(view, number, truth),
+            **self.region_losses(view, number, truth, self.proposals(view, number)),
         }
 
-    def _region_losses(self, view: View, number: int, truth: Truth) -> dict[str, Tensor]:
-        regions = torch.cat([truth.boxes, self.proposals(view, number)])
+    def region_losses(self, view: View, number: int, truth: Truth, proposals: Tensor) -> dict[str, Tensor]:
+        """Those of proposals, to which the objects' own boxes are added."""
+        regions = torch.cat([truth.boxes, proposals])
         match = proposals_matched(regions, truth.boxes, in_space(OF_OBJECT, self.dims))
         match = decided(match, regions, truth)
         own, rest = balanced(match, self.how.samples, REGIONS_OF_OBJECTS)

@@ -1,0 +1,169 @@
+"""Windows put together: what a network that is right finds in windows is what there is in the image."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253 - a test module
+from detector.samples import detector
+from medseg_instances.detector.findings import Finding
+from medseg_instances.detector.network import Found
+from medseg_instances.detector.search import findings_bytes, search
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects  # noqa: TID253
+from touching import TABLE, balls, reference
+
+from medseg.segmentation import Segmentation
+from medseg.volume import Grid, Volume
+
+CELLS = 64  # so many that masks are exact
+
+
+def right(images: torch.Tensor) -> list[Found]:
+    """A network that reads ids off the image, whose values they are: each one's box in the window, and mask.
+
+    What a window's border cuts it is surer of than of what is whole.
+    """
+    return [_read(image[0].numpy().round().astype(np.int64)) for image in images]
+
+
+def _read(ids: NDArray[np.int64]) -> Found:
+    boxes, labels, scores, masks = [], [], [], []
+    for number, region in enumerate(find_objects(ids), start=1):
+        if region is None:
+            continue
+        own = torch.from_numpy((ids[region] == number).astype(np.float32))[None, None]
+        masks.append(torch.nn.functional.interpolate(own, (CELLS,) * ids.ndim, mode="nearest")[0, 0])
+        low, high = [part.start for part in region], [part.stop for part in region]
+        boxes.append([float(n) for n in (*low, *high)])
+        labels.append(int(number % 3 == 0))
+        cut = min(low) == 0 or any(n == size for n, size in zip(high, ids.shape, strict=True))
+        scores.append(0.9 if cut else 0.6)
+    return Found(
+        torch.tensor(boxes).reshape(-1, 2 * ids.ndim),
+        torch.tensor(labels, dtype=torch.long),
+        torch.tensor(scores),
+        torch.stack(masks) if masks else torch.zeros(0, *(CELLS,) * ids.ndim),
+    )
+
+
+def image_of(wanted: Segmentation) -> Volume:
+    return Volume(wanted.array.astype(np.float32), wanted.grid)
+
+
+def found_in(wanted: Segmentation, patch: tuple[int, ...], **more: Any) -> Segmentation:
+    how = detector(len(patch), window={"patch": patch, "overlap": more.pop("overlap", 0.5)})
+    return search(image_of(wanted), [right], how=how, labels=TABLE, **more)
+
+
+def same(found: Segmentation, wanted: Segmentation) -> bool:
+    """The same objects, whatever their ids."""
+    pairs = np.unique(np.stack([found.array[0].ravel(), wanted.array[0].ravel()]), axis=1).T
+    names = [{thing.id: thing.label for thing in each.objects} for each in (found, wanted)]
+    one_each = all(len(set(column.tolist())) == len(column) for column in pairs.T)
+    return one_each and all(names[0].get(a) == names[1].get(b) for a, b in pairs.tolist())
+
+
+def crowd(shape: tuple[int, int, int], step: int, radius: float) -> Segmentation:
+    """Balls that touch, all over the image and across its faces."""
+    axes = [range(0, size + step, step) if size > 1 else (0,) for size in shape]
+    centres = [(i, j, k) for i in axes[0] for j in axes[1] for k in axes[2]]
+    return reference(balls(shape, centres, [radius] * len(centres)))
+
+
+def test_objects_across_every_border_in_pictures() -> None:
+    """Discs of 13 voxels, windows of 40 that overlap by 20; and one window for all."""
+    wanted = crowd((100, 90, 1), 12, 6.4)
+    whole = found_in(wanted, (104, 96))
+    tiled = found_in(wanted, (40, 40))
+    assert same(whole, wanted)
+    assert same(tiled, wanted)
+    assert np.array_equal(tiled.array, whole.array)
+    assert all(not thing.attributes for thing in tiled.objects)
+
+
+def test_objects_across_every_border_in_space() -> None:
+    wanted = crowd((40, 37, 44), 10, 5.2)
+    tiled = found_in(wanted, (32, 32, 32))
+    assert same(tiled, wanted)
+
+
+def test_batches_of_windows_and_several_networks_are_no_matter() -> None:
+    wanted = crowd((60, 60, 1), 12, 6.4)
+    one = found_in(wanted, (40, 40))
+    assert np.array_equal(found_in(wanted, (40, 40), batch=3).array, one.array)
+    how = detector(2, window={"patch": (40, 40)})
+    two = search(image_of(wanted), [right, right], how=how, labels=TABLE)
+    assert np.array_equal(two.array, one.array)
+
+
+def test_slices_of_a_volume_are_searched_one_by_one() -> None:
+    wanted = crowd((30, 30, 3), 12, 6.0)
+    found = found_in(wanted, (40, 40))
+    for k in range(3):
+        own = wanted.array[0, :, :, k]
+        assert np.array_equal(found.array[0, :, :, k] > 0, own > 0)
+    assert len(found.objects) == sum(len(np.unique(wanted.array[0, :, :, k])) - 1 for k in range(3))
+
+
+def test_an_object_that_no_window_holds_says_so() -> None:
+    ids = np.zeros((90, 30, 1), np.uint32)
+    ids[5:85, 10:20] = 1
+    found = found_in(reference(ids), (32, 32))
+    assert found.objects
+    assert all(thing.attributes == {"cut": True} for thing in found.objects)
+    assert not (found.array[0][ids == 0]).any()
+
+
+@pytest.mark.parametrize("shape", [(20, 50, 1), (9, 9, 1), (20, 17, 50)])
+def test_images_smaller_than_a_window(shape: tuple[int, int, int]) -> None:
+    """Beyond the image is its smallest value; nothing is found there."""
+    wanted = crowd(shape, 12, 6.0)
+    found = found_in(wanted, (32,) * (2 if shape[2] == 1 else 3))
+    assert same(found, wanted)
+
+
+def test_beyond_the_image_is_its_smallest_value() -> None:
+    seen: list[torch.Tensor] = []
+
+    def looks(images: torch.Tensor) -> list[Found]:
+        seen.append(images)
+        return right(torch.zeros_like(images))
+
+    image = np.stack([np.full((6, 6, 1), 3.0), np.full((6, 6, 1), -2.0)]).astype(np.float32)
+    image[:, 0, 0] = 7
+    how = detector(2, channels=2, window={"patch": (8, 8)})
+    volume = Volume(image, Grid((6, 6, 1), np.eye(4)), ("a", "b"))
+    found = search(volume, [looks], how=how, labels=TABLE)
+    assert not found.objects
+    (window,) = seen
+    assert window.shape == (1, 2, 8, 8)
+    assert window[0, :, 0, 0].tolist() == [3, -2]
+    assert window[0, :, 1, 1].tolist() == [7, 7]
+
+
+def test_it_tells_how_far_it_is() -> None:
+    told: list[tuple[str, int, int]] = []
+    progress: Callable[[str, int, int], None] = lambda *step: told.append(step)  # noqa: E731
+    found_in(crowd((60, 40, 1), 12, 6.0), (40, 40), progress=progress)
+    assert told == [("segment", 1, 2), ("segment", 2, 2)]
+
+
+def test_memory_is_bounded_by_windows() -> None:
+    """All masks of a crowded image take less than is told of them."""
+    wanted = crowd((100, 100, 1), 12, 6.4)
+    how = detector(2, window={"patch": (40, 40)})
+    held: list[int] = []
+
+    def counts(images: torch.Tensor) -> list[Found]:
+        found = right(images)
+        for each in found:
+            masks = [np.ones([int(n) for n in (box[2:] - box[:2])] + [1], np.bool_) for box in each.boxes]
+            held.extend(
+                Finding.of(mask, (0, 0, 0), label=0, score=1, cut=False).bits.nbytes for mask in masks
+            )
+        return found
+
+    search(image_of(wanted), [counts], how=how, labels=TABLE)
+    assert 0 < sum(held) + 4 * wanted.array.size <= findings_bytes(wanted.grid, how, 1)

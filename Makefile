@@ -12,7 +12,7 @@ RADIOMICS_STAMP := $(RADIOMICS)/.installed
 
 .PHONY: demo test test-radiomics validators lint soak bench bench-peers docs clean
 
-PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-instances plugins/medseg-phantom
+PLUGINS := plugins/medseg-crf plugins/medseg-ct plugins/medseg-hippocampus plugins/medseg-instances plugins/medseg-nuclei plugins/medseg-phantom
 
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)

@@ -42,6 +42,7 @@ PAGES = (
 CARD_PAGES = (
     "docs/explanation/ct-tissue.md",
     "docs/explanation/hippocampus.md",
+    "docs/explanation/nuclei.md",
     "docs/explanation/phantom-abdomen.md",
 )
 PREVIEW_OF = PAGES[0]  # its demo/preview.png is the picture of the pages

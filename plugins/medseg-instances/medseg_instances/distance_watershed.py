@@ -11,7 +11,7 @@ from pydantic import Field
 from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
 from medseg_instances.instance_head import InstanceHead, softmax
-from medseg_instances.parts import anchors_of, basins, described, seeded
+from medseg_instances.parts import anchors_of, basins, described, seeded, summits
 
 __all__ = ["DistanceWatershed"]
 
@@ -21,15 +21,20 @@ class DistanceWatershed(InstanceHead):
 
     The depth is the distance to the object's outside as a part of the largest in that object, so that small
     objects are as high as large ones (a softer form of the energy of Bai and Urtasun, Deep watershed
-    transform, CVPR 2017). What is deeper than `seed` after some smoothing is a seed; every other voxel of a
-    label goes to the seed that the steepest way up leads to. A part of a label that has no seed is an object
-    if it is as deep somewhere before smoothing, as one of a few voxels is, and else nothing.
+    transform, CVPR 2017). A hill that is deeper than `seed` after some smoothing, and stands out from a
+    deeper one beside it by `prominence`, is an object: every voxel of a label goes to the hill that the
+    steepest way up leads to. A part of a label without a hill is an object if it is as deep somewhere before
+    smoothing, as one of a few voxels is, and else nothing.
     """
 
     default_loss: ClassVar[str] = "medseg-instances/labels-and-field"
 
-    seed: float = Field(default=0.5, gt=0, lt=1)
-    """From which depth on a voxel is of a seed: 0 at the outside, 1 at the deepest place of an object."""
+    seed: float = Field(default=0.4, gt=0, lt=1)
+    """How deep the top of a hill must be: 0 is the outside, 1 the deepest place of an object."""
+
+    prominence: float = Field(default=0.15, ge=0, lt=1)
+    """How far the depth falls at least between two objects, from the top of the flatter one. More where
+    objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
 
     smooth: float = Field(default=1.0, ge=0, le=8)
     """Standard deviation, in voxels, of the Gaussian that the depth is smoothed with before seeds are looked
@@ -59,6 +64,7 @@ class DistanceWatershed(InstanceHead):
         if self.smooth:
             deviations = [self.smooth if size > 1 else 0.0 for size in depth.shape]
             depth = gaussian_filter(depth, deviations, mode="nearest")
-        seeds = seeded(depth > self.seed, inside, deep)
+        sure = summits(depth, least=self.seed, prominence=self.prominence)
+        seeds = seeded(sure, inside, deep)
         ids = basins(depth, seeds, inside)
         return described(ids, anchors_of(seeds), shares[1:], least_voxels=self.least_voxels)

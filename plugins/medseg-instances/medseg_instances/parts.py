@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from medseg.inference import Decoded
 
-__all__ = ["anchors_of", "basins", "described", "grown", "seeded"]
+__all__ = ["anchors_of", "basins", "described", "grown", "seeded", "summits"]
 
 Ids = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
+
+ROUNDING = 1e-3  # of a prominence, which is a difference of two numbers in single precision
 
 
 def seeded(sure: Mask, inside: Mask, likely: Mask | None = None) -> Ids:
@@ -38,6 +40,26 @@ def seeded(sure: Mask, inside: Mask, likely: Mask | None = None) -> Ids:
     lonely = ~found[regions]
     seeds[lonely] = alone[regions[lonely]]
     return seeds
+
+
+def summits(height: Floats, *, least: float, prominence: float) -> Mask:
+    """The tops of hills that are higher than `least` and stand out by `prominence`, down to half of it.
+
+    A top stands out by as much as one must go down at least on the way to a higher one (h-maxima: Soille,
+    Morphological Image Analysis, 2nd ed. 2004, section 6.3.4); ways lead through faces. With a prominence of
+    0 it is all that is higher than `least`.
+    """
+    if not prominence:
+        return height > least
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(height, np.float32))
+    above = height - sitk.GetArrayFromImage(sitk.HMaxima(image, prominence))
+    parts = _parts(above > prominence / 2)
+    found = np.zeros(int(parts.max(initial=0)) + 1, np.bool_)
+    found[parts[(above > (1 - ROUNDING) * prominence) & (height > least)]] = True
+    found[0] = False
+    return found[parts]
 
 
 def _parts(mask: Mask) -> Ids:

@@ -39,7 +39,7 @@ def test_what_is_nowhere_deep_is_no_object() -> None:
     wanted = reference(balls((40, 40, 1), [(12, 12), (30, 30)], [7, 4]))
     head = DistanceWatershed()
     logits = ideal(head, wanted)
-    logits[-1][wanted.array[0] == 2] *= 0.45
+    logits[-1][wanted.array[0] == 2] *= 0.35
     found = decoded(head, logits, wanted)
     assert np.array_equal(found.array[0] > 0, wanted.array[0] == 1)
 
@@ -63,3 +63,19 @@ def test_smoothing_keeps_an_object_whole() -> None:
     logits[-1] += np.random.default_rng(0).normal(0, 0.25, wanted.grid.shape).astype(np.float32)
     assert len(decoded(DistanceWatershed(smooth=0), logits, wanted).objects) > 8
     assert len(decoded(DistanceWatershed(smooth=2), logits, wanted).objects) == 2
+
+
+def test_hills_that_meet_above_the_seed_depth_are_cut_apart_and_ripples_are_not() -> None:
+    """Two discs over whose border the depth falls to 0.6 only, and one with a ripple on its top."""
+    wanted = reference(balls((40, 60, 1), [(20, 14), (20, 30), (20, 50)], [8.5, 8.5, 7]))
+    head = DistanceWatershed(smooth=0)
+    logits = ideal(head, wanted)
+    logits[-1] = np.maximum(logits[-1], 0.6 * (wanted.array[0] > 0))
+    logits[-1][20, 50] -= 0.1
+    found = decoded(head, logits, wanted)
+    assert len(found.objects) == 3
+    for number in (1, 2, 3):
+        there = found.array[0][wanted.array[0] == number]
+        assert np.bincount(there).max() > 0.95 * there.size
+    joined = decoded(DistanceWatershed(smooth=0, prominence=0), logits, wanted)
+    assert len(joined.objects) == 2, "by depth alone they are one"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from medseg_instances.parts import anchors_of, basins, described, grown, seeded
+from medseg_instances.parts import anchors_of, basins, described, grown, seeded, summits
 from numpy.typing import NDArray
 from scipy import ndimage  # noqa: TID253
 
@@ -121,3 +121,33 @@ def test_nothing_is_described_as_nothing() -> None:
     ids = np.zeros((4, 6, 3), np.int32)
     found = described(ids, anchors_of(ids), np.zeros((1, 4, 6, 3), np.float32), least_voxels=1)
     assert len(found.anchors) == len(found.labels) == len(found.scores) == 0
+
+
+def stands_out(height: NDArray[np.float32], place: tuple[int, ...]) -> float:
+    """How far one must go down from a place to come to a higher one, by flooding level by level; by faces."""
+    top = height[place]
+    for level in np.unique(height[height <= top])[::-1]:
+        parts, _ = ndimage.label(height >= level)
+        if (height[parts == parts[place]] > top).any():
+            return float(top - level)
+    return float(np.inf)
+
+
+@pytest.mark.parametrize("shape", [(30, 28, 1), (14, 13, 12)])
+@pytest.mark.parametrize("prominence", [0.05, 0.2])
+def test_summits_are_the_tops_that_stand_out(shape: tuple[int, int, int], prominence: float) -> None:
+    height, least = noise(shape, 8), 0.5
+    found = summits(height, least=least, prominence=prominence)
+    around = ndimage.generate_binary_structure(3, 1)
+    tops = np.argwhere((ndimage.maximum_filter(height, footprint=around) == height) & (height > least))
+    expected = {tuple(top) for top in tops if stands_out(height, tuple(top)) >= prominence}
+    parts, count = ndimage.label(found)
+    assert count == len(expected) > 1
+    assert len({int(parts[top]) for top in expected} - {0}) == count
+    assert len(expected) < len(tops), "some do not stand out"
+    assert (height[found] > least - prominence / 2).all()
+
+
+def test_without_a_prominence_summits_are_what_is_high() -> None:
+    height = noise((20, 20, 1), 9)
+    assert np.array_equal(summits(height, least=0.6, prominence=0), height > 0.6)

@@ -1,0 +1,1 @@
+"""A trained model for medseg: nuclei in pictures from a microscope."""

@@ -39,6 +39,11 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in evaluation.json
     help="Compare these labels only; by default all that either has.",
 )
 @click.option(
+    "--objects",
+    metavar="NAME",
+    help="Values of masks without names are ids of objects, not labels; the objects are called NAME.",
+)
+@click.option(
     "--subjects",
     metavar="FILE",
     help="Whose each case is, a CSV table with columns case and subject: intervals are then over subjects.",
@@ -59,6 +64,7 @@ def command(
     out: str | None,
     metrics: str,
     labels: tuple[str, ...] | None,
+    objects: str | None,
     subjects: str | None,
     images: str | None,
     pixel_size: float | None,
@@ -96,7 +102,13 @@ def command(
             click.echo(f"{done}/{total} {case}", err=True)
 
     done = evaluate_files(
-        pairs, steps, labels=labels, subjects=persons, pixel_size=pixel_size, watcher=watcher
+        pairs,
+        steps,
+        labels=labels,
+        subjects=persons,
+        pixel_size=pixel_size,
+        objects=objects,
+        watcher=watcher,
     )
     if out is not None:
         worst = worst_cases(done, pairs, images=seen)

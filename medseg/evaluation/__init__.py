@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,13 +77,14 @@ def metrics_named(text: str = DEFAULT_METRICS, catalog: Catalog | None = None) -
     return found
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what files do not say themselves is a keyword each
     prediction: Segmentation | str | Path,
     reference: Segmentation | str | Path,
     metrics: str | Sequence[Stage[Metric]] = DEFAULT_METRICS,
     *,
     labels: Collection[str] | None = None,
     pixel_size: float | None = None,
+    objects: str | None = None,
     tell: Tell = logger.warning,
 ) -> tuple[Measured, ...]:
     """What each metric says of each label, metric by metric; of one case, in memory or in files.
@@ -90,7 +92,8 @@ def evaluate(
     Labels are matched by name; by value, where one of the two has no names but "label 1", "label 2". A label
     that only one of them has is absent from the other, which `tell` hears. `labels` are the names, of the
     reference first, to which rows are limited; one that neither has gives none. `pixel_size` is the scale in
-    mm of pictures. Metrics of probabilities, as `ece`, take files: a folder that `medseg segment` wrote.
+    mm of pictures; `objects` the label of which the values of masks without names are objects' ids. Metrics
+    of probabilities, as `ece`, take files: a folder that `medseg segment` wrote.
 
     Raises GeometryError where the two lie on different grids, InputError where named labels have none in
     common or a file cannot be read, PluginError where a metric breaks its contract.
@@ -113,7 +116,7 @@ def evaluate(
     if len(pairs) > 1:
         raise UsageError(f"there are {len(pairs)} cases; give `evaluate_files` what `match_files` finds")
     require_probabilities(pairs, of_probabilities(steps))
-    opened = _opened(pairs[0], steps, labels, pixel_size, tell)
+    opened = _opened(pairs[0], steps, labels, _Unsaid(pixel_size, objects), tell)
     return tuple(chain.from_iterable(opened.measured(steps)))
 
 
@@ -146,7 +149,7 @@ class Evaluation:
     """All cases, with the metrics that were asked for and the labels they were limited to (None: all).
 
     `subjects` are those of the cases, where they are known; `pixel_size` is the scale in mm that pictures
-    were given.
+    were given, `objects` the label of which values without names were taken for ids.
     """
 
     cases: tuple[Evaluated, ...]
@@ -154,6 +157,7 @@ class Evaluation:
     labels: tuple[str, ...] | None = None
     subjects: Mapping[str, str] = field(default_factory=dict)
     pixel_size: float | None = None
+    objects: str | None = None
 
     @cached_property
     def summary(self) -> tuple[Statistics, ...]:
@@ -166,6 +170,13 @@ class Evaluation:
             groups=[self.subjects.get(case.case, case.case) for case in self.cases],
             pools=[stage.step for stage in self.metrics if isinstance(stage.step, Pools)],
         )
+
+
+class _Unsaid(NamedTuple):
+    """What files do not say themselves: the scale of pictures, and of which label values are objects' ids."""
+
+    pixel_size: float | None
+    objects: str | None
 
 
 @dataclass(frozen=True)
@@ -186,10 +197,10 @@ def _opened(
     pair: Pair,
     metrics: Sequence[Stage[Metric]],
     labels: Collection[str] | None,
-    pixel_size: float | None,
+    unsaid: _Unsaid,
     tell: Tell,
 ) -> _Opened:
-    prediction, reference = read_pair(pair, tell, pixel_size=pixel_size)
+    prediction, reference = read_pair(pair, tell, pixel_size=unsaid.pixel_size, objects=unsaid.objects)
     found, wanted = comparable(prediction, reference, labels, tell)
     files = {}
     if of_probabilities(metrics):
@@ -198,22 +209,23 @@ def _opened(
     return _Opened(found, wanted, names, Probabilities(files, wanted.grid))
 
 
-def evaluate_files(
+def evaluate_files(  # noqa: PLR0913 - as `evaluate`
     pairs: Iterable[Pair],
     metrics: Sequence[Stage[Metric]],
     *,
     labels: Collection[str] | None = None,
     subjects: Mapping[str, str] | None = None,
     pixel_size: float | None = None,
+    objects: str | None = None,
     watcher: Watcher = lambda case, done, total: None,
 ) -> Evaluation:
     """Read and evaluate pairs of mask files one after another, each on its reference's grid.
 
     Every case has rows for all labels of all cases: one that neither of its masks has is absent from both.
     `subjects` says whose each case is, for the intervals of the summary; `pixel_size` is the scale in mm of
-    pictures. Raises InputError for the first file that cannot be read or belongs to another place, and where
-    no mask has a label, or metrics of probabilities find none; UsageError for a name in `labels` that no case
-    has.
+    pictures, `objects` the label of which the values of masks without names are objects' ids. Raises
+    InputError for the first file that cannot be read or belongs to another place, and where no mask has a
+    label, or metrics of probabilities find none; UsageError for a name in `labels` that no case has.
     """
     waiting = tuple(pairs)
     require_probabilities(waiting, of_probabilities(metrics))
@@ -221,7 +233,7 @@ def evaluate_files(
     for number, pair in enumerate(waiting, start=1):
         try:
             with memory_as_resource():
-                done.append(_evaluated(pair, metrics, labels, pixel_size))
+                done.append(_evaluated(pair, metrics, labels, _Unsaid(pixel_size, objects)))
         except Exception as problem:
             if len(waiting) > 1:
                 problem.add_note(f"case {pair.case}")
@@ -240,6 +252,7 @@ def evaluate_files(
         None if labels is None else tuple(dict.fromkeys(labels)),
         dict(subjects or {}),
         pixel_size,
+        objects,
     )
 
 
@@ -257,10 +270,10 @@ def _evaluated(
     pair: Pair,
     metrics: Sequence[Stage[Metric]],
     labels: Collection[str] | None,
-    pixel_size: float | None,
+    unsaid: _Unsaid,
 ) -> _Done:
     told: list[str] = []
-    opened = _opened(pair, metrics, labels, pixel_size, told.append)
+    opened = _opened(pair, metrics, labels, unsaid, told.append)
     files = {
         f"{what} {number}" if number > 1 else what: path
         for what, paths in (("prediction", pair.prediction), ("reference", pair.reference))

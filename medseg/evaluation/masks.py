@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.evaluation.objects import as_objects, with_objects
+from medseg.evaluation.objects import as_objects, ids_of, with_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import inspect, read
 from medseg.io.masks import read_segmentation
@@ -26,19 +26,22 @@ Tell = Callable[[str], None]
 
 
 def read_pair(
-    pair: Pair, tell: Tell, *, pixel_size: float | None = None
+    pair: Pair, tell: Tell, *, pixel_size: float | None = None, objects: str | None = None
 ) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference; `tell` gets a line for everything that was decided on the way.
 
     The grid is the reference's. Where that has none of its own (DICOM contours, COCO), it is the
-    prediction's, which lies on the image. `pixel_size` is the scale in mm of pictures. Raises InputError
-    where a file cannot be read or would lose labels, UsageError for a pixel size of other files.
+    prediction's, which lies on the image. `pixel_size` is the scale in mm of pictures. `objects` names the
+    label whose objects' ids the values of masks without names are. Raises InputError where a file cannot be
+    read or would lose labels, UsageError for a pixel size of other files.
     """
     for path in (*pair.reference, *pair.prediction):
         require_one_volume(path)
     onto = _image(pair, pixel_size)
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
+    if objects is not None:
+        return ids_of(objects, prediction), ids_of(objects, reference)
     found = _as_objects("prediction", pair.prediction, prediction, reference, tell)
     return found, _as_objects("reference", pair.reference, reference, prediction, tell)
 

@@ -15,7 +15,7 @@ from medseg.io.nifti import read_label_objects
 from medseg.report.label_files import OBJECT_OF, slug
 from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
 
-__all__ = ["as_objects", "with_objects"]
+__all__ = ["as_objects", "ids_of", "with_objects"]
 
 NIFTI = (".nii", ".nii.gz")
 TAGS = re.compile(r"Segment(\d{1,9})_Tags")
@@ -75,6 +75,19 @@ def as_objects(part: Segmentation, other: Segmentation, tell: Callable[[str], No
         f"names no label, and its {len(values)} values may be ids of objects of {' or '.join(names)}; "
         "compare a file of one label, or one that says whose objects they are (COCO, .seg.nrrd)"
     )
+
+
+def ids_of(label: str, part: Segmentation) -> Segmentation:
+    """A part that names no labels with its values as ids of objects of this label; any other as it is.
+
+    A single value is a mask, whose connected parts are objects.
+    """
+    if part.kinds != ("labels",) or not len(part.labels) or not is_nameless(part.labels):
+        return part
+    values = tuple(each.value for each in part.labels)
+    if len(values) == 1:
+        return part.replace(labels=LabelTable((Label(values[0], label),)))
+    return _of_ids({label: values}, part)
 
 
 def _of_ids(told: Mapping[str, tuple[int, ...]], part: Segmentation) -> Segmentation:

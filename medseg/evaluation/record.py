@@ -44,6 +44,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": [dict(stage.written) for stage in evaluation.metrics],
         "plugins": {stage.distribution: stage.version for stage in evaluation.metrics},
         **({} if evaluation.pixel_size is None else {"pixel_size": evaluation.pixel_size}),
+        **({} if evaluation.objects is None else {"objects": evaluation.objects}),
         "only": None if evaluation.labels is None else list(evaluation.labels),
         "intervals": {
             "level": LEVEL / 100,

@@ -78,7 +78,8 @@ def worst_cases(
 
 def _masks(pair: Pair, evaluation: Evaluation) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference as they were compared; what is to be said of them was said then."""
-    masks = read_pair(pair, logger.debug, pixel_size=evaluation.pixel_size)
+    size, objects = evaluation.pixel_size, evaluation.objects
+    masks = read_pair(pair, logger.debug, pixel_size=size, objects=objects)
     return comparable(*masks, evaluation.labels, logger.debug)
 
 

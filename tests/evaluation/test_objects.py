@@ -197,6 +197,19 @@ def test_an_id_map_is_of_objects_of_the_only_label(tmp_path: Path) -> None:
     assert things(ids) == things(cubes((4, 7, 1, 2)))
 
 
+def test_two_id_maps_are_of_objects_where_that_is_said(tmp_path: Path) -> None:
+    """As of another program, against a reference of ids: without a word values are labels, 1 with 1."""
+    found = id_map(tmp_path / "found.nii.gz", cubes((1, 2, 3, 4)).array[0])
+    true = id_map(tmp_path / "true.nii.gz", cubes((4, 7, 1, 2)).array[0])
+    rows = numbers_of(evaluate(found, true, METRICS, objects="cube"))
+    assert {rows[quantity, "cube"] for quantity in ("ap@0.50", "ap@0.75", "pq", "dice")} == {1.0}
+    assert numbers_of(evaluate(found, true, METRICS))["ap@0.50", "label 4"] == 0.0
+    own = as_nifti(tmp_path / "f", cubes((3, 1, 2, 4), ("cube",)))
+    assert numbers_of(evaluate(own, true, METRICS, objects="cube"))["pq", "cube"] == 1.0
+    mask = id_map(tmp_path / "mask.nii.gz", (cubes((1, 2, 3, 4)).array[0] > 0).astype(np.uint8))
+    assert numbers_of(evaluate(mask, true, METRICS, objects="cube"))["ap@0.75", "cube"] == 0.0
+
+
 def test_a_mask_of_one_value_is_its_connected_parts(tmp_path: Path) -> None:
     """Whatever the value: of four cubes that touch in pairs there are two."""
     mask = id_map(tmp_path / "mask.nii.gz", 200 * (cubes((1, 2, 3, 4)).array[0] > 0).astype(np.uint8))

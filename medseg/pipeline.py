@@ -41,6 +41,7 @@ __all__ = [
     "blamed",
     "come_before",
     "lack",
+    "lack_of_image",
     "lacks",
     "measure",
     "predict",
@@ -314,6 +315,12 @@ def lack(stage: Stage[Writer], result: Result) -> str | None:
     """What this image or what was kept of its prediction lacks for a writer; None where nothing lacks."""
     with blamed(stage):
         return stage.step.needs(result.volume) or result.prediction.lacks(_wants(stage))
+
+
+def lack_of_image(stage: Stage[Writer], volume: Volume) -> str | None:
+    """What this image lacks for a writer; None where nothing lacks."""
+    with blamed(stage):
+        return stage.step.needs(volume)
 
 
 def lacks(

@@ -28,6 +28,7 @@ from medseg.pipeline import (
     Stage,
     blamed,
     lack,
+    lack_of_image,
     lacks,
     measure,
     predict,
@@ -235,7 +236,8 @@ class Case:
             inputs=inputs,
             resources=setup.resources,
         )
-        self._require_written(lambda stage: stage.step.needs(volume))
+        if any(stage.demanded for stage in setup.pipeline.write):
+            self._require_written(partial(lack_of_image, volume=volume))
         source = self._volume.source
         self._record["policy"] = asked(setup.policy)
         self._record["policies"] = list(source.policies) if source else []

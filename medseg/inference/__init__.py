@@ -4,7 +4,14 @@ Knows no head and no label name.
 """
 
 from medseg.inference.activations import activation_bytes
-from medseg.inference.objects import Decoded, ObjectSink, decoding_bytes, object_bytes, on_grid_bytes
+from medseg.inference.objects import (
+    Decoded,
+    ObjectSink,
+    decoding_bytes,
+    largest_block,
+    object_bytes,
+    on_grid_bytes,
+)
 from medseg.inference.sinks import ArgmaxSink, ThresholdSink
 from medseg.inference.streaming import Forward, stream
 from medseg.inference.torch_runtime import torch_device, torch_runtime
@@ -19,6 +26,7 @@ __all__ = [
     "Windows",
     "activation_bytes",
     "decoding_bytes",
+    "largest_block",
     "object_bytes",
     "on_grid_bytes",
     "stream",

@@ -53,12 +53,18 @@ class Blocks:
             margin = max(1, margin * 3 // 4)
 
     @property
-    def largest(self) -> int:
-        """Voxels of the largest block with its margin."""
-        return math.prod(
+    def widest(self) -> tuple[int, int, int]:
+        """The sides of the largest block with its margin."""
+        i, j, k = (
             int(_width(size, np.array(count), self.margin))
             for size, count in zip(self.grid.shape, self.counts, strict=True)
         )
+        return i, j, k
+
+    @property
+    def largest(self) -> int:
+        """Voxels of the largest block with its margin."""
+        return math.prod(self.widest)
 
     @property
     def visits(self) -> float:

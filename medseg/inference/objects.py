@@ -27,7 +27,15 @@ from medseg.prediction import Scores, Sink, Wanted
 from medseg.segmentation import LabelTable, Object, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Decode", "Decoded", "ObjectSink", "decoding_bytes", "object_bytes", "on_grid_bytes"]
+__all__ = [
+    "Decode",
+    "Decoded",
+    "ObjectSink",
+    "decoding_bytes",
+    "largest_block",
+    "object_bytes",
+    "on_grid_bytes",
+]
 
 MOST_BYTES = 2_000_000_000  # that a block takes while it is decoded
 MOST_VOXELS = 1 << 24  # of a block with its margin
@@ -73,6 +81,13 @@ def object_bytes(grid: Grid, channels: int, *, margin: int = 64, decoding: int |
     voxel = _voxel_bytes(channels, decoding)
     blocks = _blocks(grid, margin, voxel, MOST_VOXELS)
     return on_grid_bytes(grid) + min(blocks.most, math.prod(grid.shape)) * voxel
+
+
+def largest_block(
+    grid: Grid, channels: int, *, margin: int = 64, decoding: int | None = None
+) -> tuple[int, int, int]:
+    """The sides of the largest block that an `ObjectSink` decodes at first, its margin included."""
+    return _blocks(grid, margin, _voxel_bytes(channels, decoding), MOST_VOXELS).widest
 
 
 def on_grid_bytes(grid: Grid) -> int:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
 from medseg.errors import PipelineError
-from medseg.inference import Decoded
+from medseg.inference import Decoded, largest_block
 from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid
 from medseg_instances.instance_head import FLOAT, InstanceHead, softmax
 from medseg_instances.parts import described
 from medseg_instances.rays import distances, mirrored_rays, relative
-from medseg_instances.star_shapes import best_apart, painted, star
+from medseg_instances.star_shapes import PILE, best_apart, painted, star
 
 __all__ = ["StarConvex"]
 
@@ -27,10 +27,11 @@ Floats = NDArray[np.float32]
 RAYS = {2: 32, 3: 96}  # as in the two papers
 SHORTEST = 0.25  # of a ray, in voxels
 SURELY = 1e-4  # nearer to 0 and 1 a probability does not go as a logit
+PILE_BYTES = 40  # a voxel of shapes that are compared with each other
 LADDER = 8  # offsets are made for lengths up to a multiple of this, and kept
 COPIES = 2  # that decoding makes of channels, mostly
-SHAPES = 64  # bytes a voxel of an image that is full of them
-OFFSET_BYTES = 64  # an offset, while they are made
+SHAPES = 20  # bytes a voxel that each of a few shapes is compared and painted with
+OFFSET_MADE, OFFSET_USED = 80, 56  # bytes an offset; those made before are kept
 BEYOND = 1.25  # times as far as the shape's boundary a label's voxels still join it
 
 
@@ -128,14 +129,28 @@ class StarConvex(InstanceHead):
         return super(StarConvex, bound).sink(labels, grid=grid, axis=axis, onto=onto)
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
-        """Ids, a block, and offsets from a shape's centre; refuses an image with another number of axes."""
+        """Ids, a block, what shapes have beyond it, and offsets; refuses another number of axes."""
         self._check(grid)
-        offsets = (2 * BEYOND * self.size + LADDER) ** self.axes
-        return super().work_bytes(labels, grid) + int(OFFSET_BYTES * offsets)
+        block = largest_block(
+            grid, self.channels(labels), margin=self.size, decoding=self.decoding_bytes(labels)
+        )
+        sides = relative(grid.spacing, self.axes)
+        around = [n + 2 * math.ceil(BEYOND * self.size / side) for n, side in zip(block, sides, strict=False)]
+        rim = math.prod(around) - math.prod(block)
+        offsets = math.prod(2 * BEYOND * self.size / side + LADDER for side in sides)
+        shapes = self._shape_bytes * rim + PILE_BYTES * PILE + OFFSET_USED * offsets
+        return super().work_bytes(labels, grid) + int(max(shapes, OFFSET_MADE * offsets))
 
     def decoding_bytes(self, labels: LabelTable) -> int:
-        """Rays are read where shapes are proposed, and not copied; shapes have voxels."""
-        return super().decoding_bytes(labels) - COPIES * FLOAT * self._rays + SHAPES
+        """Rays are read where shapes are proposed, and not copied but there; shapes have voxels."""
+        proposed = 2 * FLOAT * self._rays // 3**self.axes  # at a voxel no neighbour of which is deeper
+        copies = COPIES * FLOAT * self._rays
+        return super().decoding_bytes(labels) - copies + proposed + self._shape_bytes
+
+    @property
+    def _shape_bytes(self) -> int:
+        """A voxel, where shapes lie as close as they may: the more so, the more they may overlap."""
+        return math.ceil(SHAPES / (1 - self.overlap))
 
     def decode(self, logits: Floats) -> Decoded:
         """Shapes around the deepest voxels, the deepest shape first."""
@@ -152,7 +167,7 @@ class StarConvex(InstanceHead):
         padded = tuple(size + 2 * more for size, more in zip(inside.shape, rim, strict=True))
         at = np.stack(np.unravel_index(middles, inside.shape))
         centres = np.ravel_multi_index(tuple(at + np.reshape(rim, (-1, 1))), padded)
-        stay, _ = best_apart(bodies, centres, lengths, padded, overlap=self.overlap)
+        stay = best_apart(bodies, centres, lengths, padded, overlap=self.overlap)[0]
         ids = painted(bodies, centres[stay], lengths[stay], padded, beyond=beyond)
         ids = ids[tuple(slice(more, more + size) for more, size in zip(rim, inside.shape, strict=True))]
         if self.refine:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from medseg_instances.rays import directions
 
-__all__ = ["Star", "Voxels", "best_apart", "painted", "star", "voxels_of"]
+__all__ = ["PILE", "Star", "Voxels", "best_apart", "painted", "star", "voxels_of"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 Shorts = NDArray[np.int16]
 
 AT_ONCE = 1 << 17  # offsets of shapes that are looked at together
+SUMS = 1 << 17  # offsets times faces that are looked at together
 ALIKE = 1.3  # times as many offsets: of the same size
 PILE = 1 << 20  # voxels of shapes, at least, that are compared with each other and with better ones
 ROOM = 0.25  # of the voxels of the image, at least as many
@@ -58,7 +59,7 @@ class Star:
         return found
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def star(sides: tuple[float, ...], rays: int, most: int) -> Star:
     """The offsets up to `most`, in the finest voxel side, where `sides` are the sides of a voxel."""
     axes = len(sides)
@@ -70,14 +71,20 @@ def star(sides: tuple[float, ...], rays: int, most: int) -> Star:
     faces = _faces(axes, rays)
     back = np.linalg.inv(directions(axes, rays)[faces])
     face, parts = np.zeros(len(offsets), np.int64), np.zeros((len(offsets), axes), np.float32)
-    for first in range(0, len(offsets), 1 << 13):
-        some = slice(first, first + (1 << 13))
-        sums = np.einsum("na,fab->nfb", offsets[some] * sides, back, optimize=True)
-        best = sums.min(axis=2).argmax(axis=1)
+    for some in _runs(len(offsets), max(1, SUMS // len(faces))):
+        sums = [offsets[some] * sides @ back[:, :, ray].T for ray in range(axes)]
+        best = reduce(np.minimum, sums).argmax(axis=1)
         face[some] = best
-        parts[some] = sums[np.arange(len(best)), best].clip(0)
+        for ray, each in enumerate(sums):
+            parts[some, ray] = each[np.arange(len(best)), best].clip(0)
     parts *= (far / np.maximum(parts.sum(axis=1), EDGE))[:, None]
     return Star(offsets, far, faces[face].astype(np.int16), parts)
+
+
+def _runs(count: int, most: int) -> Iterator[slice]:
+    """So many things in turn, at most so many at once."""
+    for first in range(0, count, most):
+        yield slice(first, first + most)
 
 
 def _faces(axes: int, rays: int) -> Numbers:
@@ -112,8 +119,8 @@ class Voxels:
 
     def overlapping(self, others: Voxels, overlap: float) -> tuple[Numbers, Numbers]:
         """Pairs of a shape and one of the others that share more than this part of the smaller one."""
-        both = (self._matrix() @ others._matrix().T).tocoo()
-        row, column = both.coords
+        both = (others._matrix() @ self._matrix().T).tocoo()  # what is turned is copied: the few
+        column, row = both.coords
         smaller = np.minimum(self.sizes[row], others.sizes[column])
         too_much = both.data > overlap * smaller
         return row[too_much].astype(np.int64), column[too_much].astype(np.int64)
@@ -142,7 +149,7 @@ def best_apart(
     `overlap` is a part of the smaller one's voxels.
     """
     number: list[Numbers] = [np.zeros(0, np.int64)]
-    stay = [Voxels(np.zeros(1, np.int64), np.zeros(0, np.int32), math.prod(padded))]
+    stay = Voxels(np.zeros(1, np.int64), np.zeros(0, np.int32), math.prod(padded))
     room = np.searchsorted(bodies.far, lengths.max(axis=1, initial=0) + EDGE, side="right")
     lot = np.cumsum(room) // max(PILE, int(ROOM * math.prod(padded)))
     for first, stop in pairwise([0, *(1 + np.flatnonzero(np.diff(lot))), len(lot)]):
@@ -151,11 +158,11 @@ def best_apart(
         found = voxels_of(bodies, centres[first:stop], lengths[first:stop], padded)
         free = np.ones(stop - first, np.bool_)
         if first:
-            free[found.overlapping(Voxels.joined(stay), overlap)[0]] = False
+            free[found.overlapping(stay, overlap)[0]] = False
         free[free] = _greedy(found.of(free), overlap)
         number.append(first + np.flatnonzero(free))
-        stay.append(found.of(free))
-    return np.concatenate(number), Voxels.joined(stay)
+        stay = Voxels.joined([stay, found.of(free)])
+    return np.concatenate(number), stay
 
 
 def _greedy(shapes: Voxels, overlap: float) -> NDArray[np.bool_]:

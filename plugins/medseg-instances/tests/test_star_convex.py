@@ -1,3 +1,4 @@
+import tracemalloc
 from typing import ClassVar
 
 import numpy as np
@@ -5,11 +6,12 @@ import pytest
 import torch  # noqa: TID253
 from medseg_instances.rays import directions
 from medseg_instances.star_convex import StarConvex
+from medseg_instances.star_shapes import star
 from pydantic import ValidationError
 from touching import average_precision, balls, decoded, deep, flat, ideal, reference
 
 from medseg.errors import PipelineError
-from medseg.inference import ObjectSink
+from medseg.inference import ObjectSink, on_grid_bytes
 from medseg.segmentation import Segmentation
 from medseg.volume import Grid
 
@@ -150,6 +152,30 @@ def test_another_number_of_axes_is_refused_in_a_line() -> None:
 def test_rays_without_mirror_images_are_refused(axes: int, rays: int, multiple: int) -> None:
     with pytest.raises(ValidationError, match=f"rays: {rays} is no multiple of {multiple}"):
         StarConvex.model_validate({"axes": axes, "rays": rays})
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "rays", "apart"), [(96, 6, 96, 8), (48, 12, 512, 12), (40, 16, 32, 8)]
+)
+def test_memory_is_what_was_said(side: int, size: int, rays: int, apart: int) -> None:
+    """Of shapes as large as they may be, closer than they may stay, over every face of an image full of them.
+
+    Scores are counted by whoever read them.
+    """
+    stars = StarConvex(size=size, rays=rays)
+    logits = np.full((4 + rays, side, side, side), size, np.float32)
+    logits[:3] = np.reshape([-20, 20, -20], (3, 1, 1, 1))
+    logits[3] = np.cos(np.pi * (np.indices((side,) * 3) % apart - apart // 2) / apart).prod(axis=0)
+    tiny = reference(np.zeros((12, 10, 8), np.uint32))
+    decoded(stars, ideal(stars, tiny), tiny)  # libraries are loaded
+    star.cache_clear()
+    tracemalloc.start()
+    found = stars.decode(logits)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.anchors) > 2
+    grid = Grid((side, side, side), np.eye(4))
+    assert most + logits.nbytes < stars.work_bytes(tiny.labels, grid) - on_grid_bytes(grid)
 
 
 def test_batches_of_pictures_have_targets() -> None:

@@ -31,6 +31,11 @@ def medseg_preprocessors() -> Iterable[Component]:
     yield Component("clip", f"{here}.clip:Clip", "Limit intensities from below, above or both.")
     yield Component("ct-window", f"{here}.ct_window:CtWindow", "Scale a range of Hounsfield units to 0 to 1.")
     yield Component(
+        "dark-background",
+        f"{here}.dark_background:DarkBackground",
+        "The negative of pictures whose background is bright, so that objects are bright in all.",
+    )
+    yield Component(
         "rgb", f"{here}.rgb:Rgb", "Three channels of every picture, whether it is grey or in colours."
     )
     yield Component(

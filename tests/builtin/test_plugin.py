@@ -35,6 +35,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             "ct-window",
             "z-score",
             "percentile-rescale",
+            "dark-background",
             "rgb",
         },
     ),

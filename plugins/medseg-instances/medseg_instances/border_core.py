@@ -27,7 +27,8 @@ class BorderCore(InstanceHead):
     default_loss: ClassVar[str] = "medseg-instances/trimap"
 
     border: float = Field(default=2.0, gt=0, le=32)
-    """Width of the border, in the network's finest voxels; thin objects keep a core of half their depth."""
+    """Width of the border, in the network's finest voxels; thin objects keep a core of half their depth.
+    Where objects meet it is a voxel at least."""
 
     def fields(self, labels: LabelTable) -> int:
         """Each label has a core and a border."""
@@ -38,6 +39,9 @@ class BorderCore(InstanceHead):
         objects, count = self.objects(segmentation), len(segmentation.labels)
         depth = objects.depth()
         core = depth > np.minimum(self.border, objects.most_of_each(depth) / 2)
+        alone = core & ~objects.touching()  # thick slices are deeper than the border also where objects meet
+        kept = objects.most_of_each(alone.astype(np.float32)) > 0
+        core = np.where(kept, alone, core)
         core |= objects.ids == 0  # of stuff, which has no border
         whole = objects.one_hot(count)
         return np.concatenate([whole[:1], whole[1:] * core, whole[1:] * ~core]).astype(np.float32)

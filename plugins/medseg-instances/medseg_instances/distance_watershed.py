@@ -37,8 +37,9 @@ class DistanceWatershed(InstanceHead):
     objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
 
     smooth: float = Field(default=1.0, ge=0, le=8)
-    """Standard deviation, in voxels, of the Gaussian that the depth is smoothed with before seeds are looked
-    for: more where objects fall into pieces, 0 for none."""
+    """Standard deviation, in the finest voxels, of the Gaussian that the depth is smoothed with before hills
+    are looked for: more where objects fall into pieces, 0 for none. Across thick slices it is as long as
+    within them, so that flat objects above each other stay apart."""
 
     def fields(self, labels: LabelTable) -> int:
         """The depth."""
@@ -62,7 +63,11 @@ class DistanceWatershed(InstanceHead):
         depth = np.where(inside, logits[-1].clip(0, 1), np.float32(0))  # outside nothing was asked of it
         deep = depth > self.seed
         if self.smooth:
-            deviations = [self.smooth if size > 1 else 0.0 for size in depth.shape]
+            finest = min(self._spacing)
+            deviations = [
+                self.smooth * finest / side if size > 1 else 0.0
+                for size, side in zip(depth.shape, self._spacing, strict=True)
+            ]
             depth = gaussian_filter(depth, deviations, mode="nearest")
         sure = summits(depth, least=self.seed, prominence=self.prominence)
         seeds = seeded(sure, inside, deep)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from medseg.errors import PipelineError
 from medseg.inference import Decoded, ObjectSink, decoding_bytes, object_bytes, on_grid_bytes
@@ -69,6 +69,16 @@ class Objects:
         depth = self.depth()
         return np.asarray(depth / np.maximum(self.most_of_each(depth), TINY), np.float32)
 
+    def touching(self) -> NDArray[np.bool_]:
+        """The voxels of objects that share a face with a voxel of another object."""
+        found = np.zeros(self.ids.shape, np.bool_)
+        for axis in range(self.ids.ndim):
+            ids, meets = np.moveaxis(self.ids, axis, 0), np.moveaxis(found, axis, 0)
+            apart = (ids[1:] != ids[:-1]) & (ids[1:] > 0) & (ids[:-1] > 0)
+            meets[1:] |= apart
+            meets[:-1] |= apart
+        return found
+
     def reaching(self, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The voxels of objects that lie in a region or touch it."""
         from scipy.ndimage import binary_dilation
@@ -103,6 +113,8 @@ class InstanceHead(Head):
     """Labels whose voxels are not told apart, as tissue beside nuclei: each is one object (a panoptic
     segmentation)."""
 
+    _spacing: tuple[float, ...] = PrivateAttr((1.0, 1.0, 1.0))  # of the voxels that are decoded
+
     @abstractmethod
     def fields(self, labels: LabelTable) -> int:
         """How many channels there are beside the background and the labels."""
@@ -129,13 +141,15 @@ class InstanceHead(Head):
         return 1 + len(labels) + self.fields(labels)
 
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
-        """Decodes block by block."""
+        """Decodes block by block, with lengths as the grid's voxels are."""
+        bound = self.model_copy()
+        bound._spacing = grid.spacing
         return ObjectSink(
             labels,
             grid=grid,
             axis=axis,
             channels=self.channels(labels),
-            decode=partial(self._decoded, labels) if self.stuff else self.decode,
+            decode=partial(bound._decoded, labels) if self.stuff else bound.decode,
             margin=self.size,
             decoding=self.decoding_bytes(labels),
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from medseg.errors import PipelineError
 from medseg.inference import Decoded, largest_block
@@ -68,8 +68,6 @@ class StarConvex(InstanceHead):
     """About how large objects are, in the network's finest voxels; rays are no longer than that. Large images
     are decoded in blocks that overlap by so much."""
 
-    _spacing: tuple[float, ...] = PrivateAttr((1.0, 1.0, 1.0))  # of the voxels that are decoded
-
     @model_validator(mode="after")
     def _mirrored(self) -> Self:
         """Refuse rays without mirror images."""
@@ -122,11 +120,9 @@ class StarConvex(InstanceHead):
         return turned
 
     def sink(self, labels: LabelTable, *, grid: Grid, axis: int, onto: Grid) -> Sink:
-        """Decodes block by block, with rays as the grid's voxels are."""
+        """Decodes block by block; refuses an image with another number of axes."""
         self._check(grid)
-        bound = self.model_copy()
-        bound._spacing = grid.spacing
-        return super(StarConvex, bound).sink(labels, grid=grid, axis=axis, onto=onto)
+        return super().sink(labels, grid=grid, axis=axis, onto=onto)
 
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
         """Ids, a block, what shapes have beyond it, and offsets; refuses another number of axes."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from medseg_instances.border_core import BorderCore
-from touching import average_precision, balls, decoded, deep, flat, ideal, reference
+from touching import average_precision, balls, decoded, deep, flat, ideal, reference, stacked
 
 from medseg.segmentation import Segmentation
 
@@ -44,3 +44,13 @@ def test_thin_objects_keep_a_core() -> None:
         "round": 1.0,
         "long": None,
     }
+
+
+@pytest.mark.parametrize("slices", [3, 4])
+@pytest.mark.parametrize("thickness", [2.0, 5.0])
+def test_flat_objects_in_thick_slices_stay_apart(slices: int, thickness: float) -> None:
+    """A slice is deeper than the border: where objects meet there is a border all the same."""
+    wanted = stacked(slices, thickness)
+    head = BorderCore(border=1.5)
+    found = average_precision(decoded(head, ideal(head, wanted), wanted), wanted, 0.6)
+    assert found == {"round": 1.0, "long": 1.0}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from medseg_instances.distance_watershed import DistanceWatershed
-from touching import average_precision, balls, decoded, deep, flat, ideal, reference
+from touching import average_precision, balls, decoded, deep, flat, ideal, reference, stacked
 
 from medseg.segmentation import Segmentation
 
@@ -79,3 +79,13 @@ def test_hills_that_meet_above_the_seed_depth_are_cut_apart_and_ripples_are_not(
         assert np.bincount(there).max() > 0.95 * there.size
     joined = decoded(DistanceWatershed(smooth=0, prominence=0), logits, wanted)
     assert len(joined.objects) == 2, "by depth alone they are one"
+
+
+@pytest.mark.parametrize("slices", [3, 4])
+@pytest.mark.parametrize("thickness", [2.0, 3.0, 5.0])
+def test_flat_objects_in_thick_slices_stay_apart(slices: int, thickness: float) -> None:
+    """Depth is smoothed in lengths, not over as many thick slices as pixels."""
+    wanted = stacked(slices, thickness)
+    head = DistanceWatershed()
+    found = average_precision(decoded(head, ideal(head, wanted), wanted), wanted, 0.9)
+    assert found == {"round": 1.0, "long": 1.0}

@@ -222,6 +222,11 @@ def medseg_writers() -> Iterable[Component]:
         f"{here}.key_images:KeyImages",
         "A picture of the largest lesions with their diameters, each where it is longest.",
     )
+    yield Component(
+        "dicom-seg",
+        f"{here}.dicom_seg:DicomSeg",
+        "The segmentation as DICOM SEG on the slices of its series, read back before it is released.",
+    )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component(
         "wide-table",

@@ -70,6 +70,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
             "disagreement",
             *("seg-nrrd", "itksnap-labels", "mesh", "key-images", "wide-table"),
+            "dicom-seg",
         },
     ),
     "metric": (

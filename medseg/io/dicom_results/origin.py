@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from medseg.prediction import Result
 
-__all__ = ["LONG", "MAKER", "Origin", "one_line"]
+__all__ = ["LONG", "MAKER", "NUMBERS", "REQUIRED", "Origin", "one_line"]
 
 MAKER = "medseg"
 FORMAT = "DICOM series"
@@ -57,7 +57,7 @@ IMAGE = (
 UNWANTED = (
     "InstitutionName", "InstitutionAddress", "StationName", "OperatorsName", "PatientComments",
     "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "PerformingPhysicianName",
-    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ContributingEquipmentSequence",
+    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
 )  # fmt: skip
 TAKEN = (*REQUIRED, *OPTIONAL, *IDENTITY, *IMAGE)
 ARCHIVES = ("a zip archive", "a tar archive", "gzip")

@@ -19,7 +19,7 @@ from medseg.io.masks.references import require_same_image
 from medseg.segmentation import Segmentation
 from medseg.volume import Volume
 
-__all__ = ["read_dicom_labels"]
+__all__ = ["mask_header", "read_dicom_labels"]
 
 
 def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
@@ -28,14 +28,7 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     Raises InputError (GeometryError for its place) where the file is damaged, of another kind, or made for
     another image.
     """
-    kept: list[tuple[dict[str, Any], NDArray[Any] | None]] = []
-    decode(
-        {"do": "dicom-mask-header"},
-        files=[path],
-        take=lambda fields, rows: kept.append((fields, rows)),
-        most_bytes=8 * FRAME_COLUMNS * MOST_FRAMES,
-    )
-    about, rows = kept[0]
+    about, rows = mask_header(path)
     require_same_image(
         path.name, frames=about["frames_of_reference"], series=about["series"], onto=onto, tell=tell
     )
@@ -50,3 +43,15 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     from medseg.io.masks.rtstruct import read_structure_set
 
     return read_structure_set(path, about, onto, follow, tell)
+
+
+def mask_header(path: Path) -> tuple[dict[str, Any], NDArray[Any] | None]:
+    """What a SEG or RTSTRUCT file says of itself, and a row for each frame (see `medseg.io.child.masks`)."""
+    kept: list[tuple[dict[str, Any], NDArray[Any] | None]] = []
+    decode(
+        {"do": "dicom-mask-header"},
+        files=[path],
+        take=lambda fields, rows: kept.append((fields, rows)),
+        most_bytes=8 * FRAME_COLUMNS * MOST_FRAMES,
+    )
+    return kept[0]

@@ -21,7 +21,7 @@ from medseg.io.masks.place import placed
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["read_seg"]
+__all__ = ["BACKGROUND", "decode_frames", "read_seg"]
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 MOST_SIDE = 1 << 15  # rows or columns
@@ -96,7 +96,7 @@ def _require_sound(name: str, about: dict[str, Any], rows: NDArray[np.float64]) 
         raise InputError(f"{name}: it describes no segment (SegmentSequence is missing)")
 
 
-def _decoded(path: Path, about: dict[str, Any], count: int, take: Any) -> None:
+def decode_frames(path: Path, about: dict[str, Any], count: int, take: Any) -> None:
     """Give `take` the number and the values `[row, column]` of each frame."""
     size = (int(about["rows"]), int(about["columns"]))
     done = 0
@@ -160,7 +160,7 @@ def _segments(
         flat = np.ravel_multi_index((column, row, np.full_like(row, slices[frame])), grid.shape)
         there[int(numbers[frame])].append(flat.astype(indices))
 
-    _decoded(path, about, len(numbers), take)
+    decode_frames(path, about, len(numbers), take)
     labels = unique([_label(item) for item in about["labels"]], tell)
     empty = np.empty(0, indices)
     wheres = (np.concatenate([empty, *there.pop(number)]) for number in described)
@@ -199,7 +199,7 @@ def _labelmap(path: Path, about: dict[str, Any], stack: _Stack, tell: Tell) -> S
             return
         array[:, :, slices[frame]] = values.T
 
-    _decoded(path, about, len(slices), take)
+    decode_frames(path, about, len(slices), take)
     there = set(np.flatnonzero(np.bincount(array.ravel())).tolist()) - nothing
     described = [_label(item) for item in about["labels"] if item["number"] not in nothing]
     known = {label.value for label in described}

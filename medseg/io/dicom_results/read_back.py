@@ -1,0 +1,138 @@
+"""What was written as a DICOM segmentation, read again and compared with the masks voxel by voxel.
+
+The file goes through the reader of foreign masks, in the decoder process. That shares no code with what wrote
+it: pixels are unpacked by other functions, and frames find their slices by the positions that the image's own
+headers say. A difference is an error, so that what is released says what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import MedsegError
+from medseg.io.dicom_results.segments import Segment
+from medseg.io.masks.dicom import mask_header
+from medseg.io.masks.dicom_seg import BACKGROUND, decode_frames
+from medseg.prediction import Result
+
+__all__ = ["require_equal", "slices_of"]
+
+NEAR_MM = 1e-3  # decimal strings of 16 characters are far closer
+NEAR_COSINE = 1e-6
+TILE = (128, 16)  # columns and rows compared at once, as the cache likes it
+NUMBER = -1  # the column of a frame's row that has its segment
+
+
+def require_equal(path: Path, result: Result, segments: Sequence[Segment]) -> None:
+    """Raise MedsegError where a file does not hold just these segments, where they were found."""
+    about, rows = mask_header(path)
+    source = result.volume.source
+    assert source is not None
+    if rows is None or about["object"] != "SEG":
+        raise _different(path, "it is no segmentation")
+    table = np.asarray(rows, np.float64)
+    _require_same_header(path, about, source.headers, segments)
+    slices = slices_of(table, source.headers)
+    if (slices < 0).any():
+        raise _different(path, f"frame {int(slices.argmin()) + 1} lies on no slice of the image")
+    found = _found(path, about, table, slices, segments, len(source.headers))
+    array = source.on_slices(result.segmentation)
+    for layer, numbers in found.items():
+        own = [segment for segment in segments if segment.label.layer == layer]
+        _compare(path, array[layer], numbers, own)
+
+
+def slices_of(rows: NDArray[np.float64], headers: Sequence[Mapping[str, Any]]) -> NDArray[np.intp]:
+    """The slice on which each frame lies, by position, orientation and pixel spacing; -1 where on none."""
+    places = np.array([header["ImagePositionPatient"] for header in headers], np.float64)
+    heading = np.array(headers[0]["ImageOrientationPatient"], np.float64)
+    spacing = np.array(headers[0]["PixelSpacing"], np.float64)
+    distance = np.linalg.norm(rows[:, None, :3] - places, axis=2)
+    slices = distance.argmin(axis=1)
+    there = distance.min(axis=1) <= NEAR_MM
+    there &= np.abs(rows[:, 3:9] - heading).max(axis=1) <= NEAR_COSINE
+    there &= np.abs(rows[:, 9:11] - spacing).max(axis=1) <= NEAR_MM
+    return np.where(there, slices, -1)
+
+
+def _require_same_header(
+    path: Path, about: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], segments: Sequence[Segment]
+) -> None:
+    """Hold names, numbers and references against what was meant."""
+    named = {item["number"]: item["name"] for item in about["labels"] if item["code"] != BACKGROUND}
+    meant = {segment.number: segment.name for segment in segments}
+    wrong = next((number for number in {**meant, **named} if named.get(number) != meant.get(number)), None)
+    if wrong is not None:
+        raise _different(path, f"segment {wrong} is {named.get(wrong)!r}, not {meant.get(wrong)!r}")
+    if about["frames_of_reference"] != [headers[0]["FrameOfReferenceUID"]]:
+        raise _different(path, "it lies in another frame of reference than the image")
+    if headers[0]["SeriesInstanceUID"] not in about["series"]:
+        raise _different(path, "it does not refer to the image's series")
+
+
+def _found(
+    path: Path,
+    about: dict[str, Any],
+    rows: NDArray[np.float64],
+    slices: NDArray[np.intp],
+    segments: Sequence[Segment],
+    count: int,
+) -> dict[int, NDArray[Any]]:
+    """Segment numbers `[slice, row, column]` of each layer as the file has them; some share an array."""
+    layers = sorted({segment.label.layer for segment in segments})
+    shape = (count, int(about["rows"]), int(about["columns"]))
+    if about["kind"] == "LABELMAP":
+        whole = np.zeros(shape, np.uint16 if about["bits"] == 16 else np.uint8)
+
+        def take_slice(frame: int, values: NDArray[Any]) -> None:
+            whole[slices[frame]] = values
+
+        decode_frames(path, about, len(rows), take_slice)
+        return dict.fromkeys(layers, whole)
+    kind = np.uint8 if len(segments) <= 0xFF else np.uint16
+    found = {layer: np.zeros(shape, kind) for layer in layers}
+    layer_of = {segment.number: segment.label.layer for segment in segments}
+    drawn = dict.fromkeys(layers, 0)
+
+    def take_segment(frame: int, values: NDArray[Any]) -> None:
+        number = int(rows[frame, NUMBER])
+        layer, inside = layer_of[number], values != 0
+        found[layer][slices[frame]][inside] = number
+        drawn[layer] += int(np.count_nonzero(inside))
+
+    decode_frames(path, about, len(rows), take_segment)
+    for layer, numbers in found.items():
+        if np.count_nonzero(numbers) != drawn[layer]:
+            raise _different(path, "two segments of one layer share voxels, or a frame is there twice")
+    return found
+
+
+def _compare(path: Path, array: NDArray[Any], numbers: NDArray[Any], own: Sequence[Segment]) -> None:
+    """Hold segment numbers `[slice, row, column]` against values `[column, row, slice]` of one layer."""
+    value_of = np.zeros(max(int(numbers.max()), *(segment.number for segment in own)) + 1, array.dtype)
+    for segment in own:
+        value_of[segment.number] = segment.value
+    known = value_of[value_of != 0]
+    wrong, first = 0, None
+    for i, j in product(range(0, array.shape[0], TILE[0]), range(0, array.shape[1], TILE[1])):
+        meant = array[i : i + TILE[0], j : j + TILE[1]]
+        read = np.take(value_of, numbers[:, j : j + TILE[1], i : i + TILE[0]]).transpose(2, 1, 0)
+        if np.array_equal(meant, read):
+            continue
+        # values that are no label's and no object's are background
+        differ = (meant != read) & ((read != 0) | np.isin(meant, known))
+        wrong += int(np.count_nonzero(differ))
+        if first is None and differ.any():
+            first = int(np.argwhere(differ)[0][2])
+    if wrong:
+        raise _different(path, f"{wrong} voxels differ from the mask, the first on slice {first}")
+
+
+def _different(path: Path, how: str) -> MedsegError:
+    return MedsegError(f"{path.name}: read back, {how}; nothing is released. Please report this")

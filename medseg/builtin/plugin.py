@@ -227,6 +227,11 @@ def medseg_writers() -> Iterable[Component]:
         f"{here}.dicom_seg:DicomSeg",
         "The segmentation as DICOM SEG on the slices of its series, read back before it is released.",
     )
+    yield Component(
+        "rtstruct",
+        f"{here}.rtstruct:RTStruct",
+        "Contours along voxel edges as DICOM RTSTRUCT, filled and compared before they are released.",
+    )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component(
         "wide-table",

@@ -69,6 +69,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         {
             *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
             "disagreement",
+            "rtstruct",
             *("seg-nrrd", "itksnap-labels", "mesh", "key-images", "wide-table"),
             "dicom-seg",
         },

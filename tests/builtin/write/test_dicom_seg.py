@@ -1,5 +1,6 @@
 """DICOM SEG: every file is read equal to the mask by highdicom, dcmqi and our own reader."""
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pydicom  # noqa: TID253
 import pytest
 import SimpleITK as sitk  # noqa: TID253
+from dicom_frames import write_enhanced
 from dicom_series import AXIAL, write_dicom_series
 from dicom_validators import dcentvfy, dciodvfy, dciodvfy_beyond, segimage2itkimage
 from numpy.typing import NDArray
@@ -366,3 +368,52 @@ def test_no_warning_of_a_library_reaches_the_user(tmp_path: Path) -> None:
 
     folder = write_dicom_series(tmp_path / "ct", STORED, orientation=AXIAL, edit=odd)
     assert written(finished(read(folder), blobs(STORED.shape)), tmp_path / "out")
+
+
+# ------------------------------------------------------------------ other series
+@EVERY_FORM
+def test_frames_of_an_enhanced_file_are_referred_to_by_number(tmp_path: Path, form: str) -> None:
+    order = [3, 1, 5, 0, 2, 4, 9, 8, 7, 6]
+    volume = read(write_enhanced(tmp_path / "ct.dcm", STORED, order=order))
+    result = finished(volume, blobs(volume.grid.shape))
+    (path,) = written(result, tmp_path / "out", **FORMS[form])
+    dataset = pydicom.dcmread(path)
+    (image,) = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert image.ReferencedSOPInstanceUID == "1.2.3.4"
+    found = hd.seg.segread(path).get_pixels_by_source_frame(
+        "1.2.3.4",
+        range(1, 11),
+        combine_segments=True,
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    meant = result.segmentation.array[0].transpose(2, 1, 0)[order]
+    np.testing.assert_array_equal(found, numbered(meant))
+    back = read_segmentation(path, onto=volume, tell=lambda _: None)
+    for label in ORGANS:
+        np.testing.assert_array_equal(back.mask(label.name), result.segmentation.mask(label.name))
+
+
+def test_a_series_in_an_archive_gives_the_same_file(tmp_path: Path) -> None:
+    folder = write_dicom_series(tmp_path / "ct", STORED)
+    archive = shutil.make_archive(str(tmp_path / "study"), "zip", folder)
+    made = []
+    for place, image in (("a", read(folder)), ("b", read(archive))):
+        (path,) = written(finished(image, blobs(STORED.shape)), tmp_path / place)
+        made.append(pydicom.dcmread(path))
+    assert made[0].PixelData == made[1].PixelData
+    assert uids(made[0]) == uids(made[1])
+
+
+@pytest.mark.parametrize("name", ["ct-3slice", "24x38x3/image", "24x38x3/multiframe"])
+def test_on_real_images(tmp_path: Path, real_data: Path, name: str) -> None:
+    folder = real_data / "dicom_seg_dcmqi" / name
+    volume = read(folder)
+    result = finished(volume, blobs(volume.grid.shape))
+    (path,) = written(result, tmp_path / "out")
+    back = read_segmentation(path, onto=volume, tell=lambda _: None)
+    for label in ORGANS:
+        np.testing.assert_array_equal(back.mask(label.name), result.segmentation.mask(label.name))
+    images = sorted(folder.glob("*.dcm"))
+    assert dciodvfy_beyond(path, images[0]) == []
+    assert dcentvfy([*images, path]) == []

@@ -228,6 +228,11 @@ def medseg_writers() -> Iterable[Component]:
         "The segmentation as DICOM SEG on the slices of its series, read back before it is released.",
     )
     yield Component(
+        "dicom-sr",
+        f"{here}.dicom_sr:DicomSr",
+        "The measurements as DICOM SR (TID 1500), each tied to its segment in the DICOM SEG.",
+    )
+    yield Component(
         "rtstruct",
         f"{here}.rtstruct:RTStruct",
         "Contours along voxel edges as DICOM RTSTRUCT, filled and compared before they are released.",

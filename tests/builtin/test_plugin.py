@@ -71,7 +71,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
             "disagreement",
             "rtstruct",
             *("seg-nrrd", "itksnap-labels", "mesh", "key-images", "wide-table"),
-            "dicom-seg",
+            *("dicom-seg", "dicom-sr"),
         },
     ),
     "metric": (

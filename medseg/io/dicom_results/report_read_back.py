@@ -1,0 +1,207 @@
+"""What was written as a structured report, read again and compared with the measurements.
+
+The tree is walked by itself, as a data set among data sets: nothing of the library that made it takes part. A
+difference is an error, so that what is released says what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from medseg.errors import MedsegError
+from medseg.io.dicom_results.report_groups import Entry, Group
+from medseg.io.dicom_results.report_object import Reference
+from medseg.io.dicom_results.terms import Code
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from medseg.io.dicom_results.origin import Origin
+
+__all__ = ["Found", "found_in", "require_same"]
+
+MEASUREMENTS, GROUP = ("126010", "DCM"), ("125007", "DCM")
+IDENTIFIER, UNIQUE = ("112039", "DCM"), ("112040", "DCM")
+FINDING, SEGMENT, SERIES = ("121071", "DCM"), ("121191", "DCM"), ("121232", "DCM")
+DERIVATION, COMMENT, CATEGORY = ("121401", "DCM"), ("121106", "DCM"), ("276214006", "SCT")
+ALGORITHM = ("111001", "DCM"), ("111003", "DCM")
+NEAR = 1e-9  # of a number: what a decimal string of 16 characters can hold
+
+Pair = tuple[str, str]
+
+
+class Number(NamedTuple):
+    """A number of the tree: concept, statistic, value as text and as it is, unit, comment."""
+
+    name: Pair
+    derivation: Pair | None
+    text: float
+    value: float
+    unit: Pair
+    comment: str
+
+
+class Found(NamedTuple):
+    """A group of the tree."""
+
+    name: str
+    uid: str
+    finding: Pair
+    segment: tuple[str, str, int] | None
+    """SOP class and instance of the segmentation, and the segment's number there."""
+    series: str | None
+    numbers: tuple[Number, ...]
+    findings: tuple[tuple[Pair, Pair, str], ...]
+    """Of each coded finding: concept, value, comment."""
+
+
+def require_same(path: Path, groups: Sequence[Group], files: Mapping[int, Reference], origin: Origin) -> None:
+    """Raise MedsegError where a file does not say just what `groups` say, of the segments in `files`."""
+    from pydicom import dcmread
+
+    report = dcmread(path)
+    if (report.CompletionFlag, report.VerificationFlag) != ("COMPLETE", "UNVERIFIED"):
+        raise _different(path, "it is marked as verified, or as not complete")
+    _require_evidence(path, report, files, origin)
+    found = found_in(report)
+    if len(found) != len(groups):
+        raise _different(path, f"it has {len(found)} groups of measurements, not {len(groups)}")
+    for there, meant in zip(found, groups, strict=True):
+        _require_group(path, there, meant, files, str(origin.first.SeriesInstanceUID))
+
+
+def found_in(report: Dataset) -> list[Found]:
+    """Every group of measurements of a report, in its order."""
+    return [
+        _group(item) for container in _children(report, MEASUREMENTS) for item in _children(container, GROUP)
+    ]
+
+
+# ------------------------------------------------------------------ the tree
+def _group(item: Dataset) -> Found:
+    segments = list(_children(item, SEGMENT))
+    series = list(_children(item, SERIES))
+    known = {CATEGORY, FINDING, *ALGORITHM}
+    return Found(
+        name=_only(item, IDENTIFIER).TextValue,
+        uid=str(_only(item, UNIQUE).UID),
+        finding=_pair(_only(item, FINDING).ConceptCodeSequence[0]),
+        segment=_segment(segments[0]) if segments else None,
+        series=str(series[0].UID) if series else None,
+        numbers=tuple(_number(child) for child in item.ContentSequence if child.ValueType == "NUM"),
+        findings=tuple(
+            (_named(child), _pair(child.ConceptCodeSequence[0]), _comment(child))
+            for child in item.ContentSequence
+            if child.ValueType == "CODE"
+            and child.RelationshipType == "CONTAINS"
+            and _named(child) not in known
+        ),
+    )
+
+
+def _segment(item: Dataset) -> tuple[str, str, int]:
+    image = item.ReferencedSOPSequence[0]
+    return (
+        str(image.ReferencedSOPClassUID),
+        str(image.ReferencedSOPInstanceUID),
+        int(image.ReferencedSegmentNumber),
+    )
+
+
+def _number(item: Dataset) -> Number:
+    derivations = [_pair(child.ConceptCodeSequence[0]) for child in _children(item, DERIVATION)]
+    (measured,) = item.MeasuredValueSequence
+    return Number(
+        name=_named(item),
+        derivation=derivations[0] if derivations else None,
+        text=float(measured.NumericValue),
+        value=float(measured.get("FloatingPointValue", measured.NumericValue)),
+        unit=_pair(measured.MeasurementUnitsCodeSequence[0]),
+        comment=_comment(item),
+    )
+
+
+def _comment(item: Dataset) -> str:
+    return "".join(str(child.TextValue) for child in _children(item, COMMENT))
+
+
+def _children(item: Dataset, name: Pair) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence") or ():
+        if child.get("ConceptNameCodeSequence") and _named(child) == name:
+            yield child
+
+
+def _only(item: Dataset, name: Pair) -> Any:
+    (child,) = _children(item, name)
+    return child
+
+
+def _named(item: Dataset) -> Pair:
+    return _pair(item.ConceptNameCodeSequence[0])
+
+
+def _pair(code: Dataset) -> Pair:
+    value = code.get("CodeValue") or code.get("LongCodeValue") or code.get("URNCodeValue")
+    return str(value), str(code.CodingSchemeDesignator)
+
+
+# ------------------------------------------------------------------ comparison
+def _require_evidence(path: Path, report: Dataset, files: Mapping[int, Reference], origin: Origin) -> None:
+    """Hold the list of what the report was made of against the segmentations and the images."""
+    there = {
+        str(object_.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for object_ in series.ReferencedSOPSequence
+    }
+    if there != {*origin.uids, *(file.sop_instance for file in files.values())}:
+        raise _different(path, "it does not list the segmentation and the images as its evidence")
+
+
+def _require_group(
+    path: Path, there: Found, meant: Group, files: Mapping[int, Reference], series: str
+) -> None:
+    if (there.name, there.uid) != (meant.name, meant.uid):
+        raise _different(path, f"a group is of {there.name!r}, not of {meant.name!r}")
+    file = None if meant.segment is None else files[meant.segment]
+    segment = None if file is None else (file.sop_class, file.sop_instance, meant.segment)
+    if there.segment != segment or there.series != (None if file is None else series):
+        raise _different(path, f"the group of {meant.name!r} refers to another segment, or another series")
+    if there.finding != meant.term.type[:2]:
+        raise _different(path, f"the group of {meant.name!r} is of another finding")
+    numbers = [entry for entry in meant.entries if entry.unit is not None]
+    if len(numbers) != len(there.numbers):
+        raise _different(path, f"{meant.name!r} has {len(there.numbers)} numbers, not {len(numbers)}")
+    for number, entry in zip(there.numbers, numbers, strict=True):
+        if not _same_number(number, entry):
+            raise _different(
+                path, f"{entry.quantity.name.meaning!r} of {meant.name!r} is not what was measured"
+            )
+    findings = [
+        (entry.quantity.name[:2], entry.value[:2], entry.comment)
+        for entry in meant.entries
+        if isinstance(entry.value, Code)
+    ]
+    if findings != list(there.findings):
+        raise _different(path, f"findings of {meant.name!r} are not what was measured")
+
+
+def _same_number(number: Number, entry: Entry) -> bool:
+    derivation = entry.quantity.derivation
+    if number.name != entry.quantity.name[:2] or number.comment != entry.comment:
+        return False
+    if number.derivation != (None if derivation is None else derivation[:2]):
+        return False
+    assert entry.unit is not None
+    assert not isinstance(entry.value, Code)
+    exact = number.value == entry.value
+    return exact and math.isclose(number.text, entry.value, rel_tol=NEAR) and number.unit == entry.unit[:2]
+
+
+def _different(path: Path, how: str) -> MedsegError:
+    return MedsegError(
+        f"{path.name}: read back after writing, {how}; nothing is released. Please report this"
+    )

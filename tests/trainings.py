@@ -137,15 +137,15 @@ def made(
     planned["labels"] = {1: {"name": "large"}, 2: {"name": "small"}}
     content = laid_over(planned, yaml.safe_load(text) or {}, [])
     catalog = discover()
-    found = []
+    how, found = recipe(PipelineFile.model_validate(content), catalog), []
     for number in range(cases):
         image, mask = spheres(number)
-        found.append(
-            prepared(folder / "cases" / f"case{number}", (image[None] - 100) / 40, mask, values=(1, 2))
-        )
+        ids = mask if how.segment.step.of_objects else None
+        place = folder / "cases" / f"case{number}"
+        found.append(prepared(place, (image[None] - 100) / 40, mask, values=(1, 2), objects=ids))
     (folder / "fold0").mkdir(exist_ok=True)
     return Course(
-        recipe=recipe(PipelineFile.model_validate(content), catalog),
+        recipe=how,
         cases=found[held:],
         validation=found[:held],
         metric=metrics_named("dice", catalog)[0],

@@ -268,6 +268,8 @@ class TrainingProgress:
                 if name.startswith("dice ")
             )
             self._dice = f"  Dice {row['dice_mean']:.3f} ({labels})"
+            if row.get("ap_mean") is not None:
+                self._dice += f"  AP {row['ap_mean']:.3f}"
         text = f"fold {fold}  epoch {row['epoch']}  loss {row['loss']:.3f}{self._dice}"
         text += f"  {row['samples_per_s']:.1f}/s"
         spent = time.monotonic() - self._began

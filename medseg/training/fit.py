@@ -80,6 +80,8 @@ class Course:
     seed: int
     hardware: Hardware = field(default_factory=Hardware)
     name: str = ""
+    objects: Stage[Metric] | None = None
+    """What is said of objects, where they are told apart."""
 
 
 @dataclass(frozen=True)
@@ -284,17 +286,22 @@ class _Watch(lightning.Callback):
         """Score the network that would be kept, and say when to do so again."""
         course, standing = self._course, module.standing
         began = time.monotonic()
-        scored = validated(
+        found = validated(
             module.kept,
             course.validation[trainer.global_rank :: trainer.world_size],
             recipe=course.recipe,
             metric=course.metric,
+            objects=course.objects,
             device=module.device,
             autocast=trainer.precision_plugin.forward_context,
         )
-        standing.scores = _gathered(scored, trainer.world_size)
+        standing.scores = _gathered(found.dice, trainer.world_size)
         row["dice_mean"] = mean(standing.scores)
         row |= {f"dice {label.name}": mean(standing.scores, label.name) for label in course.recipe.labels}
+        if course.objects is not None:
+            right = _gathered(found.objects, trainer.world_size)
+            row["ap_mean"] = mean(right)
+            row |= {f"ap {label.name}": mean(right, label.name) for label in course.recipe.labels}
         taken = float(trainer.strategy.broadcast((time.monotonic() - began) / max(epoch_seconds, 1e-9)))
         standing.validate_at = standing.epoch + self._spacing(taken)
         self._compare(trainer, module, row["dice_mean"])

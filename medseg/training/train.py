@@ -39,6 +39,7 @@ from medseg.volume import Volume
 
 __all__ = ["planned", "train"]
 
+OBJECTS = "average-precision: {thresholds: [0.5]}"  # what is said of objects in training
 RESERVE = 0.06  # of a time budget, for what follows the last epoch
 LEAST_RESERVE_S = 45.0
 MOST_RESERVE = 0.4
@@ -322,11 +323,13 @@ class _Training:
             return
         training, validation = self._parts(number)
         begun, gpu = self._begun_with, self._resources.device.startswith("cuda")
+        of_objects = self._recipe.segment.step.of_objects
         course = Course(
             recipe=self._recipe,
             cases=training,
             validation=watched(validation, self._recipe),
             metric=metrics_named("dice", self._catalog)[0],
+            objects=metrics_named(OBJECTS, self._catalog)[0] if of_objects else None,
             budget=Budget(begun.epochs, begun.seconds),
             folder=self._run.fold(number),
             seed=(begun.seed + FOLD_SEED * number) % 2**32,

@@ -13,6 +13,8 @@ import trainings
 
 import medseg.training
 from medseg.errors import PipelineError, ResourceError
+from medseg.evaluation import metrics_named
+from medseg.plugin.catalog import discover
 from medseg.training.checkpoints import newest
 from medseg.training.fit import Course, fit
 from medseg.training.schedule import Budget, pace, rate
@@ -183,8 +185,16 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
         device=torch.device("cpu"),
         autocast=torch.no_grad,
     )
-    assert mean(kept) == scores[best]
+    assert mean(kept.dice) == scores[best]
     assert scores[best] != scores[-1]
+
+
+def test_objects_are_scored_where_they_are_told_apart(tmp_path: Path) -> None:
+    course = trainings.made(tmp_path, "{segment: {network: {head: border-core}}}", epochs=1)
+    (ap,) = metrics_named("average-precision: {thresholds: [0.5]}", discover())
+    (row,) = fit(replace(course, objects=ap)).rows
+    assert row["ap_mean"] == pytest.approx(mean({"": {k: v for k, v in row.items() if k[:3] == "ap "}}))
+    assert list(row)[-5:] == ["dice large", "dice small", "ap_mean", "ap large", "ap small"]
 
 
 def test_validation_takes_turns_where_it_is_asked_to(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ import trainings
 from numpy.typing import NDArray
 from prepared_cases import prepared
 
+from medseg.evaluation import metrics_named
+from medseg.pipeline import Stage
+from medseg.plugin.catalog import discover
+from medseg.steps import Metric
 from medseg.training.fit import Course
 from medseg.training.prepared import PreparedCase
-from medseg.training.validation import Scored, mean, validated
+from medseg.training.validation import Scored, Validation, mean, validated
 
 Array = NDArray[Any]
 
@@ -32,11 +36,21 @@ def course(tmp_path: Path) -> Course:
 
 
 def scored(course: Course, *cases: PreparedCase, network: torch.nn.Module | None = None) -> Scored:
+    return both(course, *cases, network=network).dice
+
+
+def both(
+    course: Course,
+    *cases: PreparedCase,
+    network: torch.nn.Module | None = None,
+    objects: Stage[Metric] | None = None,
+) -> Validation:
     return validated(
         network or Reads(),
         cases,
         recipe=course.recipe,
         metric=course.metric,
+        objects=objects,
         device=torch.device("cpu"),
         autocast=torch.no_grad,
     )
@@ -112,3 +126,40 @@ def test_means_are_of_cases_then_of_labels() -> None:
     assert mean(found, "z") is None
     assert mean({}) is None
     assert mean({"a": {"x": None}}) is None
+
+
+class Trimap(torch.nn.Module):
+    """Reads channels off the image: background, cores of two labels, their borders."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        values = torch.arange(5, dtype=image.dtype).reshape(1, 5, *[1] * (image.ndim - 2))
+        return -10 * (image - values) ** 2
+
+
+def test_objects_are_counted_beside_the_dice_of_labels(tmp_path: Path) -> None:
+    """Two boxes that touch, with a border between them and without: then they are one, and the Dice is 1."""
+    head = "{segment: {network: {head: {border-core: {size: 8}}}}}"
+    course = trainings.made(tmp_path / "course", head, cases=2)
+    (ap,) = metrics_named("average-precision: {thresholds: [0.5]}", discover())
+    labels, ids = np.zeros((14, 10, 8), np.uint8), np.zeros((14, 10, 8), np.uint32)
+    labels[1:11, 2:8, 1:7] = 1
+    ids[1:6, 2:8, 1:7], ids[6:11, 2:8, 1:7] = 1, 2
+    apart = labels.copy()
+    apart[5:7, 2:8, 1:7] = 3
+    valid = np.ones(labels.shape, np.uint8)
+    valid[6:] = 0  # one of the two is not known
+    found = both(
+        course,
+        case(tmp_path / "apart", apart, labels, objects=ids),
+        case(tmp_path / "joined", labels, labels, objects=ids),
+        case(tmp_path / "known", labels, labels, objects=ids, valid=valid),
+        case(tmp_path / "labels", labels, labels),
+        network=Trimap(),
+        objects=ap,
+    )
+    assert [values["large"] for values in found.dice.values()] == [1.0, 1.0, 1.0, 1.0]
+    assert found.objects == {
+        "apart": {"large": 1.0, "small": None},
+        "joined": {"large": pytest.approx(1 / 2), "small": None},
+        "known": {"large": 1.0, "small": None},
+    }

@@ -54,10 +54,10 @@ class Account:
     def _facts(self, curves: Sequence[FoldCurve]) -> list[tuple[str, str]]:
         recipe, cases = self.recipe, self.dataset.trainable
         seconds = sum(float(row["seconds"] or 0) for curve in curves for row in curve.rows)
-        written: Mapping[str, Any] = next(iter(recipe.segment.written.values()))
-        architecture: Mapping[str, Any] = written.get("architecture", {})
-        name, parameters = next(iter(architecture.items()), ("", dict[str, Any]()))
-        features = parameters.get("channels", ())
+        segmenter: tuple[str, Mapping[str, Any]] = next(iter(recipe.segment.written.items()))
+        architecture: Mapping[str, Any] = segmenter[1].get("architecture", {})
+        name, parameters = next(iter(architecture.items()), segmenter)  # without one it is its own
+        features = parameters.get("features", parameters.get("channels", ()))
         held = sum(len(fold) for fold in self.begun.folds)
         stated = f"of {len({case.subject for case in cases})} subjects"
         whose = stated if self.dataset.subjects_stated else "(subjects are not stated)"

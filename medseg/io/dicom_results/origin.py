@@ -20,7 +20,7 @@ from medseg.errors import InputError
 from medseg.io.archive import unpacked
 from medseg.io.content import PEEK_BYTES, by_content
 from medseg.io.dicom_results.identifiers import result_uid
-from medseg.io.regular_file import open_regular, open_seekable, printable
+from medseg.io.regular_file import open_seekable, printable
 from medseg.volume import Source, Volume
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ def one_line(text: object, most: int = LONG) -> str:
 # ------------------------------------------------------------------ reading headers again
 def _read(source: Source) -> Origin:
     wanted = dict.fromkeys(str(header["SOPInstanceUID"]) for header in source.headers)
-    found = _unpacked(source, wanted) if _is_archive(source.files) else _of_files(source)
-    datasets = {str(dataset.SOPInstanceUID): dataset for dataset in found}
+    found = _unpacked(source, wanted) if _is_archive(source.files) else map(_header, source.files)
+    datasets = {str(dataset.get("SOPInstanceUID")): dataset for dataset in found}
     missing = [uid for uid in wanted if uid not in datasets]
     if missing:
         raise InputError(f"image ...{missing[0][-8:]} is no longer where it was read; run again")
@@ -226,7 +226,11 @@ def _read(source: Source) -> Origin:
         (place[str(header["SOPInstanceUID"])], None if (frame := header.get("frame")) is None else frame + 1)
         for header in source.headers
     )
-    return Origin(tuple(_completed(datasets[uid]) for uid in wanted), slices)
+    ordered = tuple(datasets[uid] for uid in wanted)
+    told = _identity(ordered[0])
+    for dataset in ordered:
+        dataset.update(told)
+    return Origin(ordered, slices)
 
 
 def _is_archive(files: Sequence[Path]) -> bool:
@@ -236,19 +240,8 @@ def _is_archive(files: Sequence[Path]) -> bool:
         return by_content(file.read(PEEK_BYTES)) in ARCHIVES
 
 
-def _of_files(source: Source) -> Iterator[Dataset]:
-    """The header of each file, which must be the file that was read."""
-    for path, sha256 in zip(source.files, source.sha256, strict=True):
-        with open_regular(path) as file:
-            if file.sha256() != sha256:
-                raise InputError(f"{printable(path)}: has changed since it was read; run again")
-        yield _header(path)
-
-
 def _unpacked(source: Source, wanted: Mapping[str, None]) -> Iterator[Dataset]:
     """The wanted headers of an archive, which is unpacked once more: what was unpacked to read it is gone."""
-    from pydicom import dcmread
-
     path = source.files[0]
     with unpacked(path) as contents:
         if contents.sha256 != source.sha256[0]:
@@ -259,9 +252,9 @@ def _unpacked(source: Source, wanted: Mapping[str, None]) -> Iterator[Dataset]:
             with file.open("rb") as opened:
                 if by_content(opened.read(PEEK_BYTES)) != "DICOM":
                     continue
-            few = dcmread(file, stop_before_pixels=True, force=True, specific_tags=["SOPInstanceUID"])
-            if str(few.get("SOPInstanceUID")) in wanted:
-                yield _header(file)
+            dataset = _header(file)
+            if str(dataset.get("SOPInstanceUID")) in wanted:
+                yield dataset
 
 
 def _header(path: Path) -> Dataset:
@@ -270,7 +263,7 @@ def _header(path: Path) -> Dataset:
     from medseg.io.child.dicom import refuse_deflate_bomb
     from medseg.io.child.reply import RefusedError
 
-    with path.open("rb") as file:
+    with open_seekable(path) as file:
         try:
             refuse_deflate_bomb(file)
         except RefusedError as refusal:
@@ -280,23 +273,25 @@ def _header(path: Path) -> Dataset:
         return dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(TAKEN))
 
 
-def _completed(dataset: Dataset) -> Dataset:
-    """The header with every tag that a result must repeat, empty where the image has none, in UTF-8."""
+def _identity(dataset: Dataset) -> Dataset:
+    """Patient and study of a header, decoded, in UTF-8; what a result must have is empty where it has none.
+
+    Those of the first image count for all: the reader lets no images of two patients pass as one.
+    """
     import warnings
 
     from pydicom import Dataset
 
-    whole = Dataset()
+    told = Dataset()
     with warnings.catch_warnings(action="ignore"):  # values that break a rule are the image's own
-        for keyword in TAKEN:
+        for keyword in (*REQUIRED, *OPTIONAL):
             if keyword in dataset:
-                whole[keyword] = dataset[keyword]
-        for keyword in REQUIRED:
-            if keyword not in whole:
-                setattr(whole, keyword, "")
+                told[keyword] = dataset[keyword]
+            elif keyword in REQUIRED:
+                setattr(told, keyword, "")
         for keyword in ("PatientName", "ReferringPhysicianName"):
-            setattr(whole, keyword, str(whole[keyword].value or ""))  # decoded, to be encoded anew
-    whole.SpecificCharacterSet = UTF8
-    for item in whole.get("IssuerOfAccessionNumberSequence") or ():
+            setattr(told, keyword, str(told[keyword].value or ""))  # decoded, to be encoded anew
+    told.SpecificCharacterSet = UTF8
+    for item in told.get("IssuerOfAccessionNumberSequence") or ():
         item.remove_private_tags()
-    return whole
+    return told

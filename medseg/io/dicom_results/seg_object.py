@@ -108,23 +108,25 @@ def _stand_ins(origin: Origin, result: Result) -> list[Dataset]:
     assert result.volume.source is not None
     headers = result.volume.source.headers
     between = _even_distance(headers)
+    common = Dataset()
+    for keyword in COPIED:
+        if keyword in origin.first:
+            common[keyword] = origin.first[keyword]
+    for keyword in REQUIRED:
+        setattr(common, keyword, None)  # who it is comes in at the end: highdicom doubts unusual names
+    common.SOPClassUID, common.Modality, common.ImageType = STAND_IN, "CT", ["ORIGINAL", "PRIMARY"]
+    # one orientation for all, as the reader takes it: what rounding turns by less than half a voxel
+    common.ImageOrientationPatient = _decimal(headers[0]["ImageOrientationPatient"])
+    common.PixelSpacing = _decimal(headers[0]["PixelSpacing"])
+    common.SliceThickness = _decimal([headers[0].get("SliceThickness") or between or 1.0])[0]
+    if between is not None:
+        common.SpacingBetweenSlices = _decimal([between])[0]
     made = []
     for k, header in enumerate(headers):
         image = Dataset()
-        for keyword in COPIED:
-            if keyword in origin.first:
-                image[keyword] = origin.first[keyword]
-        for keyword in REQUIRED:
-            setattr(image, keyword, None)  # who it is comes in at the end: highdicom doubts unusual names
-        image.SOPClassUID, image.SOPInstanceUID = STAND_IN, f"1.{k + 1}"
-        image.Modality, image.ImageType = "CT", ["ORIGINAL", "PRIMARY"]
+        image.update(common)
+        image.SOPInstanceUID = f"1.{k + 1}"
         image.ImagePositionPatient = _decimal(header["ImagePositionPatient"])
-        # one orientation for all, as the reader takes it: what rounding turns by less than half a voxel
-        image.ImageOrientationPatient = _decimal(headers[0]["ImageOrientationPatient"])
-        image.PixelSpacing = _decimal(headers[0]["PixelSpacing"])
-        image.SliceThickness = _decimal([headers[0].get("SliceThickness") or between or 1.0])[0]
-        if between is not None:
-            image.SpacingBetweenSlices = _decimal([between])[0]
         made.append(image)
     return made
 

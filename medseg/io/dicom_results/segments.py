@@ -130,4 +130,5 @@ def _numbering(own: Sequence[Segment], kind: type[np.unsignedinteger[Any]]) -> N
         return searched
     table = np.zeros(int(values.max()) + 2, kind)  # its last entry is for all higher values
     table[values] = numbers
-    return lambda part: np.take(table, part, mode="clip")
+    same = np.array_equal(table[:-1], np.arange(len(own) + 1))  # as usual: a copy is faster then
+    return lambda part: part if same and part.max() <= len(own) else np.take(table, part, mode="clip")

@@ -237,6 +237,11 @@ def medseg_writers() -> Iterable[Component]:
         f"{here}.rtstruct:RTStruct",
         "Contours along voxel edges as DICOM RTSTRUCT, filled and compared before they are released.",
     )
+    yield Component(
+        "secondary-capture",
+        f"{here}.secondary_capture:SecondaryCapture",
+        "Pages of pictures as DICOM Secondary Capture, or PDF, for every viewer; marked as research.",
+    )
     yield Component("csv", f"{here}.csv_table:Csv", "The measurements as a CSV table.")
     yield Component(
         "wide-table",

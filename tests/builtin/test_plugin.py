@@ -69,7 +69,7 @@ HOOKS: dict[str, tuple[type[Step], Iterable[Component], set[str]]] = {
         {
             *("nifti", "csv", "json", "preview", "probabilities", "uncertainty"),
             "disagreement",
-            "rtstruct",
+            *("rtstruct", "secondary-capture"),
             *("seg-nrrd", "itksnap-labels", "mesh", "key-images", "wide-table"),
             *("dicom-seg", "dicom-sr"),
         },

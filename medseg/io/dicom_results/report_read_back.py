@@ -7,9 +7,9 @@ difference is an error, so that what is released says what was measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from medseg.errors import MedsegError
 from medseg.io.dicom_results.report_groups import Entry, Group
@@ -27,7 +27,7 @@ MEASUREMENTS, GROUP = ("126010", "DCM"), ("125007", "DCM")
 IDENTIFIER, UNIQUE = ("112039", "DCM"), ("112040", "DCM")
 FINDING, SEGMENT, SERIES = ("121071", "DCM"), ("121191", "DCM"), ("121232", "DCM")
 DERIVATION, COMMENT, CATEGORY = ("121401", "DCM"), ("121106", "DCM"), ("276214006", "SCT")
-ALGORITHM = ("111001", "DCM"), ("111003", "DCM")
+SITE, SIDE, PART = ("363698007", "SCT"), ("272741003", "SCT"), ("106233006", "SCT")
 NEAR = 1e-9  # of a number: what a decimal string of 16 characters can hold
 
 Pair = tuple[str, str]
@@ -50,6 +50,8 @@ class Found(NamedTuple):
     name: str
     uid: str
     finding: Pair
+    site: tuple[Pair, Pair | None] | None
+    """Where it is, and on which side or in which part of it."""
     segment: tuple[str, str, int] | None
     """SOP class and instance of the segmentation, and the segment's number there."""
     series: str | None
@@ -76,30 +78,44 @@ def require_same(path: Path, groups: Sequence[Group], files: Mapping[int, Refere
 def found_in(report: Dataset) -> list[Found]:
     """Every group of measurements of a report, in its order."""
     return [
-        _group(item) for container in _children(report, MEASUREMENTS) for item in _children(container, GROUP)
+        _group(item)
+        for container in _children(report).get(MEASUREMENTS, ())
+        for item in _children(container).get(GROUP, ())
     ]
 
 
 # ------------------------------------------------------------------ the tree
 def _group(item: Dataset) -> Found:
-    segments = list(_children(item, SEGMENT))
-    series = list(_children(item, SERIES))
-    known = {CATEGORY, FINDING, *ALGORITHM}
+    children = _children(item)
+    (name,), (uid,), (finding,) = children[IDENTIFIER], children[UNIQUE], children[FINDING]
+    segments, series = children.get(SEGMENT), children.get(SERIES)
+    numbers, findings = list[Number](), list[tuple[Pair, Pair, str]]()
+    for child in item.ContentSequence:
+        if child.ValueType == "NUM":
+            numbers.append(_number(child))
+        elif child.ValueType == "CODE" and child.RelationshipType == "CONTAINS":
+            called = _pair(child.ConceptNameCodeSequence[0])
+            if called not in (CATEGORY, FINDING):
+                findings.append((called, _value(child), _comment(_children(child))))
     return Found(
-        name=_only(item, IDENTIFIER).TextValue,
-        uid=str(_only(item, UNIQUE).UID),
-        finding=_pair(_only(item, FINDING).ConceptCodeSequence[0]),
+        name=str(name.TextValue),
+        uid=str(uid.UID),
+        finding=_value(finding),
+        site=_site(children.get(SITE)),
         segment=_segment(segments[0]) if segments else None,
         series=str(series[0].UID) if series else None,
-        numbers=tuple(_number(child) for child in item.ContentSequence if child.ValueType == "NUM"),
-        findings=tuple(
-            (_named(child), _pair(child.ConceptCodeSequence[0]), _comment(child))
-            for child in item.ContentSequence
-            if child.ValueType == "CODE"
-            and child.RelationshipType == "CONTAINS"
-            and _named(child) not in known
-        ),
+        numbers=tuple(numbers),
+        findings=tuple(findings),
     )
+
+
+def _site(items: Sequence[Dataset] | None) -> tuple[Pair, Pair | None] | None:
+    if items is None:
+        return None
+    (item,) = items
+    children = _children(item)
+    modifiers = [_value(child) for name in (SIDE, PART) for child in children.get(name, ())]
+    return _value(item), modifiers[0] if modifiers else None
 
 
 def _segment(item: Dataset) -> tuple[str, str, int]:
@@ -112,35 +128,35 @@ def _segment(item: Dataset) -> tuple[str, str, int]:
 
 
 def _number(item: Dataset) -> Number:
-    derivations = [_pair(child.ConceptCodeSequence[0]) for child in _children(item, DERIVATION)]
+    children = _children(item)
+    derivations = children.get(DERIVATION)
     (measured,) = item.MeasuredValueSequence
+    text = float(measured.NumericValue)
     return Number(
-        name=_named(item),
-        derivation=derivations[0] if derivations else None,
-        text=float(measured.NumericValue),
-        value=float(measured.get("FloatingPointValue", measured.NumericValue)),
+        name=_pair(item.ConceptNameCodeSequence[0]),
+        derivation=_value(derivations[0]) if derivations else None,
+        text=text,
+        value=float(measured.get("FloatingPointValue", text)),
         unit=_pair(measured.MeasurementUnitsCodeSequence[0]),
-        comment=_comment(item),
+        comment=_comment(children),
     )
 
 
-def _comment(item: Dataset) -> str:
-    return "".join(str(child.TextValue) for child in _children(item, COMMENT))
+def _comment(children: Mapping[Pair, Sequence[Dataset]]) -> str:
+    return "".join(str(child.TextValue) for child in children.get(COMMENT, ()))
 
 
-def _children(item: Dataset, name: Pair) -> Iterator[Dataset]:
+def _children(item: Dataset) -> dict[Pair, list[Dataset]]:
+    """What an item contains, by the concepts that name it."""
+    found: dict[Pair, list[Dataset]] = {}
     for child in item.get("ContentSequence") or ():
-        if child.get("ConceptNameCodeSequence") and _named(child) == name:
-            yield child
+        if "ConceptNameCodeSequence" in child:
+            found.setdefault(_pair(child.ConceptNameCodeSequence[0]), []).append(child)
+    return found
 
 
-def _only(item: Dataset, name: Pair) -> Any:
-    (child,) = _children(item, name)
-    return child
-
-
-def _named(item: Dataset) -> Pair:
-    return _pair(item.ConceptNameCodeSequence[0])
+def _value(item: Dataset) -> Pair:
+    return _pair(item.ConceptCodeSequence[0])
 
 
 def _pair(code: Dataset) -> Pair:
@@ -172,6 +188,8 @@ def _require_group(
         raise _different(path, f"the group of {meant.name!r} refers to another segment, or another series")
     if there.finding != meant.term.type[:2]:
         raise _different(path, f"the group of {meant.name!r} is of another finding")
+    if there.site != _meant_site(meant):
+        raise _different(path, f"{meant.name!r} lies elsewhere, or on another side")
     numbers = [entry for entry in meant.entries if entry.unit is not None]
     if len(numbers) != len(there.numbers):
         raise _different(path, f"{meant.name!r} has {len(there.numbers)} numbers, not {len(numbers)}")
@@ -187,6 +205,14 @@ def _require_group(
     ]
     if findings != list(there.findings):
         raise _different(path, f"findings of {meant.name!r} are not what was measured")
+
+
+def _meant_site(meant: Group) -> tuple[Pair, Pair | None] | None:
+    term = meant.term
+    place, modifier = (term.region, term.region_modifier) if term.region else (term.type, term.modifier)
+    if term.region is None and modifier is None:
+        return None
+    return place[:2], None if modifier is None else modifier[:2]
 
 
 def _same_number(number: Number, entry: Entry) -> bool:

@@ -267,6 +267,14 @@ def other_segment(dataset: pydicom.Dataset) -> None:
             item.ReferencedSOPSequence[0].ReferencedSegmentNumber = 2
 
 
+def other_side(dataset: pydicom.Dataset) -> None:
+    kidney = dataset.ContentSequence[-2].ContentSequence[1]
+    (site,) = [
+        item for item in kidney.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "363698007"
+    ]
+    site.ContentSequence[0].ConceptCodeSequence[0].CodeValue = "24028007"
+
+
 def one_number_less(dataset: pydicom.Dataset) -> None:
     group = dataset.ContentSequence[-2].ContentSequence[0]
     group.ContentSequence.remove(_numbers(dataset)[3])
@@ -287,8 +295,8 @@ def no_evidence(dataset: pydicom.Dataset) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(other_number, other_text, other_unit, other_quantity, other_segment, one_number_less),
-        *(one_group_less, verified, no_evidence),
+        *(other_number, other_text, other_unit, other_quantity, other_segment, other_side),
+        *(one_number_less, one_group_less, verified, no_evidence),
     ],
 )
 def test_a_report_that_says_something_else_is_not_released(

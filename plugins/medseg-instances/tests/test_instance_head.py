@@ -10,6 +10,7 @@ from medseg_instances.embedding import Embedding
 from medseg_instances.flows import Flows
 from medseg_instances.instance_head import InstanceHead, Objects, softmax
 from medseg_instances.star_convex import StarConvex
+from scipy.ndimage import find_objects  # noqa: TID253
 from touching import average_precision, balls, decoded, ideal, reference
 
 from medseg.builtin.metric.panoptic_quality import PanopticQuality
@@ -130,7 +131,7 @@ def test_memory_is_what_was_said(
     sink = head.sink(table, grid=grid, axis=2, onto=grid)
     logits = ideal(head, wanted)
     sink.take(Scores(logits, grid, "logits"), 0)
-    decoded(head, logits, wanted)  # libraries are loaded
+    find_objects(head.decode(logits[:, :8, :8, :8]).ids)  # libraries are loaded
     told = head.work_bytes(table, grid)
     tracemalloc.start()
     sink.finish()

@@ -47,17 +47,27 @@ def _by_anchor(values: Tensor, each: int) -> Tensor:
     return parts.reshape(count, -1, each)
 
 
+def plain(width: int, dims: int, *, stride: int = 1) -> nn.Sequential:
+    """A convolution of kernel 3 and ReLU: by normalisation in a box, how bright it is would be lost."""
+    layer = convolution(dims)(width, width, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, nn.ReLU(inplace=True))
+
+
 class BoxBranch(nn.Module):
     """Logits of the background and each label, and a finer box, of the features in a box."""
 
     def __init__(self, width: int, *, labels: int, dims: int) -> None:
         super().__init__()
+        hidden = nn.Linear(width * math.ceil(BINS / 4) ** dims, HIDDEN)
+        nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
         self.body = nn.Sequential(
-            block(width, width, dims=dims),
-            block(width, width, dims=dims, stride=2),
-            block(width, width, dims=dims, stride=2),
+            plain(width, dims),
+            plain(width, dims, stride=2),
+            plain(width, dims, stride=2),
             nn.Flatten(),
-            nn.Linear(width * math.ceil(BINS / 4) ** dims, HIDDEN),
+            hidden,
             nn.ReLU(inplace=True),
         )
         self.classes = nn.Linear(HIDDEN, 1 + labels)
@@ -79,8 +89,8 @@ class MaskBranch(nn.Module):
         narrow = max(1, width // 4)
         up = nn.ConvTranspose2d if dims == 2 else nn.ConvTranspose3d
         self.body = nn.Sequential(
-            block(width, width, dims=dims),
-            block(width, width, dims=dims),
+            plain(width, dims),
+            plain(width, dims),
             up(width, narrow, 2, stride=2),
             nn.ReLU(inplace=True),
         )

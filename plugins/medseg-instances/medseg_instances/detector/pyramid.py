@@ -73,6 +73,9 @@ class Pyramid(nn.Module):
         kind = convolution(dims)
         self.across = nn.ModuleList(kind(count, width, 1) for count in features[finest:])
         self.smooth = nn.ModuleList(kind(width, width, 3, padding=1) for _ in features[finest:])
+        for layer in (*self.across, *self.smooth):
+            nn.init.kaiming_uniform_(layer.weight, a=1)  # nothing is cut off behind it
+            nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The levels `[N, width, *size]`, the finest first, in single precision."""

@@ -52,6 +52,23 @@ def test_losses_with_objects_and_without_reach_every_weight(kind: str, dims: int
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_in_half_precision_it_learns_and_finds(kind: str, dims: int) -> None:
+    """As `training.precision: bf16` has it: boxes and losses are in single precision all the same."""
+    net, given = network(dims, kind=kind), batch(two_boxes(dims)[None])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = loss(net, given)
+    half.backward()  # type: ignore[no-untyped-call]  # of PyTorch
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(loss(net, given).item(), rel=0.05)
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in net.parameters())
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        (found,) = net.eval()(given["image"], least=0.0)
+    assert found.boxes.dtype == torch.float32
+    assert len(found.boxes) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_single_voxels_and_all_of_a_patch_are_learnt(kind: str) -> None:
     ids = np.zeros((3, 16, 16), np.int32)
     ids[0, 15, 0], ids[0, 7, 7], ids[1] = 4, 9, 2

@@ -1,19 +1,19 @@
 """The series that a volume was read from, as results need it: who, which study, which images, where.
 
-Headers are read again when a result is written, so that no patient is held in memory, or in any other
-output, while a case is worked on. Only named tags are taken over: what else an archive or a scanner left in a
-header, private tags above all, never gets into a result.
+The first image's header is read again when a result is written, so that no patient is held in memory, or in
+any other output, while a case is worked on. Only named tags are taken over: what else an archive or a scanner
+left in a header, private tags above all, never gets into a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from medseg.errors import InputError
@@ -49,17 +49,22 @@ OPTIONAL = (
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 IMAGE = (
     "SpecificCharacterSet", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows",
-    "Columns", "NumberOfFrames", "InstanceNumber", "ImageType", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "BodyPartExamined",
-    "Laterality", "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "Columns", "ImageType", "BodyPartExamined", "Laterality", "LossyImageCompression", "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
 )  # fmt: skip
+OF_EACH = (
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+)
 UNWANTED = (
     "InstitutionName", "InstitutionAddress", "StationName", "OperatorsName", "PatientComments",
     "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "PerformingPhysicianName",
     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
 )  # fmt: skip
-TAKEN = (*REQUIRED, *OPTIONAL, *IDENTITY, *IMAGE)
+TAKEN = (*REQUIRED, *OPTIONAL, *IMAGE, "SOPInstanceUID")
 ARCHIVES = ("a zip archive", "a tar archive", "gzip")
 
 _known: WeakKeyDictionary[Volume, Origin] = WeakKeyDictionary()  # several writers of one result ask
@@ -74,7 +79,7 @@ class Origin:
     """
 
     datasets: tuple[Dataset, ...] = field(repr=False)
-    """Headers without pixels, one a file, in the order of `Source.headers`; only the tags that are taken."""
+    """Headers without pixels, one an image, in the order of `Source.headers`; only tags that are taken."""
     slices: tuple[tuple[int, int | None], ...] = field(repr=False)
     """For each slice of `Source.headers`: which of the datasets it is, and its frame in there from 1 on."""
 
@@ -213,24 +218,33 @@ def one_line(text: object, most: int = LONG) -> str:
     return " ".join(plain.split())[:most].rstrip()
 
 
-# ------------------------------------------------------------------ reading headers again
+# ------------------------------------------------------------------ reading a header again
 def _read(source: Source) -> Origin:
-    wanted = dict.fromkeys(str(header["SOPInstanceUID"]) for header in source.headers)
-    found = _unpacked(source, wanted) if _is_archive(source.files) else map(_header, source.files)
-    datasets = {str(dataset.get("SOPInstanceUID")): dataset for dataset in found}
-    missing = [uid for uid in wanted if uid not in datasets]
-    if missing:
-        raise InputError(f"image ...{missing[0][-8:]} is no longer where it was read; run again")
+    """Patient and study from the first image's file, the rest from what its reader kept of each image."""
+    from pydicom import Dataset
+
+    wanted: dict[str, Mapping[str, Any]] = {}
+    for header in source.headers:
+        wanted.setdefault(str(header["SOPInstanceUID"]), header)
+    first = next(iter(wanted))
+    image = _in_archive(source, first) if _is_archive(source.files) else _header(source.files[0])
+    if image is None or str(image.get("SOPInstanceUID")) != first:
+        raise InputError(f"image ...{first[-8:]} is no longer where it was read; run again")
+    common = _common(image)
+    datasets = []
+    for header in wanted.values():
+        dataset = Dataset()
+        dataset.update(common)
+        for keyword in (*IDENTITY, *OF_EACH):
+            if header.get(keyword) not in (None, ""):
+                setattr(dataset, keyword, header[keyword])
+        datasets.append(dataset)
     place = {uid: number for number, uid in enumerate(wanted)}
     slices = tuple(
         (place[str(header["SOPInstanceUID"])], None if (frame := header.get("frame")) is None else frame + 1)
         for header in source.headers
     )
-    ordered = tuple(datasets[uid] for uid in wanted)
-    told = _identity(ordered[0])
-    for dataset in ordered:
-        dataset.update(told)
-    return Origin(ordered, slices)
+    return Origin(tuple(datasets), slices)
 
 
 def _is_archive(files: Sequence[Path]) -> bool:
@@ -240,8 +254,8 @@ def _is_archive(files: Sequence[Path]) -> bool:
         return by_content(file.read(PEEK_BYTES)) in ARCHIVES
 
 
-def _unpacked(source: Source, wanted: Mapping[str, None]) -> Iterator[Dataset]:
-    """The wanted headers of an archive, which is unpacked once more: what was unpacked to read it is gone."""
+def _in_archive(source: Source, uid: str) -> Dataset | None:
+    """An image's header from an archive, which is unpacked once more: what was unpacked is gone."""
     path = source.files[0]
     with unpacked(path) as contents:
         if contents.sha256 != source.sha256[0]:
@@ -253,8 +267,9 @@ def _unpacked(source: Source, wanted: Mapping[str, None]) -> Iterator[Dataset]:
                 if by_content(opened.read(PEEK_BYTES)) != "DICOM":
                     continue
             dataset = _header(file)
-            if str(dataset.get("SOPInstanceUID")) in wanted:
-                yield dataset
+            if str(dataset.get("SOPInstanceUID")) == uid:
+                return dataset
+    return None
 
 
 def _header(path: Path) -> Dataset:
@@ -273,10 +288,10 @@ def _header(path: Path) -> Dataset:
         return dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(TAKEN))
 
 
-def _identity(dataset: Dataset) -> Dataset:
-    """Patient and study of a header, decoded, in UTF-8; what a result must have is empty where it has none.
+def _common(dataset: Dataset) -> Dataset:
+    """What all images of a series share, decoded, in UTF-8; what a result must have is empty where it lacks.
 
-    Those of the first image count for all: the reader lets no images of two patients pass as one.
+    The first image counts for all: the reader lets no images of two patients pass as one.
     """
     import warnings
 
@@ -284,7 +299,7 @@ def _identity(dataset: Dataset) -> Dataset:
 
     told = Dataset()
     with warnings.catch_warnings(action="ignore"):  # values that break a rule are the image's own
-        for keyword in (*REQUIRED, *OPTIONAL):
+        for keyword in (*REQUIRED, *OPTIONAL, *IMAGE):
             if keyword in dataset:
                 told[keyword] = dataset[keyword]
             elif keyword in REQUIRED:

@@ -49,8 +49,8 @@ OPTIONAL = (
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 IMAGE = (
     "SpecificCharacterSet", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows",
-    "Columns", "ImageType", "BodyPartExamined", "Laterality", "LossyImageCompression", "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
+    "Columns", "ImageType", "BodyPartExamined", "Laterality", "LossyImageCompression",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
 OF_EACH = (
     "InstanceNumber",

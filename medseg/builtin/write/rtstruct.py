@@ -22,7 +22,7 @@ from medseg.volume import Volume
 __all__ = ["RTStruct"]
 
 HIGHEST_SEARCHED = 1 << 20  # find_objects keeps a slot for every value up to the highest
-CONTOUR_BYTES = 24  # a voxel: boxes of masks, and contours of ragged ones as points, text and items
+CONTOUR_BYTES = 12  # a voxel: a box, and contours, of a mask with a hole in each hundred voxels
 
 
 class RTStruct(Writer):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
+from medseg.evaluation.labels import is_nameless
 from medseg.evaluation.objects import as_objects, ids_of, with_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import inspect, read
@@ -20,6 +21,7 @@ from medseg.volume import Volume
 __all__ = ["read_pair", "require_one_volume"]
 
 GRIDLESS = (".json", *DICOM_ENDINGS)  # formats whose masks need the image that they were drawn on
+MANY = 16  # values without names from which on they may well be ids of objects
 SEVERAL = (".nii", ".nii.gz")  # formats of which a file may hold several volumes
 
 Tell = Callable[[str], None]
@@ -42,6 +44,8 @@ def read_pair(
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
     if objects is not None:
         return ids_of(objects, prediction), ids_of(objects, reference)
+    if all(is_nameless(part.labels) and len(part.labels) >= MANY for part in (prediction, reference)):
+        tell("without names, values are compared as labels; if they are ids of objects, say --objects NAME")
     found = _as_objects("prediction", pair.prediction, prediction, reference, tell)
     return found, _as_objects("reference", pair.reference, reference, prediction, tell)
 

@@ -210,6 +210,16 @@ def test_two_id_maps_are_of_objects_where_that_is_said(tmp_path: Path) -> None:
     assert numbers_of(evaluate(mask, true, METRICS, objects="cube"))["ap@0.75", "cube"] == 0.0
 
 
+def test_many_values_without_names_may_be_ids_and_a_note_says_how_to_say_so(tmp_path: Path) -> None:
+    told: list[str] = []
+    for count in (15, 16):
+        values = np.arange(count * 2, dtype=np.uint8).reshape(count, 2, 1) // 2 + 1
+        path = id_map(tmp_path / f"{count}.nii.gz", values)
+        evaluate(path, path, "dice", tell=told.append)
+    assert [line for line in told if "--objects NAME" in line] == told[-1:]
+    assert len(told) == 1
+
+
 def test_a_mask_of_one_value_is_its_connected_parts(tmp_path: Path) -> None:
     """Whatever the value: of four cubes that touch in pairs there are two."""
     mask = id_map(tmp_path / "mask.nii.gz", 200 * (cubes((1, 2, 3, 4)).array[0] > 0).astype(np.uint8))

@@ -82,3 +82,14 @@ def test_a_cohort_writes_them_for_each_case(medseg: Medseg, model: Path, tmp_pat
     refused = medseg("cohort", source, "-o", tmp_path / "other", "-m", model, "--write", "picky")
     assert refused.code == 3
     assert "writer 'picky' needs an MR image" in refused.out
+
+
+def test_dicom_results_need_a_dicom_series(medseg: Medseg, ball: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = medseg("segment", ball, "-o", out, "-m", model, "--write", "dicom-sr,dicom-seg")
+    assert done.code == 2
+    assert "writer 'dicom-seg' needs a DICOM series as its image" in done.err
+    alone = medseg("segment", ball, "-o", out, "-m", model, "--write", "dicom-sr")
+    assert alone.code == 64
+    assert "dicom-sr: refers to what 'medseg/dicom-seg' writes; add that before it" in alone.err
+    assert not out.exists()

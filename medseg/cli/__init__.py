@@ -31,6 +31,7 @@ COMMANDS = {
     "tune": "Choose parameters of the steps after the network by labelled images.",
     "convert": "Read an image and write it as NIfTI.",
     "info": "Say what an image is: series, grid, spacing, orientation, verdict.",
+    "dicom": "Check DICOM segmentations: structure, voxels, place on their series.",
     "dataset": "Check and describe a dataset for training.",
     "doctor": "Look at the installation: what is missing and how to get it.",
     "models": "List, show, check, install and build models.",

@@ -21,26 +21,36 @@ __all__ = ["FRAME_COLUMNS", "dicom_contours", "dicom_mask_frames", "dicom_mask_h
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-MOST_LABELS = 4096  # segments or regions; TotalSegmentator has 117, a reply holds about 6000
+MOST_SEGMENTS = 65_536  # what SegmentNumber can tell apart: every object of a slide may be one
+MOST_LABELS = 4096  # regions; TotalSegmentator has 117
 MOST_FRAMES = 200_000  # 104 segments on 300 slices, nothing omitted, are 31,200
 FRAME_COLUMNS = 14
 """Of a frame's row: position 3 and orientation 6 (LPS), pixel spacing 2, slice thickness, spacing between
 slices (mm), segment number; NaN for what the file does not say."""
 
 TAGS = """
-    SOPClassUID Modality FrameOfReferenceUID Rows Columns NumberOfFrames SegmentationType
-    SegmentationFractionalType MaximumFractionalValue PixelPaddingValue BitsAllocated SegmentSequence
+    SOPClassUID Modality StudyInstanceUID FrameOfReferenceUID Rows Columns NumberOfFrames SegmentationType
+    SegmentsOverlap SegmentationFractionalType MaximumFractionalValue PixelPaddingValue BitsAllocated
+    SegmentSequence
     ReferencedSeriesSequence SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
     ReferencedFrameOfReferenceSequence StructureSetROISequence RTROIObservationsSequence ROIContourSequence
 """.split()  # noqa: SIM905  # one quoted name a line would fill the page
 
 
 def dicom_mask_header(request: dict[str, Any]) -> Iterator[Reply]:
-    """What a segmentation or structure set says of itself; for a segmentation, a row for each frame."""
+    """What a segmentation or structure set says of itself; for a segmentation, a row for each frame.
+
+    With `sources` in the request, also which image each frame was derived from, as "sources".
+    """
     dataset = _dataset(request["files"][0])
     uid = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
     if uid in SEGMENTATIONS:
-        yield _segmentation(dataset), _frame_rows(dataset)
+        rows, told = _frame_rows(dataset), _segmentation(dataset)
+        if request.get("sources"):
+            told["sources"] = [
+                _source(frame) for frame in _items(dataset, "PerFrameFunctionalGroupsSequence")
+            ]
+        yield told, rows
     elif uid == STRUCTURE_SET:
         yield _structure_set(dataset), None
     else:
@@ -158,8 +168,8 @@ def _code(item: Any, keyword: str) -> str | None:
 # ------------------------------------------------------------------ segmentations
 def _segmentation(dataset: Any) -> dict[str, Any]:
     segments = _items(dataset, "SegmentSequence")
-    if len(segments) > MOST_LABELS:
-        raise RefusedError(f"it describes {len(segments)} segments; up to {MOST_LABELS} are read")
+    if len(segments) > MOST_SEGMENTS:
+        raise RefusedError(f"it describes {len(segments)} segments; up to {MOST_SEGMENTS} are read")
     return {
         "object": "SEG",
         "kind": _text(dataset.get("SegmentationType")).upper(),
@@ -171,6 +181,8 @@ def _segmentation(dataset: Any) -> dict[str, Any]:
         "columns": _number(dataset.get("Columns")),
         "frames": _number(dataset.get("NumberOfFrames")),
         "frames_of_reference": [_text(dataset.get("FrameOfReferenceUID"))],
+        "study": _text(dataset.get("StudyInstanceUID")),
+        "overlap": _text(dataset.get("SegmentsOverlap")).upper(),
         "series": [
             _text(item.get("SeriesInstanceUID")) for item in _items(dataset, "ReferencedSeriesSequence")[:100]
         ],
@@ -179,11 +191,21 @@ def _segmentation(dataset: Any) -> dict[str, Any]:
                 "number": int(item.SegmentNumber),
                 "name": _text(item.get("SegmentLabel")),
                 "code": _code(item, "SegmentedPropertyTypeCodeSequence"),
+                "category": _code(item, "SegmentedPropertyCategoryCodeSequence"),
+                "tracked": bool(_text(item.get("TrackingUID"))),
                 "lab": _numbers(item.get("RecommendedDisplayCIELabValue"), 3),
             }
             for item in segments
         ],
     }
+
+
+def _source(frame: Any) -> str:
+    """The SOPInstanceUID of the image that a frame was derived from; empty where it names none."""
+    for derived in _items(frame, "DerivationImageSequence")[:1]:
+        for image in _items(derived, "SourceImageSequence")[:1]:
+            return _text(image.get("ReferencedSOPInstanceUID"))
+    return ""
 
 
 def _frame_rows(dataset: Any) -> NDArray[np.float64]:

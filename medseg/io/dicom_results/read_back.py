@@ -48,16 +48,22 @@ def require_equal(path: Path, result: Result, segments: Sequence[Segment]) -> No
         _compare(path, array[layer], numbers, own)
 
 
-def slices_of(rows: NDArray[np.float64], headers: Sequence[Mapping[str, Any]]) -> NDArray[np.intp]:
+def slices_of(
+    rows: NDArray[np.float64],
+    headers: Sequence[Mapping[str, Any]],
+    *,
+    near_mm: float = NEAR_MM,
+    near_cosine: float = NEAR_COSINE,
+) -> NDArray[np.intp]:
     """The slice on which each frame lies, by position, orientation and pixel spacing; -1 where on none."""
     places = np.array([header["ImagePositionPatient"] for header in headers], np.float64)
     heading = np.array(headers[0]["ImageOrientationPatient"], np.float64)
     spacing = np.array(headers[0]["PixelSpacing"], np.float64)
     distance = np.linalg.norm(rows[:, None, :3] - places, axis=2)
     slices = distance.argmin(axis=1)
-    there = distance.min(axis=1) <= NEAR_MM
-    there &= np.abs(rows[:, 3:9] - heading).max(axis=1) <= NEAR_COSINE
-    there &= np.abs(rows[:, 9:11] - spacing).max(axis=1) <= NEAR_MM
+    there = distance.min(axis=1) <= near_mm
+    there &= np.abs(rows[:, 3:9] - heading).max(axis=1) <= near_cosine
+    there &= np.abs(rows[:, 9:11] - spacing).max(axis=1) <= near_mm
     return np.where(there, slices, -1)
 
 

@@ -45,11 +45,14 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     return read_structure_set(path, about, onto, follow, tell)
 
 
-def mask_header(path: Path) -> tuple[dict[str, Any], NDArray[Any] | None]:
-    """What a SEG or RTSTRUCT file says of itself, and a row for each frame (see `medseg.io.child.masks`)."""
+def mask_header(path: Path, *, sources: bool = False) -> tuple[dict[str, Any], NDArray[Any] | None]:
+    """What a SEG or RTSTRUCT file says of itself, and a row for each frame (see `medseg.io.child.masks`).
+
+    With `sources`, also the UID of the image that each frame of a SEG was derived from.
+    """
     kept: list[tuple[dict[str, Any], NDArray[Any] | None]] = []
     decode(
-        {"do": "dicom-mask-header"},
+        {"do": "dicom-mask-header", "sources": sources},
         files=[path],
         take=lambda fields, rows: kept.append((fields, rows)),
         most_bytes=8 * FRAME_COLUMNS * MOST_FRAMES,

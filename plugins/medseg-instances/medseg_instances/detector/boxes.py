@@ -10,8 +10,9 @@ import torch  # noqa: TID253 - imported where a detector is built
 from numpy.typing import NDArray
 from torch import Tensor  # noqa: TID253
 
-__all__ = ["clipped", "decoded", "encoded", "kept", "overlaps", "paired_overlaps", "sides"]
+__all__ = ["clipped", "decoded", "encoded", "kept", "overlaps", "paired_overlaps", "real", "sides"]
 
+LEAST_SIDE = 1e-3  # of a box that is one, in voxels
 MOST_LOG = math.log(1000 / 16)  # of a side to that of its anchor, as in Detectron: else exp overflows
 
 
@@ -19,6 +20,11 @@ def sides(boxes: Tensor) -> Tensor:
     """Lengths `[..., D]`."""
     dims = boxes.shape[-1] // 2
     return boxes[..., dims:] - boxes[..., :dims]
+
+
+def real(boxes: Tensor) -> Tensor:
+    """Which boxes hold something: of one that lies outside the image, nothing is left in it."""
+    return (sides(boxes) > LEAST_SIDE).all(-1)
 
 
 def paired_overlaps(first: Tensor, second: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor  # noqa: TID253
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy  # noqa: TID253
 
 from medseg.segmentation import LabelTable
-from medseg_instances.detector.boxes import clipped, decoded, encoded, kept, sides
+from medseg_instances.detector.boxes import clipped, decoded, encoded, kept, real
 from medseg_instances.detector.branches import BINS, BoxBranch
 from medseg_instances.detector.matching import balanced, decided, proposals_matched
 from medseg_instances.detector.network import (
@@ -33,7 +33,6 @@ CROWD = 4  # boxes for each proposal that is to be left of them
 SAME_REGION = 0.7  # overlap of proposals of which one is enough
 OF_OBJECT = 0.5  # overlap with an object from which on a proposal is of it
 WEIGHT = (10.0, 5.0)  # of the second stage's deltas, which are small
-LEAST_SIDE = 1e-3  # of a proposal, in voxels
 
 
 class MaskRcnn(DetectorNetwork):
@@ -48,8 +47,8 @@ class MaskRcnn(DetectorNetwork):
         scores = view.logits[number, :, 0].detach()
         best = scores.topk(min(CROWD * self.how.proposals, len(scores))).indices
         boxes = clipped(decoded(view.deltas[number, best].detach(), view.anchors.boxes[best]), view.shape)
-        real = (sides(boxes) > LEAST_SIDE).all(1)
-        boxes, scores = boxes[real], scores[best][real]
+        inside = real(boxes)
+        boxes, scores = boxes[inside], scores[best][inside]
         return boxes[kept(boxes, scores, in_space(SAME_REGION, self.dims))[: self.how.proposals]]
 
     def candidates(self, view: View, number: int, least: float) -> Candidates:

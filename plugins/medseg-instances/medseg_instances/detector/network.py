@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from medseg.segmentation import LabelTable
 from medseg_instances.detector.anchors import Anchors, shapes
-from medseg_instances.detector.boxes import kept
+from medseg_instances.detector.boxes import kept, real
 from medseg_instances.detector.branches import DenseBranch, MaskBranch
 from medseg_instances.detector.matching import decided, drawn
 from medseg_instances.detector.pyramid import Pyramid
@@ -123,6 +123,8 @@ class DetectorNetwork(nn.Module, ABC):
 
     def _found(self, view: View, number: int, least: float) -> Found:
         boxes, labels, scores = self.candidates(view, number, least)
+        inside = real(boxes)
+        boxes, labels, scores = boxes[inside], labels[inside], scores[inside]
         best = scores.argsort(descending=True, stable=True)[:CANDIDATES]
         stay = best[kept(boxes[best], scores[best], in_space(self.how.overlap, self.dims), labels[best])]
         stay = stay[: self.how.most]

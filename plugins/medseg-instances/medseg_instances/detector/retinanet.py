@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot  # noq
 
 from medseg.segmentation import LabelTable
 from medseg_instances.detector.anchors import UNDECIDED
-from medseg_instances.detector.boxes import clipped, decoded, encoded, paired_overlaps, sides
+from medseg_instances.detector.boxes import clipped, decoded, encoded, paired_overlaps
 from medseg_instances.detector.network import (
     CANDIDATES,
     Candidates,
@@ -29,7 +29,6 @@ __all__ = ["RetinaNet", "focal"]
 ALPHA, GAMMA = 0.25, 2.0  # weight of objects, and how little what is easy counts (T.-Y. Lin et al., 2017)
 DEPTH = 2  # convolutions before what is told of anchors
 OF_OBJECT = 0.5  # overlap with its object from which on a box is one to learn the mask in
-LEAST_SIDE = 1e-3  # of a box, in voxels
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -53,8 +52,7 @@ class RetinaNet(DetectorNetwork):
         sure = best.values >= least
         place, label = best.indices[sure] // len(self.table), best.indices[sure] % len(self.table)
         boxes = clipped(decoded(view.deltas[number, place], view.anchors.boxes[place]), view.shape)
-        real = (sides(boxes) > LEAST_SIDE).all(1)
-        return boxes[real], label[real], best.values[sure][real]
+        return boxes, label, best.values[sure]
 
     def losses(self, view: View, number: int, truth: Truth) -> dict[str, Tensor]:
         """Of anchors: label and box; and masks in the boxes of objects and in those that are told."""

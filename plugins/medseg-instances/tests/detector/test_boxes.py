@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch  # noqa: TID253 - a test module
-from medseg_instances.detector.boxes import clipped, decoded, encoded, kept, overlaps, sides
+from medseg_instances.detector.boxes import clipped, decoded, encoded, kept, overlaps, real, sides
 
 
 def boxes(count: int, dims: int, seed: int, *, most: int = 20) -> torch.Tensor:
@@ -52,6 +52,7 @@ def test_what_lies_outside_is_cut_off() -> None:
     found = clipped(torch.tensor([[-3.0, 5, 4, 30], [40, 2, 50, 3]]), (10, 20))
     assert found.tolist() == [[0, 5, 4, 20], [10, 2, 10, 3]]
     assert sides(found).tolist() == [[4, 15], [0, 1]]
+    assert real(found).tolist() == [True, False]
 
 
 def share(one: list[float], other: list[float]) -> float:

@@ -31,6 +31,7 @@ CLOSED = ("CLOSED_PLANAR", EXCLUSIVE)
 FLAT = 0.2  # voxels that the points of a contour may leave their plane by: rounding of decimal numbers
 BESIDE = 0.1  # of a slice: a contour further from its slice than this is told
 SAME_PLANE = 0.03  # of a slice: no further from the next are contours of one plane; 0.02 mm in 0.7 mm
+DECIMALS = 0.005  # pixels; less beyond the image is the rounding of decimal numbers
 RIM = 1.0  # pixels that a contour may reach beyond the image; what is cut off there is told
 
 
@@ -83,7 +84,7 @@ def read_structure_set(
     known = {str(header.get("SOPInstanceUID")) for header in (onto.source.headers if onto.source else ())}
     for label, region in zip(labels, regions, strict=True):
         beyond = _beyond(f"{path.name}: {label.name!r}", contours[region], axis, grid, known)
-        if beyond > 0:
+        if beyond >= DECIMALS:
             tell(f"{label.name}: what lies up to {beyond:.2f} pixels beyond the image is cut off")
     planes = [_planes(contours[region], axis, grid) for region in regions]
     _tell_of_planes(labels, planes, grid.shape[axis], tell)

@@ -9,7 +9,7 @@ import pydicom  # noqa: TID253 - a test module
 import pytest
 from dicom_frames import write_enhanced
 from dicom_series import write_dicom_series
-from dicom_validators import dcentvfy, dciodvfy
+from dicom_validators import dcentvfy, dciodvfy, dciodvfy_beyond
 from matplotlib.path import Path as Outline  # noqa: TID253 - a test module
 from numpy.typing import NDArray
 
@@ -154,11 +154,29 @@ def test_our_reader_has_the_mask_back(which: str, tmp_path: Path) -> None:
     how, policy = SERIES[which]
     volume = read(series(tmp_path / "ct", **how), policy=policy)
     segmentation = painted(volume.grid)
-    back = read_segmentation(written(tmp_path / "out", volume, segmentation), onto=volume)
+    told: list[str] = []
+    path = written(tmp_path / "out", volume, segmentation)
+    back = read_segmentation(path, onto=volume, tell=told.append)
+    assert not any("cut off" in line for line in told)  # the kidney ends at the image's border
     assert [(label.value, label.name) for label in back.labels] == [
         (label.value, label.name) for label in segmentation.labels
     ]
     assert np.array_equal(back.array, segmentation.array)
+
+
+def test_a_real_series_and_its_liver(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "dicom_seg_dcmqi"
+    volume = read(folder / "ct-3slice")
+    segmentation = read_segmentation(folder / "liver.dcm", onto=volume)
+    (liver,) = segmentation.labels
+    path = written(tmp_path, volume, segmentation)
+    back = read_segmentation(path, onto=volume)
+    assert np.array_equal(back.mask(liver.name), segmentation.mask(liver.name))
+    images = sorted((folder / "ct-3slice").glob("*.dcm"))
+    assert dciodvfy_beyond(path, images[0]) == []
+    assert dcentvfy([path, *images]) == []
+    areas = [enclosed(contours) for _, _, contours in flat(path, folder / "ct-3slice")]
+    assert sum(areas) == pytest.approx(segmentation.mask(liver.name).sum(), rel=1e-3)
 
 
 def test_the_area_of_contours_is_that_of_the_voxels(ct: Path, image: Volume, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ MOST_NOTED = 20  # cases whose notes are printed; all are in evaluation.json
 @click.option(
     "--objects",
     metavar="NAME",
-    help="Values of masks without names are ids of objects, not labels; the objects are called NAME.",
+    help="Values of label maps are ids of objects, not labels; the objects are called NAME.",
 )
 @click.option(
     "--subjects",

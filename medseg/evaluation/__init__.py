@@ -92,8 +92,8 @@ def evaluate(  # noqa: PLR0913 - what files do not say themselves is a keyword e
     Labels are matched by name; by value, where one of the two has no names but "label 1", "label 2". A label
     that only one of them has is absent from the other, which `tell` hears. `labels` are the names, of the
     reference first, to which rows are limited; one that neither has gives none. `pixel_size` is the scale in
-    mm of pictures; `objects` the label of which the values of masks without names are objects' ids. Metrics
-    of probabilities, as `ece`, take files: a folder that `medseg segment` wrote.
+    mm of pictures; `objects` the label of which the values of label maps are objects' ids. Metrics of
+    probabilities, as `ece`, take files: a folder that `medseg segment` wrote.
 
     Raises GeometryError where the two lie on different grids, InputError where named labels have none in
     common or a file cannot be read, PluginError where a metric breaks its contract.
@@ -149,7 +149,7 @@ class Evaluation:
     """All cases, with the metrics that were asked for and the labels they were limited to (None: all).
 
     `subjects` are those of the cases, where they are known; `pixel_size` is the scale in mm that pictures
-    were given, `objects` the label of which values without names were taken for ids.
+    were given, `objects` the label of which values were taken for ids.
     """
 
     cases: tuple[Evaluated, ...]
@@ -223,9 +223,9 @@ def evaluate_files(  # noqa: PLR0913 - as `evaluate`
 
     Every case has rows for all labels of all cases: one that neither of its masks has is absent from both.
     `subjects` says whose each case is, for the intervals of the summary; `pixel_size` is the scale in mm of
-    pictures, `objects` the label of which the values of masks without names are objects' ids. Raises
-    InputError for the first file that cannot be read or belongs to another place, and where no mask has a
-    label, or metrics of probabilities find none; UsageError for a name in `labels` that no case has.
+    pictures, `objects` the label of which the values of label maps are objects' ids. Raises InputError for
+    the first file that cannot be read or belongs to another place, and where no mask has a label, or metrics
+    of probabilities find none; UsageError for a name in `labels` that no case has.
     """
     waiting = tuple(pairs)
     require_probabilities(waiting, of_probabilities(metrics))

@@ -34,8 +34,8 @@ def read_pair(
 
     The grid is the reference's. Where that has none of its own (DICOM contours, COCO), it is the
     prediction's, which lies on the image. `pixel_size` is the scale in mm of pictures. `objects` names the
-    label whose objects' ids the values of masks without names are. Raises InputError where a file cannot be
-    read or would lose labels, UsageError for a pixel size of other files.
+    label whose objects' ids the values of label maps are. Raises InputError where a file cannot be read or
+    would lose labels, UsageError for a pixel size of other files.
     """
     for path in (*pair.reference, *pair.prediction):
         require_one_volume(path)

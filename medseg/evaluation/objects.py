@@ -78,14 +78,16 @@ def as_objects(part: Segmentation, other: Segmentation, tell: Callable[[str], No
 
 
 def ids_of(label: str, part: Segmentation) -> Segmentation:
-    """A part that names no labels with its values as ids of objects of this label; any other as it is.
+    """A part with its values as ids of objects of this label, also where each has a name, as vertebrae have.
 
-    A single value is a mask, whose connected parts are objects.
+    As it is where it has the label itself. A single value without a name is a mask, whose connected parts are
+    objects.
     """
-    if part.kinds != ("labels",) or not len(part.labels) or not is_nameless(part.labels):
+    known = {each.name.casefold() for each in part.labels}
+    if part.kinds != ("labels",) or not known or label.casefold() in known:
         return part
     values = tuple(each.value for each in part.labels)
-    if len(values) == 1:
+    if len(values) == 1 and is_nameless(part.labels):
         return part.replace(labels=LabelTable((Label(values[0], label),)))
     return _of_ids({label: values}, part)
 

@@ -210,6 +210,16 @@ def test_two_id_maps_are_of_objects_where_that_is_said(tmp_path: Path) -> None:
     assert numbers_of(evaluate(mask, true, METRICS, objects="cube"))["ap@0.75", "cube"] == 0.0
 
 
+def test_objects_that_each_have_a_name_are_objects_where_that_is_said(tmp_path: Path) -> None:
+    """As vertebrae, L1 and L2: under other names, and in another order, they are the same objects."""
+    found = id_map(tmp_path / "found.nii.gz", cubes((1, 2, 3, 4)).array[0])
+    true = id_map(tmp_path / "true.nii.gz", cubes((4, 3, 1, 2)).array[0])
+    names = '{"labels": {"1": "L1", "2": "L2", "3": "L3", "4": "L4"}}'
+    (tmp_path / "true.json").write_text(names, encoding="ascii")
+    rows = numbers_of(evaluate(found, true, METRICS, objects="vertebra"))
+    assert {rows[quantity, "vertebra"] for quantity in ("ap@0.50", "pq", "dice")} == {1.0}
+
+
 def test_many_values_without_names_may_be_ids_and_a_note_says_how_to_say_so(tmp_path: Path) -> None:
     told: list[str] = []
     for count in (15, 16):

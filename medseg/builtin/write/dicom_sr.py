@@ -1,6 +1,6 @@
 """The measurements as a DICOM structured report, tied to the segments of the segmentation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +30,7 @@ class DicomSr(Writer):
     """
 
     after: ClassVar[tuple[str, ...]] = ("medseg/dicom-seg",)
+    libraries: ClassVar[Mapping[str, int]] = {"pydicom": 30 << 20, "highdicom": 60 << 20}
 
     def needs(self, volume: Volume) -> str | None:
         """A DICOM series with UIDs and a frame of reference, as its segmentation does."""

@@ -1,6 +1,8 @@
 """The masks as a DICOM segmentation, beside the images they were made from."""
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,9 +59,8 @@ class DicomSeg(Writer):
         parts = self._parts(numbers, segments)
         for frames in parts:
             name = f"segmentation-{frames.instance}.dcm" if len(parts) > 1 else "segmentation.dcm"
-            made = seg_object(frames, origin, result)
-            made.save_as(folder / name, enforce_file_format=True)
-            del made
+            with _no_collection():
+                seg_object(frames, origin, result).save_as(folder / name, enforce_file_format=True)
             require_equal(folder / name, result, frames.segments)
             yield folder / name
 
@@ -79,6 +80,18 @@ class DicomSeg(Writer):
             Frames(numbers[layer : layer + 1], own[n], "LABELMAP", self.compression, instance=n + 1)
             for n, layer in enumerate(layers)
         ]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: none of a file's thousands of small objects is any."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _overlapping(numbers: NDArray[Any]) -> bool:

@@ -128,8 +128,9 @@ def _compare(path: Path, array: NDArray[Any], numbers: NDArray[Any], own: Sequen
     same = np.array_equal(value_of, np.arange(len(value_of)))
     wrong, first = 0, None
     for i, j in product(range(0, array.shape[0], TILE[0]), range(0, array.shape[1], TILE[1])):
-        meant = array[i : i + TILE[0], j : j + TILE[1]]
-        read = numbers[:, j : j + TILE[1], i : i + TILE[0]].transpose(2, 1, 0)
+        # turned into the file's order at once: comparing across two orders takes twice as long
+        meant = np.ascontiguousarray(array[i : i + TILE[0], j : j + TILE[1]].transpose(2, 1, 0))
+        read = numbers[:, j : j + TILE[1], i : i + TILE[0]]
         read = read if same else np.take(value_of, read)
         if np.array_equal(meant, read):
             continue
@@ -137,7 +138,7 @@ def _compare(path: Path, array: NDArray[Any], numbers: NDArray[Any], own: Sequen
         differ = (meant != read) & ((read != 0) | np.isin(meant, known))
         wrong += int(np.count_nonzero(differ))
         if first is None and differ.any():
-            first = int(np.argwhere(differ)[0][2])
+            first = int(np.argwhere(differ)[0][0])
     if wrong:
         raise _different(path, f"{wrong} voxels differ from the mask, the first on slice {first}")
 

@@ -16,11 +16,15 @@ from medseg.io.dicom_results.picture_object import (
 )
 from medseg.prediction import Result
 from medseg.report.key_images import KeyImage
+from medseg.report.result_table import ROWS
 from medseg.report.summary_pages import Page, summary_pages
+from medseg.segmentation import Segmentation
 from medseg.steps import Writer
 from medseg.volume import Volume
 
 __all__ = ["SecondaryCapture"]
+
+PAGE_BYTES = 12 << 20  # 1800 by 1100 pixels of three bytes, and once more as a PDF
 
 
 class SecondaryCapture(Writer):
@@ -42,6 +46,11 @@ class SecondaryCapture(Writer):
     def needs(self, volume: Volume) -> str | None:
         """A DICOM series with UIDs."""
         return Origin.refusal(volume, placed=False)
+
+    def work_bytes(self, volume: Volume, segmentation: Segmentation) -> int:
+        """Numbered lesions, and the pages, which are held until all are written."""
+        pages = 3 + len(segmentation.labels) // ROWS
+        return KeyImages().work_bytes(volume, segmentation) + pages * PAGE_BYTES
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Draw the pages, write them, and read them back."""

@@ -116,6 +116,16 @@ def test_another_image_is_refused_before_the_run(ct: Path) -> None:
     assert "DICOM" in str(SecondaryCapture().needs(Volume(volume.array, volume.grid)))
 
 
+def test_memory_grows_with_the_pages(ct: Path) -> None:
+    volume = read(ct)
+    segmentation = result(volume).segmentation
+    many = LabelTable(tuple(Label(n, f"vertebra {n}") for n in range(1, 101)))
+    few, more = (
+        SecondaryCapture().work_bytes(volume, segmentation.replace(labels=table)) for table in (LABELS, many)
+    )
+    assert more - few == 3 * (12 << 20)
+
+
 def test_a_file_with_other_content_is_an_error(written: list[Path], tmp_path: Path) -> None:
     stored = pydicom.dcmread(written[0])
     picture = stored.pixel_array.copy()

@@ -223,6 +223,7 @@ def test_maps_that_break_the_contract_are_blamed_on_the_loss(
     tmp_path: Path, catalog: Catalog, loss: Loss, said: str
 ) -> None:
     how = made(catalog, preprocess=[])
+    assert how.loss is not None
     how = replace(how, loss=replace(how.loss, name="maps", distribution="fake", step=loss))
     with pytest.raises(PluginError, match=said) as caught:
         case(tmp_path, how, Reading(how))

@@ -6,6 +6,7 @@ import pytest
 
 from medseg.builtin.augment.flip import Flip
 from medseg.builtin.network.dynunet import DynUnet
+from medseg.builtin.segment.network import NetworkSegmenter
 from medseg.config import PipelineFile, StepCall
 from medseg.errors import PipelineError
 from medseg.plugin.catalog import Catalog, discover
@@ -45,8 +46,10 @@ def test_names_become_steps_with_their_places(catalog: Catalog) -> None:
     assert made.patch == (16, 16, 8)
     assert [label.name for label in made.labels] == ["left kidney", "right kidney"]
     assert [(each.name, each.modality) for each in made.inputs] == [("ct", "CT")]
+    assert isinstance(made.segment.step, NetworkSegmenter)
     assert isinstance(made.segment.step.architecture, DynUnet)
     assert [stage.place for stage in made.augment] == [f"training.augment[{n}]" for n in range(3)]
+    assert made.loss is not None
     assert (made.segment.place, made.loss.place) == ("segment", "training.loss")
 
 

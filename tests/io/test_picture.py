@@ -252,6 +252,25 @@ def test_a_page_that_stands_for_several_is_refused(tmp_path: Path) -> None:
     assert "a.tif: a TIFF of 1 pages" in refusal(path)
 
 
+SET_OF_FILES = """<?xml version="1.0" encoding="UTF-8"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0"
+DimensionOrder="XYCZT" Type="uint8" SizeX="8" SizeY="5" SizeC="2" SizeZ="1" SizeT="1">
+<TiffData FirstC="0" IFD="0"><UUID FileName="a.tif">urn:uuid:1</UUID></TiffData>
+<TiffData FirstC="1" IFD="0"><UUID FileName="b.tif">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>"""
+
+
+@pytest.mark.parametrize(
+    "description",
+    [SET_OF_FILES, SET_OF_FILES.replace('SizeY="5"', 'SizeY="x"'), "ImageJ=1\nimages=x\n", '{"shape": "x"}'],
+    ids=["a file for each channel", "OME", "ImageJ", "tifffile"],
+)
+def test_one_page_is_a_picture_whatever_its_description_says(tmp_path: Path, description: str) -> None:
+    """Of several such pages nothing says what they are."""
+    check(tiff(tmp_path / "a.tif", GREY8, description=description.encode()), GREY8)
+    two = stack(tmp_path / "b.tif", np.stack([GREY8] * 2), description=description.encode())
+    assert "2 pages" in refusal(two)
+
+
 def test_a_truncated_stack_is_refused(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", STACK16, compression="zlib")
     path.write_bytes(path.read_bytes()[:-5])

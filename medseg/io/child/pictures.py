@@ -13,6 +13,9 @@ from medseg.io.child.reply import MOST_TEXT, RefusedError, Reply, one_line
 
 __all__ = ["itk", "png", "tiff", "tiff_header"]
 
+# what tifffile raises of descriptions by ImageJ, OME or itself that make no sense
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
 
 def itk(request: dict[str, Any]) -> Iterator[Reply]:
     """Voxels `[k, j, i]` or `[k, j, i, channel]` with LPS geometry, by the image reader that is named."""
@@ -61,7 +64,7 @@ def tiff_header(request: dict[str, Any]) -> Iterator[Reply]:
     import tifffile
 
     try:
-        with tifffile.TiffFile(request["files"][0]) as file:
+        with tifffile.TiffFile(request["files"][0], _multifile=False) as file:  # no other file that it names
             # a reduced page is a thumbnail of the one before it
             full = [(number, page) for number, page in enumerate(_pages(file)) if not page.is_reduced]
             numbers, pages = [number for number, _ in full] or [0], [page for _, page in full]
@@ -110,10 +113,17 @@ def _stacked(file: Any, pages: int) -> list[list[Any]]:
     """Name and length of each axis that pages are stacked along, as ImageJ, OME or the writer names it.
 
     I and Q say that it has no name. Without pages that belong together, or where one page stands for several,
-    as in ImageJ's largest files, this is `[["?", how many]]`.
+    as in ImageJ's largest files, this is `[["?", how many]]`. A page whose description cannot be read, or
+    is of an OME set of files, is a picture.
     """
-    series = file.series[0]
-    sizes = dict(zip(series.axes[:-2], series.shape[:-2], strict=True))
+    try:
+        series = file.series[0]
+        sizes = dict(zip(series.axes[:-2], series.shape[:-2], strict=True))
+        told = series.kind == "ome" or not file.is_ome
+    except UNREADABLE:
+        sizes, told = {}, False
+    if not told:  # nothing says what several pages are
+        return [["?", pages]] if pages > 1 else []
     sizes = {axis: int(size) for axis, size in sizes.items() if size > 1 and axis not in "YXS"}
     if math.prod(sizes.values()) != pages:
         return [["?", pages]]

@@ -161,8 +161,16 @@ def _code(item: Any, keyword: str) -> str | None:
     concepts = _items(item, keyword)
     if not concepts:
         return None
-    scheme, value = _text(concepts[0].get("CodingSchemeDesignator")), _text(concepts[0].get("CodeValue"))
+    scheme = _text(concepts[0].get("CodingSchemeDesignator"))
+    values = (concepts[0].get(name) for name in ("CodeValue", "LongCodeValue", "URNCodeValue"))
+    value = next(filter(None, map(_text, values)), "")
     return f"{scheme}:{value}" if scheme and value else None
+
+
+def _modifier(item: Any) -> str | None:
+    """What a segment's type is modified by, as its side."""
+    kinds = _items(item, "SegmentedPropertyTypeCodeSequence")
+    return _code(kinds[0], "SegmentedPropertyTypeModifierCodeSequence") if kinds else None
 
 
 # ------------------------------------------------------------------ segmentations
@@ -192,7 +200,8 @@ def _segmentation(dataset: Any) -> dict[str, Any]:
                 "name": _text(item.get("SegmentLabel")),
                 "code": _code(item, "SegmentedPropertyTypeCodeSequence"),
                 "category": _code(item, "SegmentedPropertyCategoryCodeSequence"),
-                "tracked": bool(_text(item.get("TrackingUID"))),
+                "modifier": _modifier(item),
+                "tracked": _text(item.get("TrackingUID")),
                 "lab": _numbers(item.get("RecommendedDisplayCIELabValue"), 3),
             }
             for item in segments

@@ -2,7 +2,8 @@
 
 The file goes through the reader of foreign masks, in the decoder process. That shares no code with what wrote
 it: pixels are unpacked by other functions, and frames find their slices by the positions that the image's own
-headers say. A difference is an error, so that what is released says what was found.
+headers say, and must name the images that these are. A difference is an error, so that what is released says
+what was found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import MedsegError
-from medseg.io.dicom_results.segments import Segment
+from medseg.io.dicom_results.origin import Origin
+from medseg.io.dicom_results.segments import Segment, tracking_uid
+from medseg.io.dicom_results.terms import term_of
 from medseg.io.masks.dicom import mask_header
 from medseg.io.masks.dicom_seg import BACKGROUND, decode_frames
 from medseg.prediction import Result
@@ -31,13 +34,14 @@ NUMBER = -1  # the column of a frame's row that has its segment
 
 def require_equal(path: Path, result: Result, segments: Sequence[Segment]) -> None:
     """Raise MedsegError where a file does not hold just these segments, where they were found."""
-    about, rows = mask_header(path)
+    about, rows = mask_header(path, sources=True)
     source = result.volume.source
     assert source is not None
     if rows is None or about["object"] != "SEG":
         raise _different(path, "it is no segmentation")
     table = np.asarray(rows, np.float64)
     _require_same_header(path, about, source.headers, segments)
+    _require_same_terms(path, about, result, segments)
     slices = slices_of(table, source.headers)
     if (slices < 0).any():
         raise _different(path, f"frame {int(slices.argmin()) + 1} lies on no slice of the image")
@@ -46,6 +50,8 @@ def require_equal(path: Path, result: Result, segments: Sequence[Segment]) -> No
     for layer, numbers in found.items():
         own = [segment for segment in segments if segment.label.layer == layer]
         _compare(path, array[layer], numbers, own)
+    if about["sources"] != [source.headers[k]["SOPInstanceUID"] for k in slices]:
+        raise _different(path, "a frame names another image than the one that it lies on")
 
 
 def slices_of(
@@ -57,11 +63,13 @@ def slices_of(
 ) -> NDArray[np.intp]:
     """The slice on which each frame lies, by position, orientation and pixel spacing; -1 where on none."""
     places = np.array([header["ImagePositionPatient"] for header in headers], np.float64)
+    # frames of many segments share few places: all distances of all frames would be gigabytes
+    distinct, place = np.unique(rows[:, :3], axis=0, return_inverse=True)
     heading = np.array(headers[0]["ImageOrientationPatient"], np.float64)
     spacing = np.array(headers[0]["PixelSpacing"], np.float64)
-    distance = np.linalg.norm(rows[:, None, :3] - places, axis=2)
-    slices = distance.argmin(axis=1)
-    there = distance.min(axis=1) <= near_mm
+    distance = np.linalg.norm(distinct[:, None] - places, axis=2)
+    slices = distance.argmin(axis=1)[place.reshape(-1)]
+    there = (distance.min(axis=1) <= near_mm)[place.reshape(-1)]
     there &= np.abs(rows[:, 3:9] - heading).max(axis=1) <= near_cosine
     there &= np.abs(rows[:, 9:11] - spacing).max(axis=1) <= near_mm
     return np.where(there, slices, -1)
@@ -80,6 +88,24 @@ def _require_same_header(
         raise _different(path, "it lies in another frame of reference than the image")
     if headers[0]["SeriesInstanceUID"] not in about["series"]:
         raise _different(path, "it does not refer to the image's series")
+    if about["study"] != headers[0]["StudyInstanceUID"]:
+        raise _different(path, "it belongs to another study than the image")
+
+
+def _require_same_terms(
+    path: Path, about: Mapping[str, Any], result: Result, segments: Sequence[Segment]
+) -> None:
+    """Hold the codes of each segment, its side above all, and the UID that reports know it by."""
+    origin = Origin.of(result.volume)
+    terms = {label: term_of(label) for label in {segment.label for segment in segments}}
+    there = {item["number"]: item for item in about["labels"]}
+    for segment in segments:
+        term, item = terms[segment.label], there[segment.number]
+        for key, code in (("category", term.category), ("code", term.type), ("modifier", term.modifier)):
+            if item[key] != (None if code is None else f"{code.scheme}:{code.value}"):
+                raise _different(path, f"segment {segment.number} has another {key} than {segment.name!r}")
+        if item["tracked"] != tracking_uid(origin, result.provenance, segment):
+            raise _different(path, f"segment {segment.number} has another tracking UID")
 
 
 def _found(

@@ -15,7 +15,9 @@ from medseg.errors import MedsegError
 from medseg.io import read
 from medseg.io.dicom_results import read_back
 from medseg.io.dicom_results.segments import segments_of
+from medseg.io.masks.dicom import mask_header
 from medseg.prediction import Result
+from medseg.segmentation import Label
 
 Fault = Callable[[pydicom.Dataset], None]
 
@@ -75,6 +77,31 @@ def another_series(dataset: pydicom.Dataset) -> None:
     dataset.ReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3.10"
 
 
+def another_study(dataset: pydicom.Dataset) -> None:
+    dataset.StudyInstanceUID = "1.2.3.10"
+
+
+def another_image(dataset: pydicom.Dataset) -> None:
+    """Viewers that go by references would show the frame there."""
+    first, last = (dataset.PerFrameFunctionalGroupsSequence[n].DerivationImageSequence[0] for n in (0, -1))
+    (image,), (other,) = first.SourceImageSequence, last.SourceImageSequence
+    image.ReferencedSOPInstanceUID = other.ReferencedSOPInstanceUID
+
+
+def other_side(dataset: pydicom.Dataset) -> None:
+    (kidney,) = (item for item in dataset.SegmentSequence if item.SegmentLabel == "left kidney")
+    kind = kidney.SegmentedPropertyTypeCodeSequence[0]
+    kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue = "24028007"
+
+
+def another_type(dataset: pydicom.Dataset) -> None:
+    dataset.SegmentSequence[-1].SegmentedPropertyTypeCodeSequence[0].CodeValue = "10200004"
+
+
+def another_tracking_uid(dataset: pydicom.Dataset) -> None:
+    dataset.SegmentSequence[-1].TrackingUID = "1.2.3.10"
+
+
 def a_frame_less(dataset: pydicom.Dataset) -> None:
     dataset.NumberOfFrames -= 1
     del dataset.PerFrameFunctionalGroupsSequence[-1]
@@ -90,6 +117,11 @@ FAULTS: dict[Fault, str] = {
     swapped_names: "segment [23] is '.*', not '.*'",
     another_frame_of_reference: "another frame of reference",
     another_series: "does not refer to the image's series",
+    another_study: "another study",
+    another_image: "names another image than the one that it lies on",
+    other_side: "segment 2 has another modifier than 'left kidney'",
+    another_type: "segment 3 has another code than 'tumour'",
+    another_tracking_uid: "segment 3 has another tracking UID",
     a_frame_less: "differ from the mask",
 }
 
@@ -132,3 +164,12 @@ def test_a_run_whose_file_was_damaged_releases_nothing(
     )
     with pytest.raises(MedsegError, match="voxels differ from the mask"):
         list(DicomSeg(type="binary")(result, tmp_path))
+
+
+@pytest.mark.parametrize("code", ["LIV", "99ACME:A-CODE-OF-MORE-THAN-16", "99ACME:urn:liver"])
+def test_a_label_may_have_any_code(tmp_path: Path, result: Result, code: str) -> None:
+    shape = result.volume.grid.shape
+    coded = finished(result.volume, np.ones(shape, np.uint8), (Label(1, "liver", code=code),))
+    (path,) = DicomSeg()(coded, tmp_path)
+    about, _ = mask_header(path)
+    assert about["labels"][0]["code"] == (code if ":" in code else f"99MEDSEG:{code}")

@@ -1,7 +1,7 @@
 """UIDs that follow from what was done: the same job on the same images gives the same ones.
 
 So a retry replaces its own result in an archive and never stands beside it, and a report can refer to a
-segmentation without opening it. Any change of model, pipeline or images gives others.
+segmentation without opening it. Any change of model, pipeline or images gives others, of further inputs too.
 """
 
 from __future__ import annotations
@@ -34,5 +34,7 @@ def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> st
     """
     decisive = {key: provenance.get(key) for key in DECISIVE}
     decisive["precision"] = (provenance.get("resources") or {}).get("precision")
+    # the first input is the series itself; what is joined to it decides, too
+    decisive["joined"] = [part.get("sha256") for part in (provenance.get("inputs") or ())[1:]]
     text = json.dumps([decisive, list(origin.uids), list(names)], sort_keys=True, default=str)
     return f"{ROOT}.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"

@@ -15,6 +15,7 @@ DONE: dict[str, Any] = {
     "pipeline": {"segment": {"network": {"weights": [{"path": "a.safetensors", "sha256": "0" * 64}]}}},
     "seed": 0,
     "resources": {"precision": "fp32", "device": "cpu"},
+    "inputs": [{"name": "t1", "sha256": "1" * 64}, {"name": "flair", "sha256": "2" * 64}],
 }
 
 
@@ -45,10 +46,17 @@ def test_a_retry_elsewhere_and_later_has_the_same_uid() -> None:
         {"policy": {"gaps": "resample"}},
         {"resources": {"precision": "bf16"}},
         {"medseg": {"version": "0.2.0"}},
+        {"inputs": [{"name": "t1", "sha256": "1" * 64}, {"name": "flair", "sha256": "3" * 64}]},
     ],
 )
 def test_another_job_has_another_uid(change: dict[str, Any]) -> None:
     assert result_uid(origin("1.2"), DONE, "a") != result_uid(origin("1.2"), DONE | change, "a")
+
+
+def test_a_series_in_an_archive_is_the_same_series() -> None:
+    packed = {"name": "t1", "sha256": "9" * 64}
+    again = {**DONE, "inputs": [packed, *DONE["inputs"][1:]]}
+    assert result_uid(origin("1.2"), again, "a") == result_uid(origin("1.2"), DONE, "a")
 
 
 def test_other_images_or_names_have_other_uids() -> None:

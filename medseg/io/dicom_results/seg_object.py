@@ -132,14 +132,15 @@ def _stand_ins(origin: Origin, result: Result) -> list[Dataset]:
 
 
 def _moved(image: Dataset, layer: int) -> Dataset:
-    """The same slice for a further layer, far away: highdicom wants places that differ."""
+    """The same slice for a further layer, far away: highdicom wants places and UIDs that differ."""
     if layer == 0:
         return image
     from pydicom import Dataset
 
     there = Dataset()
     there.update(image)
-    del there.ImagePositionPatient  # the element is the other's, too
+    del there.ImagePositionPatient, there.SOPInstanceUID  # the elements are the other's, too
+    there.SOPInstanceUID = f"1.{layer}.{image.SOPInstanceUID.rpartition('.')[2]}"
     rows, columns = np.array(image.ImageOrientationPatient, np.float64).reshape(2, 3)
     away = np.array(image.ImagePositionPatient, np.float64) + layer * FAR_MM * np.cross(rows, columns)
     there.ImagePositionPatient = _decimal(away.tolist())

@@ -360,6 +360,14 @@ def test_what_has_no_series_is_told_before_the_run() -> None:
     assert DicomSeg().needs(flat) == "a DICOM series as its image"
 
 
+def test_no_word_of_a_library_on_layers_reaches_the_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = read(write_dicom_series(tmp_path / "ct", STORED))
+    assert written(layered(volume, overlap=True), tmp_path / "out")
+    assert [record.message for record in caplog.records if record.name.startswith("highdicom")] == []
+
+
 def test_no_warning_of_a_library_reaches_the_user(tmp_path: Path) -> None:
     def odd(k: int, dataset: Any) -> None:
         with warnings.catch_warnings(action="ignore"):

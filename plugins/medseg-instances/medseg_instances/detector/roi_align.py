@@ -69,9 +69,9 @@ def pooled(  # noqa: PLR0913 - all but the features are named
     T.-Y. Lin et al., Feature pyramid networks, CVPR 2017. All levels have the same channels.
     """
     dims = boxes.shape[1] // 2
-    first = boxes.new_tensor(strides[0])
-    length = (sides(boxes) / first).clamp(min=1e-6).log2().mean(1) - math.log2(size)
-    level = length.round().clamp(0, len(levels) - 1).long()
+    own_sides = sides(boxes).clamp(min=1e-6).log2().mean(1, keepdim=True)
+    of_anchors = boxes.new_tensor(strides).log2().mean(1) + math.log2(size)
+    level = (own_sides - of_anchors).abs().argmin(1)
     found = levels[0].new_zeros((len(boxes), levels[0].shape[1], *(bins,) * dims))
     for number, (features, stride) in enumerate(zip(levels, strides, strict=True)):
         own = torch.nonzero(level == number)[:, 0]

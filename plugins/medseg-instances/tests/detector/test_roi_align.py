@@ -119,6 +119,20 @@ def test_a_box_is_read_where_anchors_are_as_large() -> None:
     assert found.tolist() == [2, 2, 2, 4, 4, 4, 8, 8, 8]
 
 
+@pytest.mark.parametrize(
+    "strides",
+    [[(2, 2), (8, 8), (16, 16)], [(1, 1, 1), (2, 2, 1), (4, 4, 1)], [(2, 2), (2, 1), (6, 3)]],
+    ids=["of 4", "none along an axis", "of 3"],
+)
+def test_that_is_so_with_strides_other_than_two(strides: list[tuple[int, ...]]) -> None:
+    """A box as large as a level's anchors, 4 strides along each axis, is read on that level."""
+    dims = len(strides[0])
+    levels = [torch.full((1, 1, *(16,) * dims), float(number)) for number in range(3)]
+    boxes = torch.tensor([[0.0] * dims + [4.0 * n for n in stride] for stride in strides])
+    found = pooled(levels, boxes, torch.zeros(3).long(), strides=strides, size=4.0, bins=1, samples=1)
+    assert found.flatten().tolist() == [0, 1, 2]
+
+
 def test_places_of_coarser_levels_are_where_their_voxels_are() -> None:
     levels = [2 * ramps((16, 16), 1), 4 * ramps((8, 8), 1)]  # in voxels
     boxes = torch.tensor([[4.0, 6, 12, 10], [3, 5, 23, 25]], dtype=torch.float64)

@@ -119,11 +119,16 @@ class _Codes:
                 continue
             yield Entry(quantity, value, unit_of(row.unit), comment)
             for end, limit in zip((LEAST, MOST), row.interval or (), strict=False):
-                yield Entry(_end(quantity, end), float(limit), unit_of(row.unit))
+                number = _plain(limit)
+                if number is None:
+                    yield Entry(_end(quantity, end), UNKNOWN, None)
+                else:
+                    yield Entry(_end(quantity, end), float(number), unit_of(row.unit))
 
     def _finding(self, value: str) -> Code:
-        if value in self._labels:
-            return term_of(self._labels[value]).type
+        term = term_of(self._labels[value]) if value in self._labels else None
+        if term is not None and term.modifier is None and term.region is None:
+            return term.type  # a code alone: "kidney" for "left kidney" would lose the side
         return YES_NO.get(value) or private(one_line(value))
 
 

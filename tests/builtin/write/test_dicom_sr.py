@@ -207,6 +207,27 @@ def test_what_cannot_be_said_has_no_value_and_its_reason(volume: Volume, tmp_pat
     assert said == [(unknown, "empty"), (unknown, ""), (no, ""), (liver, "65 %")]
 
 
+def test_a_word_that_is_a_label_keeps_its_side(volume: Volume, tmp_path: Path) -> None:
+    result = finished(volume, blobs(volume.grid.shape))
+    rows = [Measured(label="tumour", object=n, quantity="host", value=ORGANS[n - 1].name) for n in (1, 2)]
+    dataset = pydicom.dcmread(written(replace(result, measurements=tuple(rows)), tmp_path / "out"))
+    hosts = [
+        item.ConceptCodeSequence[0].CodeMeaning
+        for group in dataset.ContentSequence[-2].ContentSequence
+        for item in group.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeMeaning == "host"
+    ]
+    assert hosts == ["Liver", "left kidney"]
+
+
+def test_an_end_of_an_interval_that_cannot_be_said_is_unknown(volume: Volume, tmp_path: Path) -> None:
+    result = finished(volume, np.zeros(volume.grid.shape, np.uint8), ORGANS[:1])
+    row = Measured(label="liver", quantity="volume", value=2.5, unit="mL", interval=(2.0, float("inf")))
+    (group,) = found_in(pydicom.dcmread(written(replace(result, measurements=(row,)), tmp_path / "out")))
+    assert [number.value for number in group.numbers] == [2.5, 2.0]
+    assert [value for _, value, _ in group.findings] == [("114010", "DCM")]
+
+
 def test_objects_have_a_group_each_and_their_label_one_without_a_segment(
     volume: Volume, tmp_path: Path
 ) -> None:

@@ -92,7 +92,8 @@ def term_of(label: Label) -> Term:
     if label.code is not None:
         found = _coded(label, side, found)
     if found is None:
-        found = Term(ANATOMY, private(label.name), None, _any_colour(label.name))
+        category = ABNORMAL if _names_a_finding(words) else ANATOMY
+        found = Term(category, private(label.name), None, _any_colour(label.name))
     return found if label.colour is None else replace(found, colour=label.colour)
 
 
@@ -203,6 +204,11 @@ def _row(words: frozenset[str], side: str) -> _Row | None:
 def _finding(words: list[str]) -> _Row | None:
     row = _row(frozenset(words), "")
     return row if row is not None and row.category == "abnormal" else None
+
+
+def _names_a_finding(words: list[str]) -> bool:
+    """Whether any word is a finding's, as in "tumour core" or "lesion 2"; never an organ then."""
+    return not DENIALS & set(words) and any(_finding([word]) is not None for word in words)
 
 
 def _located(finding: Term, place: _Row | None, side: str) -> Term:

@@ -209,6 +209,17 @@ def test_an_unknown_name_has_a_private_code_that_stays() -> None:
     assert len(term_of(Label(1, "x" * 200)).type.meaning) == 64
 
 
+@pytest.mark.parametrize("name", ["tumour core", "lesion 2", "Infiltrating edema zone"])
+def test_an_unknown_name_of_a_finding_is_no_organ(name: str) -> None:
+    term = term_of(Label(1, name))
+    assert (term.type.scheme, term.type.meaning) == (PRIVATE, name)
+    assert term.category.meaning == "Morphologically Abnormal Structure"
+
+
+def test_a_denied_finding_is_none() -> None:
+    assert term_of(Label(1, "no tumour core")).category.meaning == "Anatomical Structure"
+
+
 def test_private_codes_are_declared_once_and_only_where_used() -> None:
     import pydicom
 

@@ -71,9 +71,9 @@ def seg_object(frames: Frames, origin: Origin, result: Result) -> Dataset:
     layers, count = frames.numbers.shape[:2]
     stand_ins = _stand_ins(origin, result)
     binary = frames.type == "BINARY"
-    taken = range(count)
-    if binary and not frames.numbers.any():
-        taken = range(1)  # no mask at all: a file must have a frame, and a frame for each slice says no more
+    empty = binary and not frames.numbers.any()
+    # with no mask at all a file must have a frame, and a frame for each slice says no more
+    taken = range(1 if empty else count)
     made = Segmentation(
         source_images=[_moved(stand_ins[k], layer) for layer in range(layers) for k in taken],
         pixel_array=frames.numbers[:, : len(taken)].reshape(-1, *frames.numbers.shape[2:]),
@@ -88,7 +88,7 @@ def seg_object(frames: Frames, origin: Origin, result: Result) -> Dataset:
         software_versions=MAKER,
         device_serial_number=MAKER,
         transfer_syntax_uid=UID(SYNTAXES["none" if binary else frames.compression]),
-        omit_empty_frames=binary,
+        omit_empty_frames=binary and not empty,
         content_label="SEGMENTATION",
         content_description="Research use only",
     )

@@ -360,11 +360,15 @@ def test_what_has_no_series_is_told_before_the_run() -> None:
     assert DicomSeg().needs(flat) == "a DICOM series as its image"
 
 
-def test_no_word_of_a_library_on_layers_reaches_the_user(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("form", ["binary", "rle"])
+@pytest.mark.parametrize("what", ["layers", "nothing"])
+def test_no_word_of_a_library_reaches_the_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, form: str
 ) -> None:
     volume = read(write_dicom_series(tmp_path / "ct", STORED))
-    assert written(layered(volume, overlap=True), tmp_path / "out")
+    nothing = finished(volume, np.zeros(STORED.shape, np.uint8))
+    result = nothing if what == "nothing" else layered(volume, overlap=True)
+    assert written(result, tmp_path / "out", **FORMS[form])
     assert [record.message for record in caplog.records if record.name.startswith("highdicom")] == []
 
 

@@ -19,6 +19,9 @@ __all__ = ["Finding", "in_voxels", "painted"]
 
 Triple = tuple[int, int, int]
 
+REACH = 4  # voxels around what a border cuts within which it may be of something whole
+WRONG_BY, WRONG = 2, 0.1  # voxels, or which part of its side, that an object's border may be wrong by
+
 
 @dataclass(frozen=True, eq=False)
 class Finding:
@@ -86,19 +89,22 @@ def painted(findings: Sequence[Finding], grid: Grid, labels: LabelTable, *, shar
     """The objects of a layer of labels each, whose voxels are one's only: the surest first.
 
     What a window's border cuts comes after all that is whole: what is left of it then was whole in no window,
-    and has the attribute `cut`. An object of which surer ones have more than `shared` is left out. Ids are in
-    the order of the objects' first voxels.
+    and has the attribute `cut`. An object of which surer ones have more than `shared` is left out, and one
+    that a border cuts also where they would have it if they were a little larger. Ids are in the order of
+    the objects' first voxels.
     """
     table = tuple(labels)
     array = np.zeros((labels.layers, *grid.shape), np.uint32)
     order = sorted(findings, key=lambda each: (each.cut, -each.score, each.low, each.label))
     kept: list[tuple[int, Finding]] = []
     for finding in order:
-        region = array[table[finding.label].layer][finding.region]
-        mask = finding.mask
+        layer, mask = array[table[finding.label].layer], finding.mask
+        region = layer[finding.region]
         free = mask & (region == 0)
         left = int(free.sum())
         if left == 0 or left < (1 - shared) * mask.sum():
+            continue
+        if finding.cut and _is_part(finding, layer, kept, shared=shared):
             continue
         region[free] = len(kept) + 1
         first = np.unravel_index(int(free.argmax()), free.shape)
@@ -116,3 +122,29 @@ def painted(findings: Sequence[Finding], grid: Grid, labels: LabelTable, *, shar
     )
     kinds: list[LayerKind] = ["objects"] * labels.layers
     return Segmentation(array, grid, labels, tuple(kinds), objects)
+
+
+def _is_part(
+    finding: Finding, layer: NDArray[np.uint32], kept: Sequence[tuple[int, Finding]], *, shared: float
+) -> bool:
+    """Whether what a border cuts is of something whole, whose mask lies a little otherwise elsewhere.
+
+    Of a rim that a window sees of an object, that object may have nothing: masks are wrong by a voxel, or by
+    more where objects are large.
+    """
+    from scipy.ndimage import maximum_filter
+
+    mask = finding.mask
+    close = tuple(slice(max(0, part.start - REACH), part.stop + REACH) for part in finding.region)
+    for number in np.unique(layer[close]).tolist():
+        if number == 0 or kept[number - 1][1].cut:
+            continue
+        wide = [max(WRONG_BY, round(WRONG * n)) if n > 1 else 0 for n in kept[number - 1][1].shape]
+        parts = list(zip(finding.region, wide, strict=True))
+        around = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in parts)
+        larger = maximum_filter(layer[around] == number, [2 * n + 1 for n in wide], mode="constant")
+        start = [part.start - max(0, part.start - n) for part, n in parts]
+        inside = larger[tuple(slice(n, n + size) for n, size in zip(start, mask.shape, strict=True))]
+        if (mask & inside).sum() > shared * mask.sum():
+            return True
+    return False

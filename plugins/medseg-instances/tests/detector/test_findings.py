@@ -112,6 +112,16 @@ def test_what_a_border_cuts_comes_last() -> None:
     assert [thing.attributes for thing in found.objects] == [{"cut": True}]
 
 
+def test_a_rim_that_a_border_cuts_off_is_no_object() -> None:
+    """Beside a whole object whose mask ends a voxel earlier; the same rim uncut, and one farther off, are."""
+    whole = finding(0, 0, 7, 8)
+    rim = finding(6, 1, 9, 6, score=0.8, cut=True)
+    assert of(whole, rim) == [(56, "round", 0.9)]
+    assert len(of(whole, finding(6, 1, 9, 6, score=0.8))) == 2
+    assert len(of(whole, finding(9, 1, 12, 6, score=0.8, cut=True))) == 2
+    assert len(of(finding(0, 0, 7, 8, cut=True), rim)) == 2, "neither is whole"
+
+
 def test_layers_are_painted_by_themselves() -> None:
     labels = LabelTable((Label(1, "cell"), Label(2, "nucleus", layer=1)))
     found = painted([finding(0, 0, 6, 6), finding(2, 2, 4, 4, label=1, score=0.7)], GRID, labels, shared=0.5)

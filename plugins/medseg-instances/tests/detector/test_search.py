@@ -89,6 +89,14 @@ def test_objects_across_every_border_in_space() -> None:
     assert same(tiled, wanted)
 
 
+def test_what_masks_are_wrong_by_makes_no_objects() -> None:
+    """Discs of 80 voxels, of which masks of 64 cells lie differently in each window that cuts them."""
+    wanted = crowd((364, 364, 1), 82, 40.0)
+    found = found_in(wanted, (172, 172))
+    assert len(found.objects) == len(wanted.objects)
+    assert all(not thing.attributes for thing in found.objects)
+
+
 def test_batches_of_windows_and_several_networks_are_no_matter() -> None:
     wanted = crowd((60, 60, 1), 12, 6.4)
     one = found_in(wanted, (40, 40))

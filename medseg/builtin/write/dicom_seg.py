@@ -1,10 +1,10 @@
 """The masks as a DICOM segmentation, beside the images they were made from."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class DicomSeg(Writer):
     tracking UID. It lies on the original slices, also tilted, oblique and unevenly spaced ones, and refers to
     them. The file is read back and compared with the masks before it is released.
     """
+
+    libraries: ClassVar[Mapping[str, int]] = {"pydicom": 30 << 20, "highdicom": 60 << 20}
 
     type: Literal["auto", "binary", "labelmap"] = "auto"
     """`binary`: a frame of one bit for each segment and slice with content, which every reader knows.

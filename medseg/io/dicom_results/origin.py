@@ -48,17 +48,9 @@ OPTIONAL = (
 )  # fmt: skip
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 IMAGE = (
-    "SpecificCharacterSet", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows",
-    "Columns", "ImageType", "BodyPartExamined", "Laterality", "LossyImageCompression",
-    "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+    "SpecificCharacterSet", "FrameOfReferenceUID", "PositionReferenceIndicator", "Rows", "Columns",
+    "BodyPartExamined", "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
-OF_EACH = (
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-)
 UNWANTED = (
     "InstitutionName", "InstitutionAddress", "StationName", "OperatorsName", "PatientComments",
     "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "PerformingPhysicianName",
@@ -235,9 +227,8 @@ def _read(source: Source) -> Origin:
     for header in wanted.values():
         dataset = Dataset()
         dataset.update(common)
-        for keyword in (*IDENTITY, *OF_EACH):
-            if header.get(keyword) not in (None, ""):
-                setattr(dataset, keyword, header[keyword])
+        for keyword in IDENTITY:
+            setattr(dataset, keyword, header[keyword])
         datasets.append(dataset)
     place = {uid: number for number, uid in enumerate(wanted)}
     slices = tuple(

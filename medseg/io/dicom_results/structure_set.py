@@ -79,6 +79,7 @@ def structure_set(
     made.StructureSetName = made.SeriesDescription
     made.StructureSetDescription = DESCRIPTION
     made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime
+    del made.ContentDate, made.ContentTime  # a structure set has its own
     made.ApprovalStatus = "UNAPPROVED"
     references = [origin.reference(k) for k in range(len(headers))]
     made.ReferencedFrameOfReferenceSequence = [_frame_of_reference(origin, references)]

@@ -205,6 +205,8 @@ def test_what_stands_in_it(ct: Path, image: Volume, tmp_path: Path) -> None:
     assert (stored.Modality, stored.SeriesNumber, stored.ApprovalStatus) == ("RTSTRUCT", 902, "UNAPPROVED")
     assert stored.SeriesDescription == "medseg abdomen - RESEARCH ONLY"
     assert "RESEARCH" in stored.StructureSetLabel
+    assert stored.StructureSetDate == stored.SeriesDate
+    assert "ContentDate" not in stored  # dciodvfy warns of what an object has no place for
     frame = stored.ReferencedFrameOfReferenceSequence[0]
     (whole,) = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
     assert whole.SeriesInstanceUID == first.SeriesInstanceUID

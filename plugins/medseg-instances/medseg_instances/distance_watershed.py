@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -63,11 +64,9 @@ class DistanceWatershed(InstanceHead):
         depth = np.where(inside, logits[-1].clip(0, 1), np.float32(0))  # outside nothing was asked of it
         deep = depth > self.seed
         if self.smooth:
-            finest = min(self._spacing)
-            deviations = [
-                self.smooth * finest / side if size > 1 else 0.0
-                for size, side in zip(depth.shape, self._spacing, strict=True)
-            ]
+            long = [n > 1 for n in depth.shape]  # how thick a single slice is does not matter
+            sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
+            deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
             depth = gaussian_filter(depth, deviations, mode="nearest")
         sure = summits(depth, least=self.seed, prominence=self.prominence)
         seeds = seeded(sure, inside, deep)

@@ -89,3 +89,14 @@ def test_flat_objects_in_thick_slices_stay_apart(slices: int, thickness: float) 
     head = DistanceWatershed()
     found = average_precision(decoded(head, ideal(head, wanted), wanted), wanted, 0.9)
     assert found == {"round": 1.0, "long": 1.0}
+
+
+@pytest.mark.parametrize("thickness", [0.05, 20.0])
+def test_how_thick_a_single_slice_is_does_not_matter(thickness: float) -> None:
+    """With noise that falls into pieces where it is smoothed less."""
+    ids = balls((60, 60, 1), [(20, 20), (20, 46)], [14, 12])
+    alike, other = reference(ids), reference(ids, np.diag([1.0, 1.0, thickness, 1.0]))
+    head = DistanceWatershed(smooth=2)
+    logits = ideal(head, alike)
+    logits[-1] += np.random.default_rng(0).normal(0, 0.25, ids.shape).astype(np.float32)
+    assert np.array_equal(decoded(head, logits, other).array, decoded(head, logits, alike).array)

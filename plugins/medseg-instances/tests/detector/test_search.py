@@ -91,9 +91,11 @@ def test_objects_across_every_border_in_space() -> None:
 
 def test_what_masks_are_wrong_by_makes_no_objects() -> None:
     """Discs of 80 voxels, of which masks of 64 cells lie differently in each window that cuts them."""
-    wanted = crowd((364, 364, 1), 82, 40.0)
+    places = range(40, 516, 82)
+    centres = [(i, j) for i in places for j in places]
+    wanted = reference(balls((516, 516, 1), centres, [40.0] * len(centres)))
     found = found_in(wanted, (172, 172))
-    assert len(found.objects) == len(wanted.objects)
+    assert len(found.objects) == len(wanted.objects) == 36
     assert all(not thing.attributes for thing in found.objects)
 
 

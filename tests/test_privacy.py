@@ -1,6 +1,7 @@
 """No patient in any output, at any level of logging: canaries are planted everywhere, and must not come out.
 
-Who the patient is (name, id, birth date) may appear nowhere at all. What an operator typed (descriptions) and
+Who the patient is (name, id, birth date) may appear nowhere at all, save in DICOM results, which are filed by
+it: there in the tags that were meant, and in no picture and no private tag. What an operator typed (descriptions) and
 what the user typed (paths) may appear on the terminal, and nowhere else.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
+import pydicom  # noqa: TID253 - a test module
 import pytest
 from dicom_series import CANARIES, write_dicom_series
 from PIL import Image, PngImagePlugin  # noqa: TID253 - a test module
@@ -253,6 +255,26 @@ def test_an_archive(watched: Watched, incoming: Path, model: Path, tmp_path: Pat
     watched("info", archive)
     watched("segment", archive, "-m", model, "-o", out / "one", code=2 if broken else 0)
     watched("cohort", incoming, "-m", model, "-o", out / "all", code=3 if broken else 0)
+    require_nothing(out)
+
+
+def test_dicom_results(watched: Watched, incoming: Path, model: Path, tmp_path: Path) -> None:
+    """They name the patient, by what was meant to be taken and nothing else; all beside them names nobody."""
+    out = outputs(tmp_path)
+    writers = "dicom-seg,dicom-sr,rtstruct,secondary-capture: {pdf: true}"
+    watched("segment", series(incoming / PLACE), "-m", model, "-o", out, "--write", writers)
+    results = sorted(out.glob("*.dcm"))
+    assert len(results) >= 6
+    named = {"PatientName", "PatientID", "PatientBirthDate", "StudyDescription", "ReferringPhysicianName"}
+    for path in results:
+        assert found(path.read_bytes(), ("PRIVATECANARY", *TYPED)) == []
+        elements = [each for each in pydicom.dcmread(path).iterall() if each.VR != "SQ"]
+        values = [
+            each.value if isinstance(each.value, bytes) else str(each.value).encode() for each in elements
+        ]
+        leaks = {each.keyword for each, value in zip(elements, values, strict=True) if found(value, PATIENT)}
+        assert leaks == named | {"AccessionNumber", "StudyID"}
+        path.unlink()
     require_nothing(out)
 
 

@@ -57,8 +57,9 @@ def search(
     windows = windows_of(volume.grid, how)
     findings: list[Finding] = []
     done = 0
+    fill = volume.array.min(axis=(1, 2, 3))
     for places in _batches(windows, batch):
-        images = torch.from_numpy(_cut(volume.array, places, windows.patch))
+        images = torch.from_numpy(_cut(volume.array, places, windows.patch, fill))
         images = images.reshape(images.shape[: 2 + how.dims])
         for forward in forwards:
             for place, found in zip(places, forward(images), strict=True):
@@ -75,12 +76,12 @@ def _batches(windows: Windows, batch: int) -> Iterator[list[Place]]:
         yield some
 
 
-def _cut(image: NDArray[Any], places: Sequence[Place], patch: Place) -> NDArray[np.float32]:
-    """The windows `[N, C, *patch]`; beyond the image is the smallest value of each channel."""
+def _cut(
+    image: NDArray[Any], places: Sequence[Place], patch: Place, fill: NDArray[Any]
+) -> NDArray[np.float32]:
+    """The windows `[N, C, *patch]`; beyond the image is `fill[C]`, the smallest value of each channel."""
     cut = np.empty((len(places), len(image), *patch), np.float32)
-    outside = any(size < side for size, side in zip(image.shape[1:], patch, strict=True))
-    if outside:
-        cut[:] = image.min(axis=(1, 2, 3)).reshape(-1, 1, 1, 1)
+    cut[:] = fill.reshape(-1, 1, 1, 1)
     for window, place in zip(cut, places, strict=True):
         low = [max(0, start) for start in place]
         high = [min(n, start + side) for n, start, side in zip(image.shape[1:], place, patch, strict=True)]

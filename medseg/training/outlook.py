@@ -85,7 +85,7 @@ def scoring_s(cases: Sequence[PreparedCase], recipe: Recipe, appraiser: Appraise
 def _decoding_s(case: PreparedCase, example: Example, recipe: Recipe) -> float:
     """Seconds that the way from a case's scores to labels on its own grid takes, by one window's scores.
 
-    None where there are no scores: windows then give what is found in them.
+    0 where there are no scores: windows then give what is found in them.
     """
     head, labels = recipe.segment.step.scores_head, recipe.labels
     if head is None:

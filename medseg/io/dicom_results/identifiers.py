@@ -2,6 +2,7 @@
 
 So a retry replaces its own result in an archive and never stands beside it, and a report can refer to a
 segmentation without opening it. Any change of model, pipeline or images gives others, of further inputs too.
+Which other files are written beside it changes nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> st
         names: say which UID it is; other names, another UID.
     """
     decisive = {key: provenance.get(key) for key in DECISIVE}
+    pipeline = dict(provenance.get("pipeline") or {})
+    writers = pipeline.pop("write", ())
+    decisive["pipeline"] = pipeline
+    # of writers only the one whose file it is, and how it writes
+    decisive["writer"] = [
+        written for written in writers if names[0] in {key.split("/")[-1] for key in written}
+    ]
     decisive["precision"] = (provenance.get("resources") or {}).get("precision")
     # the first input is the series itself; what is joined to it decides, too
     decisive["joined"] = [part.get("sha256") for part in (provenance.get("inputs") or ())[1:]]

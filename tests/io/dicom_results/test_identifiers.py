@@ -53,6 +53,17 @@ def test_another_job_has_another_uid(change: dict[str, Any]) -> None:
     assert result_uid(origin("1.2"), DONE, "a") != result_uid(origin("1.2"), DONE | change, "a")
 
 
+def test_other_writers_beside_it_change_nothing_and_how_it_is_written_does() -> None:
+    def uid(*writers: dict[str, Any], of: str = "dicom-seg") -> str:
+        done = {**DONE, "pipeline": {**DONE["pipeline"], "write": list(writers)}}
+        return result_uid(origin("1.2"), done, of, "series")
+
+    binary, labelmap = ({"medseg/dicom-seg": {"type": kind}} for kind in ("binary", "labelmap"))
+    assert uid(binary) == uid({"medseg/csv": {}}, binary, {"medseg/dicom-sr": {}})
+    assert uid(binary) != uid(labelmap)
+    assert uid(binary, of="tracking") == uid(labelmap, of="tracking")
+
+
 def test_a_series_in_an_archive_is_the_same_series() -> None:
     packed = {"name": "t1", "sha256": "9" * 64}
     again = {**DONE, "inputs": [packed, *DONE["inputs"][1:]]}

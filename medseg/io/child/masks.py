@@ -47,9 +47,7 @@ def dicom_mask_header(request: dict[str, Any]) -> Iterator[Reply]:
     if uid in SEGMENTATIONS:
         rows, told = _frame_rows(dataset), _segmentation(dataset)
         if request.get("sources"):
-            told["sources"] = [
-                _source(frame) for frame in _items(dataset, "PerFrameFunctionalGroupsSequence")
-            ]
+            told["sources"] = _sources(dataset)
         yield told, rows
     elif uid == STRUCTURE_SET:
         yield _structure_set(dataset), None
@@ -207,6 +205,22 @@ def _segmentation(dataset: Any) -> dict[str, Any]:
             for item in segments
         ],
     }
+
+
+def _sources(dataset: Any) -> list[str]:
+    """Of each frame; what frames of one slice say in the same bytes is parsed once: there are thousands."""
+    known: dict[bytes, str] = {}
+    sources = []
+    for frame in _items(dataset, "PerFrameFunctionalGroupsSequence"):
+        stored = frame.get_item("DerivationImageSequence") if "DerivationImageSequence" in frame else None
+        said = stored.value if stored is not None and stored.is_raw else None
+        if not isinstance(said, bytes):
+            sources.append(_source(frame))
+            continue
+        if said not in known:
+            known[said] = _source(frame)
+        sources.append(known[said])
+    return sources
 
 
 def _source(frame: Any) -> str:

@@ -21,6 +21,7 @@ ROOT = "2.25"  # PS3.5 B.2: a number of 128 bits, under a root that needs no reg
 # What decides the voxels; the hashes of weights stand in the pipeline. Where and when it ran is left out: a
 # retry on another machine is a retry.
 DECISIVE = ("medseg", "model", "pipeline", "only", "plugins", "seed", "policy")
+REFERS = {"dicom-sr": "dicom-seg"}  # a report that refers to another file is another report
 
 
 def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> str:
@@ -37,10 +38,9 @@ def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> st
     pipeline = dict(provenance.get("pipeline") or {})
     writers = pipeline.pop("write", ())
     decisive["pipeline"] = pipeline
-    # of writers only the one whose file it is, and how it writes
-    decisive["writer"] = [
-        written for written in writers if names[0] in {key.split("/")[-1] for key in written}
-    ]
+    # of writers only the one whose file it is, and that which this refers to: how they write
+    own = {names[0], REFERS.get(names[0])}
+    decisive["writer"] = [written for written in writers if own & {key.split("/")[-1] for key in written}]
     decisive["precision"] = (provenance.get("resources") or {}).get("precision")
     # the first input is the series itself; what is joined to it decides, too
     decisive["joined"] = [part.get("sha256") for part in (provenance.get("inputs") or ())[1:]]

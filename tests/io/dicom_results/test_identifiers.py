@@ -62,6 +62,8 @@ def test_other_writers_beside_it_change_nothing_and_how_it_is_written_does() -> 
     assert uid(binary) == uid({"medseg/csv": {}}, binary, {"medseg/dicom-sr": {}})
     assert uid(binary) != uid(labelmap)
     assert uid(binary, of="tracking") == uid(labelmap, of="tracking")
+    report: dict[str, Any] = {"medseg/dicom-sr": {}}  # it names the file that it refers to
+    assert uid(binary, report, of="dicom-sr") != uid(labelmap, report, of="dicom-sr")
 
 
 def test_a_series_in_an_archive_is_the_same_series() -> None:

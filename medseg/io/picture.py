@@ -40,6 +40,7 @@ CHANNELS = {
     4: ("red", "green", "blue", "alpha"),
 }
 SLICES = ("Z", "I", "Q")  # axes of a TIFF's pages: depth, or without a name
+MOST_UNSURE = 4  # pages without a name that may be colours, or a picture and its mask
 STACKED = {"Z": "slices", "T": "points in time", "C": "channels", "S": "channels"}
 # what tifffile unpacks by itself; the rest goes to ITK's libtiff
 OWN_COMPRESSIONS = ("NONE", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")
@@ -56,6 +57,8 @@ class _Picture:
     dtype: str
     request: dict[str, Any]
     slices: int = 1
+    taken_for: tuple[str, ...] = ()
+    """What its pages were taken for, though nothing says so."""
 
     @property
     def bytes(self) -> int:
@@ -73,10 +76,11 @@ def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: boo
     Grey, RGB and alpha of 8 or 16 bits; palettes become RGB, 1-bit pictures 0 and 1. The grid is one voxel of
     the same size thick; grey pages of a TIFF are as many slices. `palette_as_values` gives a palette's
     entries by number, not by colour, as masks are kept. Raises InputError for animations, pages that are
-    points in time or channels, and what would have to be guessed.
+    points in time or channels, and what would have to be guessed: what few pages without a name are, and how
+    thick slices are whose pixels have a size.
     """
     picture = _header(path, palette_as_values=palette_as_values)
-    grid = _grid(picture, pixel_size)
+    grid = _grid(path.name, picture, pixel_size)
     kept: list[NDArray[Any]] = []
 
     def keep(_fields: dict[str, Any], array: NDArray[Any] | None) -> None:
@@ -95,14 +99,16 @@ def read_picture(path: Path, *, pixel_size: float | None, palette_as_values: boo
         )
     with open_regular(path) as file:
         digest = file.sha256()
-    source = Source(native=grid, format=picture.format, files=(path,), sha256=(digest,))
+    source = Source(
+        native=grid, format=picture.format, files=(path,), sha256=(digest,), policies=picture.taken_for
+    )
     return Volume(pixels.transpose(3, 2, 1, 0), grid, CHANNELS[pixels.shape[3]], source)
 
 
 def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Candidate, ...]:
     """What the header says, with `pixel_size` (mm) as in `read_picture`; no pixel is decoded."""
     picture = _header(path)
-    grid = _grid(picture, pixel_size)
+    grid = _grid(path.name, picture, pixel_size)
     return (
         Candidate(
             format=picture.format,
@@ -116,9 +122,14 @@ def describe_picture(path: Path, *, pixel_size: float | None = None) -> tuple[Ca
     )
 
 
-def _grid(picture: _Picture, pixel_size: float | None) -> Grid:
+def _grid(name: str, picture: _Picture, pixel_size: float | None) -> Grid:
     if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
         raise UsageError(f"a pixel size of {pixel_size} is not a length in mm")
+    if pixel_size is not None and picture.slices > 1:
+        raise InputError(
+            f"{name}: a pixel size does not tell how thick its {picture.slices} slices are; save it as "
+            "NIfTI with its spacing, or leave the pixel size out"
+        )
     size = 1.0 if pixel_size is None else pixel_size
     affine = np.diag([-size, -size, size, 1.0])  # L, P, S: identity in LPS
     return Grid(picture.shape, affine, "px" if pixel_size is None else "mm")
@@ -232,7 +243,10 @@ def _tiff(path: Path) -> _Picture:
     request = {"do": "tiff", "pages": page["pages"]} if own else {"do": "itk", "image_io": "TIFFImageIO"}
     channels = size[2] if len(size) == 3 else 1
     dtype = "uint16" if page["bits"] == 16 else "uint8"
-    return _Picture("TIFF", size[1], size[0], channels, dtype, request, len(page["pages"]))
+    slices = len(page["pages"])
+    unnamed = page["stacked"] and page["stacked"][0][0] != "Z"
+    taken_for = (f"{slices} pages without a name: taken for slices",) if unnamed else ()
+    return _Picture("TIFF", size[1], size[0], channels, dtype, request, slices, taken_for)
 
 
 def _tiff_fault(page: dict[str, Any], length: int) -> str:
@@ -267,12 +281,16 @@ def _tiff_fault(page: dict[str, Any], length: int) -> str:
 
 
 def _is_stack(page: dict[str, Any]) -> bool:
-    """Whether there is one page, or grey ones of which nothing says that they are no slices."""
-    names = [axis for axis, _ in page["stacked"]]
-    return not names or (len(names) == 1 and names[0] in SLICES and page["axes"] == "YX")
+    """Whether there is one page, or grey slices: pages that are named so, or many without a name."""
+    if not page["stacked"]:
+        return True
+    (axis, count), *others = page["stacked"]
+    return not others and axis in SLICES and page["axes"] == "YX" and (axis == "Z" or count > MOST_UNSURE)
 
 
 def _stacked_words(page: dict[str, Any]) -> str:
     """As "3 channels x 20 slices"."""
     colours = "" if page["axes"] == "YX" else " in colours"
-    return " x ".join(f"{size} {STACKED.get(axis, 'pages')}" for axis, size in page["stacked"]) + colours
+    words = " x ".join(f"{size} {STACKED.get(axis, 'pages')}" for axis, size in page["stacked"]) + colours
+    few = len(page["stacked"]) == 1 and page["stacked"][0][0] in SLICES and not colours
+    return f"{words} that nothing says are slices" if few else words

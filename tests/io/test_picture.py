@@ -168,7 +168,7 @@ def test_source_names_the_file(tmp_path: Path) -> None:
     assert source.sha256 == (hashlib.sha256(path.read_bytes()).hexdigest(),)
 
 
-STACK8 = np.arange(3 * ROWS * COLUMNS, dtype=np.uint8).reshape(3, ROWS, COLUMNS)
+STACK8 = np.arange(5 * ROWS * COLUMNS).astype(np.uint8).reshape(5, ROWS, COLUMNS)
 STACK16 = STACK8.astype(np.uint16) * 257 + 3
 
 
@@ -197,8 +197,21 @@ def test_pages_of_a_tiff_are_slices(tmp_path: Path, pixels: NDArray[Any], option
     assert (volume.grid.unit, volume.grid.spacing, volume.channels) == ("px", (1, 1, 1), ("grey",))
     assert not volume.is_picture
     candidate = describe_picture(path)[0]
-    assert (candidate.shape, candidate.dtype) == ((COLUMNS, ROWS, 3), pixels.dtype.name)
-    assert read_picture(path, pixel_size=0.2).grid.spacing == pytest.approx((0.2, 0.2, 0.2))
+    assert (candidate.shape, candidate.dtype) == ((COLUMNS, ROWS, 5), pixels.dtype.name)
+    assert volume.source is not None
+    named = "imagej" in options or "ome" in options
+    assert volume.source.policies == (() if named else ("5 pages without a name: taken for slices",))
+    for read in (read_picture, describe_picture):
+        with pytest.raises(InputError, match="a pixel size does not tell how thick its 5 slices are"):
+            read(path, pixel_size=0.2)
+
+
+@pytest.mark.parametrize("pages", [2, 4])
+def test_few_pages_without_a_name_may_be_anything(tmp_path: Path, pages: int) -> None:
+    """A picture and its mask, or colours."""
+    assert f"{pages} pages that nothing says are slices" in refusal(stack(tmp_path / "a.tif", STACK8[:pages]))
+    named = stack(tmp_path / "b.tif", STACK16[:pages], imagej=True, metadata={"axes": "ZYX", "spacing": 0.5})
+    assert read_picture(named, pixel_size=None).grid.shape == (COLUMNS, ROWS, pages)
 
 
 def test_an_lzw_stack_is_read(tmp_path: Path) -> None:

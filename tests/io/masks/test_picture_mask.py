@@ -87,7 +87,7 @@ def test_other_sizes_are_refused(tmp_path: Path, image: Volume) -> None:
 def test_pages_lie_on_a_stack_of_pages_and_on_nothing_that_knows_its_sides(tmp_path: Path) -> None:
     import tifffile
 
-    ids = np.random.default_rng(4).integers(0, 900, (*SIZE, 3)).astype(np.uint16)
+    ids = np.random.default_rng(4).integers(0, 900, (*SIZE, 5)).astype(np.uint16)
     for name in ("image.tif", "mask.tif"):
         tifffile.imwrite(tmp_path / name, np.ascontiguousarray(ids.T), photometric="minisblack")
     image = read(tmp_path / "image.tif")
@@ -96,7 +96,7 @@ def test_pages_lie_on_a_stack_of_pages_and_on_nothing_that_knows_its_sides(tmp_p
     with pytest.raises(GeometryError, match="nothing says how its pages lie in the patient"):
         read_segmentation(tmp_path / "mask.tif", onto=scan)
     flat = read(write(tmp_path / "image.png", np.zeros(SIZE, np.uint8)))
-    with pytest.raises(GeometryError, match="11 x 7 x 3 pixels, the image has 11 x 7 x 1"):
+    with pytest.raises(GeometryError, match="11 x 7 x 5 pixels, the image has 11 x 7 x 1"):
         read_segmentation(tmp_path / "mask.tif", onto=flat)
 
 

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 CENTRE = ("centroid_x", "centroid_y", "centroid_z")
 BOX = ("box_low_i", "box_low_j", "box_low_k", "box_high_i", "box_high_j", "box_high_k")
 AXES = ("longest_axis", "shortest_axis")
-JOINED = "joined between blocks"
+# what the attributes of an object say of its size
+DOUBTS = {"joined": "joined between blocks", "cut": "cut where windows meet"}
 ROWS_BYTES = 3500  # of one object, measured: up to 14 rows, kept until they are written
 SUMS_BYTES = 400  # of one object: its sums and what is made of them
 
@@ -37,7 +38,8 @@ class Objects(Measurement):
     - `longest_axis`, `shortest_axis`: the longest and shortest diameter of the ellipse (ellipsoid in 3-D)
       that has the same second moments, each voxel a small box; of a disc or ball both are its diameter;
     - the flag `truncated: …` on the size names the faces of the image that it touches; `joined between
-      blocks` tells of an object too large to be decoded at once, which may differ where blocks meet.
+      blocks` tells of an object too large to be decoded at once, which may differ where blocks meet, and
+      `cut where windows meet` of one that a detector has seen whole in no window.
 
     For the label as a whole, `objects` is the number of those that have voxels; a flag tells of others.
     Labels that are no objects have no rows: `split` makes objects of their parts. `lesions` tells more of
@@ -133,7 +135,7 @@ def _rows(things: list[Object], found: _Moments, frame: Frame) -> Iterator[Measu
     diameters = _diameters(found.covariance, grid, flat=frame.picture)[:, [-1, 0]].tolist()
     rim = ((found.low == 0) | (found.high == np.array(grid.shape) - 1)).any(axis=1).tolist()
     for n, (thing, count) in enumerate(zip(things, found.count.tolist(), strict=True)):
-        flags = [JOINED] if thing.attributes.get("joined") else []
+        flags = [words for name, words in DOUBTS.items() if thing.attributes.get(name)]
         if rim[n] and (cut := _truncated(corners[n], frame)):
             flags.append(cut)
         if thing.score is not None:

@@ -180,7 +180,8 @@ class Origin:
         name = str(model.get("name") or "pipeline")
         made.SeriesDescription = series_description(name, description)
         made.Manufacturer, made.ManufacturerModelName = MAKER, one_line(name)
-        made.SoftwareVersions = [one_line(text) for text in (version("medseg"), model.get("version")) if text]
+        versions = ((MAKER, version("medseg")), (name, model.get("version")))
+        made.SoftwareVersions = [one_line(f"{what} {number}") for what, number in versions if number]
         # Type 1 in enhanced objects: the model stands for the device, and its pipeline for the serial number
         made.DeviceSerialNumber = str(model.get("pipeline_sha256") or "none")[:16]
         made.ContentQualification = "RESEARCH"

@@ -162,14 +162,19 @@ def test_many_objects_take_the_memory_that_was_foretold() -> None:
     assert 0.4 * foretold < taken < foretold + 8 * ids.size
 
 
-def test_what_was_joined_between_blocks_is_flagged() -> None:
+def test_what_was_not_seen_whole_is_flagged() -> None:
     ids = np.zeros((9, 9, 9), np.uint32)
     ids[1:4, 1:4, 1:4], ids[5:, 5:8, 5:8] = 1, 2
     grid = Grid((9, 9, 9), np.eye(4))
-    things = (Object(1, "cell", 0.5), Object(2, "cell", 0.5, {"joined": True}))
+    ids[5:7, 1:3, 1:3] = 3
+    things = (
+        Object(1, "cell", 0.5),
+        Object(2, "cell", 0.5, {"joined": True}),
+        Object(3, "cell", 0.5, {"cut": True}),
+    )
     segmentation = Segmentation(ids[None], grid, TABLE, ("objects",), things)
     rows = Objects()(
         Volume(np.zeros((1, 9, 9, 9)), grid), segmentation, Prediction(segmentation=segmentation)
     )
     flags = [row.flag for row in rows if row.quantity == "volume"]
-    assert flags == ["", "joined between blocks; truncated: right"]
+    assert flags == ["", "joined between blocks; truncated: right", "cut where windows meet"]

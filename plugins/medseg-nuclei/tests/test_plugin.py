@@ -20,8 +20,8 @@ def test_contract() -> None:
 
 def test_the_model_passes_its_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "check", "nuclei"]) == 0
-    assert capsys.readouterr().out.startswith("nuclei 0.1.0: ok (3 files, 1 of weights, ")
-    assert (FOLDER / "weights.safetensors").stat().st_size < MOST_BYTES
+    assert capsys.readouterr().out.startswith("nuclei 0.1.0: ok (5 files, 3 of weights, ")
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < MOST_BYTES
 
 
 def test_card_and_recipe_name_the_data_and_their_licence() -> None:
@@ -36,7 +36,9 @@ def test_what_was_trained_is_what_runs() -> None:
     """But for what `medseg train` does not need: the code of the label, what is measured and written."""
     plan = yaml.safe_load((RECIPE / "plan.yaml").read_text(encoding="utf-8"))
     pipeline = yaml.safe_load((FOLDER / "pipeline.yaml").read_text(encoding="utf-8"))
-    assert [file["path"] for file in pipeline["segment"]["network"].pop("weights")] == ["weights.safetensors"]
+    assert [file["path"] for file in pipeline["segment"]["network"].pop("weights")] == [
+        f"fold{number}.safetensors" for number in range(3)
+    ]
     for key in ("preprocess", "segment", "training"):
         assert pipeline[key] == plan[key], key
     assert pipeline["labels"][1]["name"] == plan["labels"][1]["name"]

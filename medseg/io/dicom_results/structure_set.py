@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.io.dicom_results.algorithm import algorithm_of
 from medseg.io.dicom_results.contours import traced
 from medseg.io.dicom_results.origin import Origin, one_line
-from medseg.io.dicom_results.terms import ANATOMY, Code, Term, declare_codes
+from medseg.io.dicom_results.terms import ANATOMY, Term, declare_codes
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
@@ -117,8 +118,8 @@ def _named(region: Region, origin: Origin, result: Result) -> Dataset:
     item.ROINumber, item.ROIName = region.number, one_line(region.name)
     item.ReferencedFrameOfReferenceUID = origin.first.FrameOfReferenceUID
     item.ROIGenerationAlgorithm = "AUTOMATIC"
-    model = result.provenance.get("model") or {}
-    item.ROIGenerationDescription = one_line(f"medseg {model.get('name', '')} {model.get('version') or ''}")
+    made_by = algorithm_of(result.provenance)
+    item.ROIGenerationDescription = one_line(f"{made_by.source}, {made_by.name} {made_by.version}")
     if region.volume_ml is not None:
         item.ROIVolume = f"{region.volume_ml:.10g}"
     return item
@@ -195,21 +196,13 @@ def _observed(region: Region) -> Dataset:
 
     item = Dataset()
     item.ObservationNumber = item.ReferencedROINumber = region.number
-    code = _coded(region.term.type)
+    code = region.term.type.concept()
     if region.term.modifier is not None:
-        code.SegmentedPropertyTypeModifierCodeSequence = [_coded(region.term.modifier)]
+        code.SegmentedPropertyTypeModifierCodeSequence = [region.term.modifier.concept()]
     item.RTROIIdentificationCodeSequence = [code]
     # a lesion is no target before somebody says so
     item.RTROIInterpretedType = "ORGAN" if region.term.category == ANATOMY else ""
     item.ROIInterpreter = ""
-    return item
-
-
-def _coded(code: Code) -> Dataset:
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code
     return item
 
 

@@ -64,7 +64,7 @@ def list_models(as_json: bool) -> None:
 @options.as_json
 def show(name: str, as_json: bool) -> None:
     """Show NAME (an installed model, a model folder or a pipeline file): its card, labels and pipeline."""
-    from medseg.run.case import prepare
+    from medseg.run.chosen import prepare
     from medseg.run.provenance import describe_pipeline
 
     model, pipeline = prepare(name)

@@ -19,7 +19,7 @@ def command() -> None:
 @click.argument("file", metavar="FILE")
 def check(file: str) -> None:
     """Check every name and parameter in FILE (or in a model folder); reads no image and loads no weights."""
-    from medseg.run.case import prepare
+    from medseg.run.chosen import prepare
 
     _, pipeline = prepare(Path(file))
     steps = ", ".join(f"{stage.name} ({stage.distribution} {stage.version})" for stage in pipeline.stages)

@@ -53,7 +53,7 @@ from medseg.run.provenance import (
 from medseg.steps import Predictor, Step, Writer
 from medseg.volume import Volume
 
-__all__ = ["Case", "Setup", "memory_as_resource", "prepare", "processors", "segment"]
+__all__ = ["Case", "Setup", "memory_as_resource", "processors", "segment"]
 
 
 def segment(  # noqa: PLR0913 - the front door: all but the images are named

@@ -21,8 +21,9 @@ from medseg.memory import promised
 from medseg.pipeline import Pipeline, Stage
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Plan, Prediction, Resources, Wanted
-from medseg.run.case import Case, Setup, memory_as_resource, prepare, processors
+from medseg.run.case import Case, Setup, memory_as_resource, processors
 from medseg.run.cases import Task, find_cases
+from medseg.run.chosen import prepare
 from medseg.run.inputs import policy_for
 from medseg.run.output_folder import foreign_folders, record_in, require_free, require_record
 from medseg.run.provenance import Journal, asked, joined, provenance, sha256_of

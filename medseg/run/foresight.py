@@ -12,7 +12,8 @@ from medseg.memory import available_bytes, promised, resident_bytes
 from medseg.pipeline import blamed
 from medseg.prediction import Plan, Resources
 from medseg.run.budget import outlined, prepared_outline, require_room
-from medseg.run.case import Setup, memory_as_resource, prepare, processors
+from medseg.run.case import Setup, memory_as_resource, processors
+from medseg.run.chosen import prepare
 from medseg.run.inputs import Image, match
 from medseg.volume import Grid
 

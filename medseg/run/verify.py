@@ -15,7 +15,8 @@ from medseg.io import STRICT, Policy
 from medseg.model import Model, PrecisionEvidence
 from medseg.pipeline import Pipeline, walk
 from medseg.prediction import Resources
-from medseg.run.case import Setup, memory_as_resource, prepare, processors
+from medseg.run.case import Setup, memory_as_resource, processors
+from medseg.run.chosen import prepare
 from medseg.run.inputs import join, match, read_inputs
 from medseg.segmentation import Segmentation
 from medseg.steps import Predictor

@@ -23,7 +23,7 @@ from medseg.inference.sinks import ArgmaxSink
 from medseg.pipeline import predict, preprocess, refine
 from medseg.plugin.catalog import discover
 from medseg.prediction import Resources, Sink, Wanted
-from medseg.run.case import prepare
+from medseg.run.chosen import prepare
 from medseg.segmentation import Segmentation
 
 TABLE = LabelTable((Label(1, "liver"), Label(4, "spleen")))

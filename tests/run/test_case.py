@@ -9,7 +9,7 @@ import pytest
 import medseg
 from medseg import Grid, PipelineError, PluginError, ResourceError, Resources, Volume
 from medseg.memory import peak_bytes, reset_peak, resident_bytes
-from medseg.run.case import prepare
+from medseg.run.chosen import prepare
 
 GRID = Grid((30, 30, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
 

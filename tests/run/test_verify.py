@@ -17,7 +17,8 @@ from medseg.builtin.network.unet import Unet
 from medseg.cli import run
 from medseg.inference.processors import processors_compute
 from medseg.model import read_card
-from medseg.run.case import Setup, prepare
+from medseg.run.case import Setup
+from medseg.run.chosen import prepare
 from medseg.run.verify import agreement, verify_precision
 
 CARD = "name: mine\nversion: '1'\nsummary: One line.\nlicence: MIT\nintended_use: Tests.\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import MedsegError
+from medseg.io.dicom_results.difference import different
 from medseg.io.dicom_results.origin import Origin, one_line
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def require_same_pixels(path: Path, picture: NDArray[np.uint8]) -> None:
 
     found: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     if not np.array_equal(found.reshape(-1, *found.shape[-2:]), picture):
-        raise MedsegError(
-            f"{path.name}: read back, it is not the picture that was made; nothing was released"
-        )
+        raise different(path, "it is not the picture that was made")
 
 
 def require_same_document(path: Path, content: bytes) -> None:
@@ -99,4 +97,4 @@ def require_same_document(path: Path, content: bytes) -> None:
 
     stored = dcmread(path)
     if stored.EncapsulatedDocument[: stored.EncapsulatedDocumentLength] != content:
-        raise MedsegError(f"{path.name}: read back, it is not the PDF that was made; nothing was released")
+        raise different(path, "it is not the PDF that was made")

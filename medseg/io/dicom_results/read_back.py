@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import MedsegError
+from medseg.io.dicom_results.difference import different
 from medseg.io.dicom_results.origin import Origin
 from medseg.io.dicom_results.segments import Segment, tracking_uid
 from medseg.io.dicom_results.terms import term_of
@@ -38,20 +38,20 @@ def require_equal(path: Path, result: Result, segments: Sequence[Segment]) -> No
     source = result.volume.source
     assert source is not None
     if rows is None or about["object"] != "SEG":
-        raise _different(path, "it is no segmentation")
+        raise different(path, "it is no segmentation")
     table = np.asarray(rows, np.float64)
     _require_same_header(path, about, source.headers, segments)
     _require_same_terms(path, about, result, segments)
     slices = slices_of(table, source.headers)
     if (slices < 0).any():
-        raise _different(path, f"frame {int(slices.argmin()) + 1} lies on no slice of the image")
+        raise different(path, f"frame {int(slices.argmin()) + 1} lies on no slice of the image")
     found = _found(path, about, table, slices, segments, len(source.headers))
     array = source.on_slices(result.segmentation)
     for layer, numbers in found.items():
         own = [segment for segment in segments if segment.label.layer == layer]
         _compare(path, array[layer], numbers, own)
     if about["sources"] != [source.headers[k]["SOPInstanceUID"] for k in slices]:
-        raise _different(path, "a frame names another image than the one that it lies on")
+        raise different(path, "a frame names another image than the one that it lies on")
 
 
 def slices_of(
@@ -83,13 +83,13 @@ def _require_same_header(
     meant = {segment.number: segment.name for segment in segments}
     wrong = next((number for number in {**meant, **named} if named.get(number) != meant.get(number)), None)
     if wrong is not None:
-        raise _different(path, f"segment {wrong} is {named.get(wrong)!r}, not {meant.get(wrong)!r}")
+        raise different(path, f"segment {wrong} is {named.get(wrong)!r}, not {meant.get(wrong)!r}")
     if about["frames_of_reference"] != [headers[0]["FrameOfReferenceUID"]]:
-        raise _different(path, "it lies in another frame of reference than the image")
+        raise different(path, "it lies in another frame of reference than the image")
     if headers[0]["SeriesInstanceUID"] not in about["series"]:
-        raise _different(path, "it does not refer to the image's series")
+        raise different(path, "it does not refer to the image's series")
     if about["study"] != headers[0]["StudyInstanceUID"]:
-        raise _different(path, "it belongs to another study than the image")
+        raise different(path, "it belongs to another study than the image")
 
 
 def _require_same_terms(
@@ -103,9 +103,9 @@ def _require_same_terms(
         term, item = terms[segment.label], there[segment.number]
         for key, code in (("category", term.category), ("code", term.type), ("modifier", term.modifier)):
             if item[key] != (None if code is None else f"{code.scheme}:{code.value}"):
-                raise _different(path, f"segment {segment.number} has another {key} than {segment.name!r}")
+                raise different(path, f"segment {segment.number} has another {key} than {segment.name!r}")
         if item["tracked"] != tracking_uid(origin, result.provenance, segment):
-            raise _different(path, f"segment {segment.number} has another tracking UID")
+            raise different(path, f"segment {segment.number} has another tracking UID")
 
 
 def _found(
@@ -141,7 +141,7 @@ def _found(
     decode_frames(path, about, len(rows), take_segment)
     for layer, numbers in found.items():
         if np.count_nonzero(numbers) != drawn[layer]:
-            raise _different(path, "two segments of one layer share voxels, or a frame is there twice")
+            raise different(path, "two segments of one layer share voxels, or a frame is there twice")
     return found
 
 
@@ -166,8 +166,4 @@ def _compare(path: Path, array: NDArray[Any], numbers: NDArray[Any], own: Sequen
         if first is None and differ.any():
             first = int(np.argwhere(differ)[0][0])
     if wrong:
-        raise _different(path, f"{wrong} voxels differ from the mask, the first on slice {first}")
-
-
-def _different(path: Path, how: str) -> MedsegError:
-    return MedsegError(f"{path.name}: read back, {how}; nothing is released. Please report this")
+        raise different(path, f"{wrong} voxels differ from the mask, the first on slice {first}")

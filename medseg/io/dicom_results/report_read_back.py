@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from medseg.errors import MedsegError
+from medseg.io.dicom_results.difference import different
 from medseg.io.dicom_results.report_groups import Entry, Group
 from medseg.io.dicom_results.report_object import Reference
 from medseg.io.dicom_results.terms import Code
@@ -66,11 +66,11 @@ def require_same(path: Path, groups: Sequence[Group], files: Mapping[int, Refere
 
     report = dcmread(path)
     if (report.CompletionFlag, report.VerificationFlag) != ("COMPLETE", "UNVERIFIED"):
-        raise _different(path, "it is marked as verified, or as not complete")
+        raise different(path, "it is marked as verified, or as not complete")
     _require_evidence(path, report, files, origin)
     found = found_in(report)
     if len(found) != len(groups):
-        raise _different(path, f"it has {len(found)} groups of measurements, not {len(groups)}")
+        raise different(path, f"it has {len(found)} groups of measurements, not {len(groups)}")
     for there, meant in zip(found, groups, strict=True):
         _require_group(path, there, meant, files, str(origin.first.SeriesInstanceUID))
 
@@ -174,28 +174,28 @@ def _require_evidence(path: Path, report: Dataset, files: Mapping[int, Reference
         for object_ in series.ReferencedSOPSequence
     }
     if there != {*origin.uids, *(file.sop_instance for file in files.values())}:
-        raise _different(path, "it does not list the segmentation and the images as its evidence")
+        raise different(path, "it does not list the segmentation and the images as its evidence")
 
 
 def _require_group(
     path: Path, there: Found, meant: Group, files: Mapping[int, Reference], series: str
 ) -> None:
     if (there.name, there.uid) != (meant.name, meant.uid):
-        raise _different(path, f"a group is of {there.name!r}, not of {meant.name!r}")
+        raise different(path, f"a group is of {there.name!r}, not of {meant.name!r}")
     file = None if meant.segment is None else files[meant.segment]
     segment = None if file is None else (file.sop_class, file.sop_instance, meant.segment)
     if there.segment != segment or there.series != (None if file is None else series):
-        raise _different(path, f"the group of {meant.name!r} refers to another segment, or another series")
+        raise different(path, f"the group of {meant.name!r} refers to another segment, or another series")
     if there.finding != meant.term.type[:2]:
-        raise _different(path, f"the group of {meant.name!r} is of another finding")
+        raise different(path, f"the group of {meant.name!r} is of another finding")
     if there.site != _meant_site(meant):
-        raise _different(path, f"{meant.name!r} lies elsewhere, or on another side")
+        raise different(path, f"{meant.name!r} lies elsewhere, or on another side")
     numbers = [entry for entry in meant.entries if entry.unit is not None]
     if len(numbers) != len(there.numbers):
-        raise _different(path, f"{meant.name!r} has {len(there.numbers)} numbers, not {len(numbers)}")
+        raise different(path, f"{meant.name!r} has {len(there.numbers)} numbers, not {len(numbers)}")
     for number, entry in zip(there.numbers, numbers, strict=True):
         if not _same_number(number, entry):
-            raise _different(
+            raise different(
                 path, f"{entry.quantity.name.meaning!r} of {meant.name!r} is not what was measured"
             )
     findings = [
@@ -204,7 +204,7 @@ def _require_group(
         if isinstance(entry.value, Code)
     ]
     if findings != list(there.findings):
-        raise _different(path, f"findings of {meant.name!r} are not what was measured")
+        raise different(path, f"findings of {meant.name!r} are not what was measured")
 
 
 def _meant_site(meant: Group) -> tuple[Pair, Pair | None] | None:
@@ -225,9 +225,3 @@ def _same_number(number: Number, entry: Entry) -> bool:
     assert not isinstance(entry.value, Code)
     exact = number.value == entry.value
     return exact and math.isclose(number.text, entry.value, rel_tol=NEAR) and number.unit == entry.unit[:2]
-
-
-def _different(path: Path, how: str) -> MedsegError:
-    return MedsegError(
-        f"{path.name}: read back after writing, {how}; nothing is released. Please report this"
-    )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import MedsegError
 from medseg.io.dicom_results.contours import filled
+from medseg.io.dicom_results.difference import different
 from medseg.io.dicom_results.origin import Origin
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ def _known(expected: NDArray[Any], found: NDArray[Any], places: Collection[Place
 
 
 def _mismatch(path: Path, k: int, what: str) -> MedsegError:
-    return MedsegError(
-        f"{path.name}: read back, it is not the mask it was made of (slice {k}: {what}); nothing was released"
-    )
+    return different(path, f"it is not the mask it was made of (slice {k}: {what})")
 
 
 def _read(
@@ -136,9 +135,7 @@ class _Slices:
         if raw is None or raw not in self._known:
             k = self._slices.get(_image(contour[CONTOUR_IMAGE].value[0]))
             if k is None:
-                raise MedsegError(
-                    f"{self._path.name}: read back, a contour lies on an image of another series"
-                )
+                raise different(self._path, "a contour lies on an image of another series")
             if raw is None:
                 return k
             self._known[raw] = k

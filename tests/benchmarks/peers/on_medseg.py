@@ -25,7 +25,8 @@ from medseg.errors import MedsegError, ResourceError
 from medseg.inference.engines.torch_engine import TorchEngine
 from medseg.pipeline import Pipeline, Stage, walk
 from medseg.prediction import Plan, Prediction
-from medseg.run.case import Setup, memory_as_resource, prepare, processors
+from medseg.run.case import Setup, memory_as_resource, processors
+from medseg.run.chosen import prepare
 from medseg.steps import Preprocessor
 
 

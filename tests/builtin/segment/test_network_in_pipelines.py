@@ -12,7 +12,7 @@ from strategies import ORIENTATIONS
 import medseg
 from medseg import Grid, InputError, PipelineError, Resources
 from medseg.pipeline import walk
-from medseg.run.case import prepare
+from medseg.run.chosen import prepare
 
 
 def pipeline(folder: Path, *, patch: str = "[8, 8, 8]", head: str = "softmax", more: str = "") -> Path:

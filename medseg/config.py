@@ -207,6 +207,9 @@ class TrainingSpec(Strict):
     foreground: float = Field(default=0.33, ge=0, le=1)
     """Share of samples placed about a voxel of a label, each label as often; the others lie anywhere."""
 
+    balance: float = Field(default=0, ge=0, le=1)
+    """How far rare strata of cases are made up for: at 0 all cases come up equally often, at 1 all strata."""
+
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum of 0.99."""
 

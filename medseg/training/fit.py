@@ -127,6 +127,7 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
         patch=course.recipe.patch,
         augment=course.recipe.bound_to(course.cases[0].grid.axis_codes),
         foreground=course.recipe.spec.foreground,
+        balance=course.recipe.spec.balance,
         seed=course.seed,
     )
     batches = Batches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,23 +23,27 @@ class Parts(NamedTuple):
 def subjects_folds(cases: Iterable[Case], k: int, seed: int = 0) -> tuple[tuple[str, ...], ...]:
     """Ids of the cases to validate with in each of `k` folds; all cases of a subject are in one.
 
-    Labelled cases that are not kept for a test; about as many in each fold. The same whatever their order.
+    Labelled cases that are not kept for a test; about as many in each fold, and about as many of each stratum.
+    The same whatever their order.
 
     Raises UsageError where there are fewer subjects than folds, InputError where a subject is in the test set
     too.
     """
-    by_subject = _by_subject(cases)
+    cases = list(cases)
+    by_subject, strata = _by_subject(cases), {case.id: case.stratum for case in cases}
     if not 2 <= k <= len(by_subject):
         raise UsageError(f"{k} folds of {len(by_subject)} subjects: give from 2 to as many folds as subjects")
     folds: list[list[str]] = [[] for _ in range(k)]
     for subject in _shuffled(by_subject, seed, by_size=True):
-        smallest = min(range(k), key=lambda n: len(folds[n]))
-        folds[smallest] += by_subject[subject]
+        own = {strata[name] for name in by_subject[subject]}
+        alike = [sum(strata[name] in own for name in fold) for fold in folds]
+        fewest = min(range(k), key=lambda n: (alike[n], len(folds[n])))
+        folds[fewest] += by_subject[subject]
     return tuple(tuple(sorted(fold)) for fold in folds)
 
 
 def single_split(cases: Iterable[Case], share: float = 0.2, seed: int = 0) -> Parts:
-    """Cases to train on, and a `share` of them, by whole subjects, to validate with.
+    """Cases to train on, and a `share` of them and of each stratum, by whole subjects, to validate with.
 
     Where any case says that it is for validation, what the cases say is kept to, and one that says nothing is
     trained on. Raises InputError where a subject would be on both sides, UsageError where one side would be
@@ -60,18 +64,26 @@ def single_split(cases: Iterable[Case], share: float = 0.2, seed: int = 0) -> Pa
             f"a share of {share:g} of {len(by_subject)} subjects: give a number between 0 and 1, and at "
             "least two subjects"
         )
-    return _share(by_subject, share, seed)
+    return _share(by_subject, {case.id: case.stratum for case in usable}, share, seed)
 
 
-def _share(by_subject: dict[str, list[str]], share: float, seed: int) -> Parts:
-    """Subjects are taken until a next one would lead further away from the share."""
+def _share(by_subject: dict[str, list[str]], strata: dict[str, str], share: float, seed: int) -> Parts:
+    """Subjects are taken until a next one would lead further away from the share.
+
+    The next one is of the stratum that lacks most cases.
+    """
     wanted = share * sum(map(len, by_subject.values()))
+    lacking = {name: share * count for name, count in Counter(strata.values()).items()}
+    stratum = {subject: strata[min(ids)] for subject, ids in by_subject.items()}
     held: list[str] = []
     order = _shuffled(by_subject, seed)
-    for subject in order[:-1]:
+    while len(order) > 1:
+        subject = max(order, key=lambda each: lacking[stratum[each]])
+        order.remove(subject)
         size = len(by_subject[subject])
         if not held or abs(len(held) + size - wanted) < abs(len(held) - wanted):
             held += by_subject[subject]
+            lacking[stratum[subject]] -= size
         if len(held) >= wanted:
             break
     rest = {case for ids in by_subject.values() for case in ids} - set(held)

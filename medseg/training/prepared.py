@@ -57,6 +57,7 @@ class PreparedCase:
     maps: tuple[str, ...] = ()
     partly_valid: bool = False
     of_objects: bool = False
+    stratum: str = ""
     stated: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -104,6 +105,7 @@ def prepared_case(
     id: str,  # noqa: A002 - that is what it is
     *,
     subject: str,
+    stratum: str = "",
     sha256: Iterable[str],
     read: ReadCase,
     recipe: Recipe,
@@ -117,7 +119,7 @@ def prepared_case(
     """
     key = _digest({"files": list(sha256), **recipe.written()})
     place = folder / id
-    found = _load(place, key, id, subject)
+    found = _load(place, key, id, subject, stratum)
     if found is not None:
         return found
     try:
@@ -126,7 +128,7 @@ def prepared_case(
         raise ResourceError(
             f"{place}: cannot be written: {problem.strerror}; free space, or choose another folder"
         ) from problem
-    found = _load(place, key, id, subject)
+    found = _load(place, key, id, subject, stratum)
     assert found is not None  # just made
     return found
 
@@ -135,7 +137,13 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _load(place: Path, key: str, id: str, subject: str) -> PreparedCase | None:  # noqa: A002
+def _load(
+    place: Path,
+    key: str,
+    id: str,  # noqa: A002
+    subject: str,
+    stratum: str,
+) -> PreparedCase | None:
     try:
         stated = json.loads((place / "case.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -147,6 +155,7 @@ def _load(place: Path, key: str, id: str, subject: str) -> PreparedCase | None: 
     return PreparedCase(
         id=id,
         subject=subject,
+        stratum=stratum,
         folder=place,
         grid=Grid((i, j, k), np.array(stated["affine"]), unit),
         channels=tuple(stated["channels"]),

@@ -7,6 +7,7 @@ run that was stopped goes on with the very samples that it would have drawn.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ class Samples:
     It holds `image[C, *patch]`, `labels[L, *patch]`, `valid[1, *patch]` and `maps`, a dict of `[K, *patch]`;
     for heads of objects `objects[L, *patch]`, the ids, too.
 
-    All cases come up equally often: every pass over them is a new order. Of the samples a share `foreground`
+    All cases come up equally often: every pass over them is a new order. With `balance` those of rare strata
+    come up more often, a stratum of n cases in proportion to `n ** (1 - balance)`. Of the samples a share `foreground`
     is centred on a voxel of a label, each label that a case has as likely as another; the others lie anywhere
     in it, or, where not all of its reference is known, about a voxel that is. A patch larger than the case
     holds all of it, at a random place; around it is the smallest value of each channel, and background.
@@ -47,6 +49,7 @@ class Samples:
         patch: tuple[int, ...],
         augment: Sequence[Stage[Augmentation]] = (),
         foreground: float = 0.33,
+        balance: float = 0,
         seed: int = 0,
     ) -> None:
         self._cases = tuple(cases)
@@ -55,6 +58,7 @@ class Samples:
         self._spatial = [stage for stage in augment if isinstance(stage.step, SpatialAugmentation)]
         self._intensity = [stage for stage in augment if isinstance(stage.step, IntensityAugmentation)]
         self._foreground = foreground
+        self._shares = _shares([case.stratum for case in self._cases], balance)
         self._seed = seed
 
     def __getitem__(self, number: int) -> Sample:
@@ -76,7 +80,7 @@ class Samples:
     def _case(self, number: int) -> int:
         """Which case sample `number` is of."""
         turn, place = divmod(number, len(self._cases))
-        return _order(self._seed, turn, len(self._cases))[place]
+        return _order(self._seed, turn, self._shares)[place]
 
     def _start(self, case: PreparedCase, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """The first voxel of the patch along i, j, k; negative where the patch begins before the image."""
@@ -112,10 +116,21 @@ class Samples:
         return points / spacing.to(points.dtype)
 
 
+def _shares(strata: Sequence[str], balance: float) -> tuple[float, ...]:
+    """How often each case comes up in a pass over all, on average."""
+    count = Counter(strata)
+    weights = np.array([count[stratum] ** -balance for stratum in strata], np.float64)
+    return tuple((weights * (len(strata) / weights.sum())).tolist())
+
+
 @lru_cache(maxsize=8)
-def _order(seed: int, turn: int, count: int) -> list[int]:
-    order: list[int] = np.random.default_rng([seed, turn, ORDER]).permutation(count).tolist()
-    return order
+def _order(seed: int, turn: int, shares: tuple[float, ...]) -> list[int]:
+    """The cases of one pass: each as often as its share says, rounded up or down (systematic sampling)."""
+    rng = np.random.default_rng([seed, turn, ORDER])
+    places = rng.permutation(len(shares))
+    ends = np.round(np.cumsum(shares), 9)  # so that shares of 1 end at whole numbers
+    drawn: list[int] = np.searchsorted(ends, places + rng.random(), side="right").tolist()
+    return [min(case, len(shares) - 1) for case in drawn]
 
 
 @lru_cache(maxsize=64)

@@ -267,6 +267,7 @@ class _Training:
             return prepared_case(
                 case.id,
                 subject=case.subject,
+                stratum=case.stratum,
                 sha256=[
                     self._dataset.meaning,
                     *(sum_ for path in case.files.values() for sum_ in digests(path)),

@@ -25,7 +25,7 @@ class Case:
 
     Several inputs that name one file are the volumes of that 4-D file, in order. Instead of one mask,
     `label`, there may be one for each structure, `masks`, by the label's name. Cases of one `subject` never
-    lie on both sides of a split.
+    lie on both sides of a split; those of one `stratum`, as a scanner or a stain, are spread over its sides.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Case:
     subject: str
     split: Split | None = None
     masks: Mapping[str, Path] = field(default_factory=dict)
+    stratum: str = ""
 
     @property
     def labelled(self) -> bool:

@@ -39,7 +39,7 @@ def open_dataset(path: str | Path, *, subjects: str | Path | None = None) -> Dat
     `path` is a folder with `dataset.json` (Medical Segmentation Decathlon, raw data of nnU-Net v2), a folder
     with `images/` and `labels/`, a CSV file, or a `dataset.yaml` that names one of these as `data:`. A
     `dataset.yaml` beside the data says what they do not say themselves. `subjects` is a CSV file with the
-    columns `case` and `subject`, and goes before all else.
+    columns `case` and `subject`, and `stratum` if there are any, and goes before all else.
 
     Files that are missing are not looked for: `check_dataset` does that. Raises InputError where there are no
     cases or a description is wrong.

@@ -26,24 +26,29 @@ def with_subjects(cases: Sequence[Case], subjects: Subjects) -> tuple[Case, ...]
                 f"{printable(subjects.table)}: has no subject for {len(without)} of {len(cases)} cases, "
                 f"the first is {without[0]!r}; add them"
             )
-        return tuple(replace(case, subject=by_case[case.id]) for case in cases)
+        return tuple(replace(case, **by_case[case.id]) for case in cases)
     if subjects.pattern is None:
         return tuple(cases)
     return tuple(replace(case, subject=_by_pattern(case.id, subjects.pattern)) for case in cases)
 
 
-def _in_table(path: Path) -> dict[str, str]:
+def _in_table(path: Path) -> dict[str, dict[str, str]]:
+    """What is said of each case: its `subject` and, where there is such a column, its `stratum`."""
     columns, rows = read_rows(path)
     for name in ("case", "subject"):
         if name not in columns:
             raise InputError(f"{printable(path)}: has no column {name!r}; it needs `case` and `subject`")
-    found: dict[str, str] = {}
+    said = [name for name in ("subject", "stratum") if name in columns]
+    found: dict[str, dict[str, str]] = {}
     for line, row in rows:
         if not row["subject"]:
             raise InputError(f"{printable(path)}, line {line}: the subject is empty")
-        if found.setdefault(row["case"], row["subject"]) != row["subject"]:
+        told = {name: row[name] for name in said}
+        above = found.setdefault(row["case"], told)
+        if above != told:
+            other = next(name for name in said if above[name] != told[name])
             raise InputError(
-                f"{printable(path)}, line {line}: case {row['case']!r} has another subject above"
+                f"{printable(path)}, line {line}: case {row['case']!r} has another {other} above"
             )
     return found
 

@@ -16,8 +16,8 @@ from medseg.training.dataset.found import Found, input_specs, own_id
 
 __all__ = ["find_in_table"]
 
-LABEL, CASE, SUBJECT, SPLIT = "label", "case", "subject", "split"
-RESERVED = (LABEL, CASE, SUBJECT, SPLIT)
+LABEL, CASE, SUBJECT, SPLIT, STRATUM = "label", "case", "subject", "split", "stratum"
+RESERVED = (LABEL, CASE, SUBJECT, SPLIT, STRATUM)
 PREFIX = "label:"
 SPLITS = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
 
@@ -25,8 +25,8 @@ SPLITS = {"training": "train", "val": "validation", "valid": "validation", "test
 def find_in_table(path: Path, inputs: Sequence[InputSpec] | None) -> Found:
     """The cases in a CSV file.
 
-    Columns are `label` (one mask) or `label:NAME` (a mask for each structure), `case`, `subject`, `split`;
-    every other is an input, unless `inputs` says which are.
+    Columns are `label` (one mask) or `label:NAME` (a mask for each structure), `case`, `subject`, `split`,
+    `stratum`; every other is an input, unless `inputs` says which are.
     """
     columns, rows = read_rows(path)
     structures = tuple(name.removeprefix(PREFIX).strip() for name in columns if name.startswith(PREFIX))
@@ -48,7 +48,8 @@ def find_in_table(path: Path, inputs: Sequence[InputSpec] | None) -> Found:
             lacks = next(name for name in structures if name not in masks)
             raise InputError(f"{where}: {PREFIX + lacks!r} is empty; give a mask, black where there is none")
         label = path.parent / row[LABEL] if row.get(LABEL) else None
-        cases.append(Case(case, images, label, row.get(SUBJECT) or case, _split(row, where), masks))
+        subject, stratum = row.get(SUBJECT) or case, row.get(STRATUM, "")
+        cases.append(Case(case, images, label, subject, _split(row, where), masks, stratum))
     ignored = [name for name in free if name not in by_column]
     return Found(
         name=path.stem[:100],

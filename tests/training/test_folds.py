@@ -11,8 +11,11 @@ from medseg.training.folds import single_split, subjects_folds
 FILE = Path("x.nii")
 
 
-def case(name: str, subject: str, split: str | None = None, *, labelled: bool = True) -> Case:
-    return Case(name, {"image": FILE}, FILE if labelled else None, subject, split)  # type: ignore[arg-type]  # as read
+def case(
+    name: str, subject: str, split: str | None = None, *, labelled: bool = True, stratum: str = ""
+) -> Case:
+    label = FILE if labelled else None
+    return Case(name, {"image": FILE}, label, subject, split, stratum=stratum)  # type: ignore[arg-type]  # as read
 
 
 @st.composite
@@ -61,6 +64,32 @@ def test_a_share_of_single_cases_is_exact() -> None:
     assert single_split(cases, 0.2, seed=1) != single_split(cases, 0.2, seed=2)
     assert [len(fold) for fold in subjects_folds(cases, 5)] == [10] * 5
     assert subjects_folds(cases, 5, seed=1) != subjects_folds(cases, 5, seed=2)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(counts=st.lists(st.integers(1, 40), min_size=2, max_size=6), k=st.integers(2, 5), data=st.data())
+def test_strata_are_spread_evenly(counts: list[int], k: int, data: st.DataObject) -> None:
+    """Over folds to within one case of each stratum, and of all; over a single split to its share."""
+    stratum = {f"{kind}-{n}": str(kind) for kind, count in enumerate(counts) for n in range(count)}
+    k = min(k, len(stratum))
+    cases = [case(name, name, stratum=kind) for name, kind in stratum.items()]
+    folds = subjects_folds(cases, k)
+    for kind in range(len(counts)):
+        held = [sum(stratum[name] == str(kind) for name in fold) for fold in folds]
+        assert max(held) - min(held) <= 1
+    assert subjects_folds(data.draw(st.permutations(cases)), k) == folds
+    validation = single_split(cases, 0.25).validation
+    assert abs(len(validation) - 0.25 * len(cases)) <= 0.75  # one at least
+    for kind, count in enumerate(counts):
+        assert abs(sum(stratum[name] == str(kind) for name in validation) - 0.25 * count) <= 1
+
+
+def test_subjects_of_several_strata_stay_whole() -> None:
+    cases = [case(f"{n}{visit}", f"s{n}", stratum=visit) for n in range(10) for visit in "ab"]
+    for fold in subjects_folds(cases, 5):
+        assert sorted(name[1] for name in fold) == ["a", "a", "b", "b"]
+        assert len({name[0] for name in fold}) == 2
+    assert len({name[0] for name in single_split(cases, 0.2).validation}) == 2
 
 
 def test_one_case_of_a_large_subject_does_not_fill_the_validation() -> None:

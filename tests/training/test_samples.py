@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,6 +88,26 @@ def test_every_pass_has_every_case_once_in_a_new_order(tmp_path: Path) -> None:
     passes = [tuple(order[start : start + 5]) for start in range(0, 100, 5)]
     assert all(sorted(each) == list(range(5)) for each in passes)
     assert len(set(passes)) > 10
+
+
+@pytest.mark.parametrize(
+    ("balance", "rare"),
+    [(0.0, 1 / 9), (0.5, 1 / (1 + 8**0.5)), (1.0, 1 / 2)],  # one case against eight
+)
+def test_rare_strata_come_up_as_often_as_their_balance_says(
+    tmp_path: Path, balance: float, rare: float
+) -> None:
+    shape = (2, 2, 2)
+    cases = [prepared(tmp_path / f"c{n}", np.full((1, *shape), n), np.zeros(shape)) for n in range(9)]
+    cases = [replace(case, stratum="rare" if n == 4 else "frequent") for n, case in enumerate(cases)]
+    samples = Samples(cases, patch=shape, balance=balance, seed=3)
+    drawn = np.array([samples[n]["image"][0, 0, 0, 0] for n in range(1800)], int)
+    count = np.bincount(drawn, minlength=9)
+    assert abs(count[4] / 1800 - rare) < 0.005
+    others = np.delete(count, 4)
+    assert (np.abs(others - others.mean()) <= 4 * np.sqrt(others.mean())).all()
+    each = [np.count_nonzero(drawn[start : start + 9] == 4) for start in range(0, 1800, 9)]
+    assert set(each) <= {int(9 * rare), int(9 * rare) + 1}  # in every pass, not only in the end
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.33, 99), (1 / 3, 100), (0.5, 150), (0.0, 0), (1.0, 300)])

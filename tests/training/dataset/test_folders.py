@@ -75,6 +75,10 @@ def test_a_description_elsewhere_names_data_and_a_table_of_subjects(tmp_path: Pa
     assert [case.subject for case in dataset.cases] == ["A", "A", "B", "B"]
     by_hand = table(tmp_path / "other.csv", "case;subject", "case0;A", "case1;B", "case2;A", "case3;B")
     assert [case.subject for case in open_dataset(folder, subjects=by_hand).cases] == ["A", "B", "A", "B"]
+    rows = ("case0,A,sharp", "case1,B,soft", "case2,C,", "case3,C,soft")
+    kinds = table(tmp_path / "kinds.csv", "case,subject,stratum", *rows)
+    strata = [case.stratum for case in open_dataset(folder, subjects=kinds).cases]
+    assert strata == ["sharp", "soft", "", "soft"]
 
 
 def test_names_of_labels_in_a_json(tmp_path: Path) -> None:
@@ -148,6 +152,9 @@ def test_a_table_of_subjects_must_have_every_case_once(tmp_path: Path) -> None:
         open_dataset(folder, subjects=table(tmp_path / "a.csv", "case,subject", "case0,A"))
     with pytest.raises(InputError, match="has another subject above"):
         open_dataset(folder, subjects=table(tmp_path / "b.csv", "case,subject", "case0,A", "case0,B"))
+    two = table(tmp_path / "d.csv", "case,subject,stratum", "case0,A,x", "case0,A,y")
+    with pytest.raises(InputError, match="line 3: case 'case0' has another stratum above"):
+        open_dataset(folder, subjects=two)
     with pytest.raises(InputError, match="no column 'subject'"):
         open_dataset(folder, subjects=table(tmp_path / "c.csv", "case,person", "case0,A"))
 

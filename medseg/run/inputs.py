@@ -117,8 +117,8 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
     """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
 
     A single input stays as it is, its one channel named after the input. What a policy decided for any input
-    stays known, behind the input's name. Raises InputError where two inputs cover too little of each other,
-    or where an input that must share a grid has more than one channel.
+    stays known, behind the input's name, and so do their sources. Raises InputError where two inputs cover
+    too little of each other, or where an input that must share a grid has more than one channel.
     """
     (first_name, first), *others = volumes.items()
     if not others:
@@ -152,7 +152,8 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
     )
     source = first.source or (Source(first.grid, "array") if decided else None)
     if source is not None:
-        source = replace(source, policies=(*source.policies, *policies), decided=decided)
+        more = tuple(volume.source for _, volume in others if volume.source is not None)
+        source = replace(source, policies=(*source.policies, *policies), decided=decided, joined=more)
     return first.replace(array=joined, channels=tuple(volumes), source=source)
 
 

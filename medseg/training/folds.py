@@ -23,8 +23,8 @@ class Parts(NamedTuple):
 def subjects_folds(cases: Iterable[Case], k: int, seed: int = 0) -> tuple[tuple[str, ...], ...]:
     """Ids of the cases to validate with in each of `k` folds; all cases of a subject are in one.
 
-    Labelled cases that are not kept for a test; about as many in each fold, and about as many of each stratum.
-    The same whatever their order.
+    Labelled cases that are not kept for a test; about as many in each fold, and about as many of each
+    stratum. The same whatever their order.
 
     Raises UsageError where there are fewer subjects than folds, InputError where a subject is in the test set
     too.

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from medseg.errors import InputError, PluginError, ResourceError
 from medseg.pipeline import blamed, preprocess
 from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.training.dataset import Case
 from medseg.training.recipe import Recipe
 from medseg.volume import Grid, Unit, Volume
 
@@ -102,24 +103,22 @@ class PreparedCase:
 
 
 def prepared_case(
-    id: str,  # noqa: A002 - that is what it is
+    case: Case,
     *,
-    subject: str,
-    stratum: str = "",
     sha256: Iterable[str],
     read: ReadCase,
     recipe: Recipe,
     folder: Path,
 ) -> PreparedCase:
-    """The case prepared in `folder/ID`: as it is there if it is the same, else made anew.
+    """A case of a dataset prepared in `folder/ID`: as it is there if it is the same, else made anew.
 
     `sha256` are of its files and of whatever else decides how they are read; `read` reads them. Raises
     InputError where it cannot be read or its labels do not fit, ResourceError where the folder cannot be
     written.
     """
     key = _digest({"files": list(sha256), **recipe.written()})
-    place = folder / id
-    found = _load(place, key, id, subject, stratum)
+    place = folder / case.id
+    found = _load(place, key, case)
     if found is not None:
         return found
     try:
@@ -128,7 +127,7 @@ def prepared_case(
         raise ResourceError(
             f"{place}: cannot be written: {problem.strerror}; free space, or choose another folder"
         ) from problem
-    found = _load(place, key, id, subject, stratum)
+    found = _load(place, key, case)
     assert found is not None  # just made
     return found
 
@@ -137,13 +136,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _load(
-    place: Path,
-    key: str,
-    id: str,  # noqa: A002
-    subject: str,
-    stratum: str,
-) -> PreparedCase | None:
+def _load(place: Path, key: str, case: Case) -> PreparedCase | None:
     try:
         stated = json.loads((place / "case.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -153,9 +146,9 @@ def _load(
     i, j, k = stated["shape"]
     unit: Unit = "px" if stated["unit"] == "px" else "mm"
     return PreparedCase(
-        id=id,
-        subject=subject,
-        stratum=stratum,
+        id=case.id,
+        subject=case.subject,
+        stratum=case.stratum,
         folder=place,
         grid=Grid((i, j, k), np.array(stated["affine"]), unit),
         channels=tuple(stated["channels"]),

@@ -265,9 +265,7 @@ class _Training:
     def _prepared_case(self, case: Case, made: Recipe) -> PreparedCase:
         try:
             return prepared_case(
-                case.id,
-                subject=case.subject,
-                stratum=case.stratum,
+                case,
                 sha256=[
                     self._dataset.meaning,
                     *(sum_ for path in case.files.values() for sum_ in digests(path)),

@@ -81,6 +81,13 @@ def test_a_second_input_that_covers_little_is_refused_and_one_that_is_resampled_
     )
 
 
+def test_sources_of_all_inputs_stay_known() -> None:
+    t1, flair = volume(7, modality="MR"), volume(8, modality="MR")
+    source = join({"t1": t1, "flair": flair, "map": volume(9)}).source
+    assert source is not None
+    assert source.joined == (flair.source,)
+
+
 def test_a_single_input_keeps_its_voxels_and_takes_its_name() -> None:
     alone = volume(3)
     joined = join({"ct": alone})

@@ -15,6 +15,7 @@ from medseg.plugin.catalog import Catalog, discover
 from medseg.segmentation import Object, Segmentation
 from medseg.steps import Head, Loss
 from medseg.training import prepared
+from medseg.training.dataset import Case
 from medseg.training.prepared import PreparedCase, prepared_case
 from medseg.training.recipe import Recipe, recipe
 from medseg.volume import Grid, Volume
@@ -70,7 +71,8 @@ class Reading:
 
 
 def case(folder: Path, recipe: Recipe, read: Reading, sha256: tuple[str, ...] = SHA) -> PreparedCase:
-    return prepared_case("a", subject="s", sha256=sha256, read=read, recipe=recipe, folder=folder)
+    of = Case("a", {}, None, "s", stratum="x")
+    return prepared_case(of, sha256=sha256, read=read, recipe=recipe, folder=folder)
 
 
 def test_image_labels_and_what_is_known_lie_on_the_models_grid(tmp_path: Path, catalog: Catalog) -> None:
@@ -88,7 +90,7 @@ def test_image_labels_and_what_is_known_lie_on_the_models_grid(tmp_path: Path, c
     assert found.known_places is not None
     assert np.array_equal(found.known_places, np.flatnonzero(found.valid[0]))
     assert found.fill == (float(found.image.min()),)
-    assert (found.subject, found.channels) == ("s", ("c0",))
+    assert (found.subject, found.stratum, found.channels) == ("s", "x", ("c0",))
 
 
 def test_places_are_the_voxels_of_each_label(tmp_path: Path, catalog: Catalog) -> None:

@@ -7,9 +7,9 @@ from typing import ClassVar
 from medseg.errors import MedsegError
 from medseg.io.dicom_results.origin import Origin
 from medseg.io.dicom_results.report_groups import groups_of
-from medseg.io.dicom_results.report_object import Reference, report_object
+from medseg.io.dicom_results.report_object import report_object
 from medseg.io.dicom_results.report_read_back import require_same
-from medseg.io.dicom_results.segments import segment_files, segments_of
+from medseg.io.dicom_results.segments import files_of_segments, segments_of
 from medseg.prediction import Result
 from medseg.segmentation import Segmentation
 from medseg.steps import Writer
@@ -44,7 +44,7 @@ class DicomSr(Writer):
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Write the report and read it back."""
         origin = Origin.of(result.volume)
-        files = _files(folder)
+        files = files_of_segments(folder)
         missing = next((s for s in segments_of(result.segmentation) if s.number not in files), None)
         if missing is not None:
             raise MedsegError(f"no DICOM segmentation of {missing.name!r} lies beside the report")
@@ -53,12 +53,3 @@ class DicomSr(Writer):
         report_object(groups, files, origin, result).save_as(path, enforce_file_format=True)
         require_same(path, groups, files, origin)
         yield path
-
-
-def _files(folder: Path) -> dict[int, Reference]:
-    """The segmentation that holds each segment, by its number."""
-    found: dict[int, Reference] = {}
-    for _, header in segment_files(folder):
-        file = Reference(str(header.SOPClassUID), str(header.SOPInstanceUID), str(header.SeriesInstanceUID))
-        found |= {int(segment.SegmentNumber): file for segment in header.SegmentSequence}
-    return found

@@ -74,6 +74,8 @@ class Origin:
     """Headers without pixels, one an image, in the order of `Source.headers`; only tags that are taken."""
     slices: tuple[tuple[int, int | None], ...] = field(repr=False)
     """For each slice of `Source.headers`: which of the datasets it is, and its frame in there from 1 on."""
+    others: tuple[Dataset, ...] = field(default=(), repr=False)
+    """Images of further inputs, as a FLAIR beside the T1 whose slices these are: their UIDs alone."""
 
     @classmethod
     def of(cls, volume: Volume) -> Origin:
@@ -96,10 +98,7 @@ class Origin:
         source = volume.source
         if source is None or source.format != FORMAT or not source.headers:
             return "a DICOM series as its image"
-        if any(
-            header.get("repaired") or not all(header.get(uid) for uid in IDENTITY)
-            for header in source.headers
-        ):
+        if not all(_has_uids(header) for header in source.headers):
             return "an image with UIDs: some of this one's are empty, and no archive could follow them"
         if len({header["StudyInstanceUID"] for header in source.headers}) > 1:
             return "an image of one study"
@@ -236,7 +235,28 @@ def _read(source: Source) -> Origin:
         (place[str(header["SOPInstanceUID"])], None if (frame := header.get("frame")) is None else frame + 1)
         for header in source.headers
     )
-    return Origin(tuple(datasets), slices)
+    return Origin(tuple(datasets), slices, _others(source, set(wanted)))
+
+
+def _others(source: Source, known: set[str]) -> tuple[Dataset, ...]:
+    """Images of joined inputs that are DICOM and have UIDs, each once and none that is known already."""
+    from pydicom import Dataset
+
+    found: dict[str, Dataset] = {}
+    headers = (header for part in source.joined if part.format == FORMAT for header in part.headers)
+    for header in headers:
+        uid = str(header.get("SOPInstanceUID"))
+        if uid in known or uid in found or not _has_uids(header):
+            continue
+        found[uid] = Dataset()
+        for keyword in IDENTITY:
+            setattr(found[uid], keyword, header[keyword])
+    return tuple(found.values())
+
+
+def _has_uids(header: Mapping[str, Any]) -> bool:
+    """Whether an image can be referred to: it has its own UIDs, none of which a reader made up."""
+    return not header.get("repaired") and all(header.get(uid) for uid in IDENTITY)
 
 
 def _is_archive(files: Sequence[Path]) -> bool:

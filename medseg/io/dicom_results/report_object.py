@@ -6,12 +6,13 @@ is complete, preliminary and unverified: what a program says, and nobody has loo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from medseg.io.dicom_results.algorithm import algorithm_of
 from medseg.io.dicom_results.identifiers import result_uid
 from medseg.io.dicom_results.origin import MAKER
+from medseg.io.dicom_results.references import Reference, studies
 from medseg.io.dicom_results.report_groups import Entry, Group
 from medseg.io.dicom_results.terms import SIDES, Code, Term, declare_codes
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from medseg.io.dicom_results.origin import Origin
     from medseg.prediction import Result
 
-__all__ = ["COMMENT", "KIND", "NOTICE", "Reference", "report_object"]
+__all__ = ["COMMENT", "KIND", "NOTICE", "report_object"]
 
 KIND = "dicom-sr"
 CLASS = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR Storage
@@ -46,14 +47,6 @@ CONTENT = (
 )
 
 
-class Reference(NamedTuple):
-    """A file with segments, as others refer to it."""
-
-    sop_class: str
-    sop_instance: str
-    series: str
-
-
 def report_object(
     groups: Sequence[Group], files: Mapping[int, Reference], origin: Origin, result: Result
 ) -> Dataset:
@@ -65,35 +58,15 @@ def report_object(
     made.CompletionFlag, made.PreliminaryFlag, made.VerificationFlag = "COMPLETE", "PRELIMINARY", "UNVERIFIED"
     made.ReferencedPerformedProcedureStepSequence = []
     made.PerformedProcedureCodeSequence = []
-    made.CurrentRequestedProcedureEvidenceSequence = [_evidence(set(files.values()), origin)]
+    current, *other = studies(origin, files.values(), items="ReferencedSOPSequence")
+    made.CurrentRequestedProcedureEvidenceSequence = [current]
+    if other:
+        made.PertinentOtherEvidenceSequence = other
     content = _content(groups, files, origin, result)[0]
     for keyword in CONTENT:
         made[keyword] = content[keyword]
     declare_codes(made)
     return made
-
-
-def _evidence(files: Iterable[Reference], origin: Origin) -> Dataset:
-    """The study with all that the report is made of: segmentations, and the images of the series."""
-    from pydicom import Dataset
-
-    series: dict[str, list[tuple[str, str]]] = {}
-    for file in sorted(files):
-        series.setdefault(file.series, []).append((file.sop_class, file.sop_instance))
-    for image in origin.datasets:
-        pair = (str(image.SOPClassUID), str(image.SOPInstanceUID))
-        series.setdefault(str(image.SeriesInstanceUID), []).append(pair)
-    study = Dataset()
-    study.StudyInstanceUID, study.ReferencedSeriesSequence = origin.first.StudyInstanceUID, []
-    for uid, pairs in series.items():
-        item = Dataset()
-        item.SeriesInstanceUID, item.ReferencedSOPSequence = uid, []
-        for sop_class, sop_instance in pairs:
-            object_ = Dataset()
-            object_.ReferencedSOPClassUID, object_.ReferencedSOPInstanceUID = sop_class, sop_instance
-            item.ReferencedSOPSequence.append(object_)
-        study.ReferencedSeriesSequence.append(item)
-    return study
 
 
 # ------------------------------------------------------------------ content

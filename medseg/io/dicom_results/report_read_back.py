@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medseg.io.dicom_results.difference import different
+from medseg.io.dicom_results.references import Reference
 from medseg.io.dicom_results.report_groups import Entry, Group
-from medseg.io.dicom_results.report_object import Reference
 from medseg.io.dicom_results.terms import Code
 
 if TYPE_CHECKING:
@@ -169,11 +169,13 @@ def _require_evidence(path: Path, report: Dataset, files: Mapping[int, Reference
     """Hold the list of what the report was made of against the segmentations and the images."""
     there = {
         str(object_.ReferencedSOPInstanceUID)
-        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+        for study in report.get(keyword, ())
         for series in study.ReferencedSeriesSequence
         for object_ in series.ReferencedSOPSequence
     }
-    if there != {*origin.uids, *(file.sop_instance for file in files.values())}:
+    images = {str(image.SOPInstanceUID) for image in (*origin.datasets, *origin.others)}
+    if there != images | {file.sop_instance for file in files.values()}:
         raise different(path, "it does not list the segmentation and the images as its evidence")
 
 

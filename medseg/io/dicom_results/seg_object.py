@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medseg.io.dicom_results.algorithm import algorithm_of
 from medseg.io.dicom_results.identifiers import result_uid
 from medseg.io.dicom_results.origin import MAKER, NUMBERS, REQUIRED
+from medseg.io.dicom_results.references import refer_to
 from medseg.io.dicom_results.segments import Segment, tracking_uid
 from medseg.io.dicom_results.terms import declare_codes, term_of
 
@@ -203,15 +204,7 @@ def _descriptions(segments: Sequence[Segment], origin: Origin, result: Result) -
 # ------------------------------------------------------------------ what highdicom leaves
 def _refer(made: Dataset, origin: Origin) -> list[int]:
     """Put references to the real images where those to stand-ins are; returns the slice of each frame."""
-    from pydicom import Dataset
-
-    images = []
-    for image in origin.datasets:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
-        images.append(item)
-    made.SourceImageSequence = images
-    made.ReferencedSeriesSequence[0].ReferencedInstanceSequence = images
+    made.SourceImageSequence = refer_to(made, origin)
     slices, settled = [], dict[int, int]()
     for frame in made.PerFrameFunctionalGroupsSequence:
         source = frame.DerivationImageSequence[0].SourceImageSequence[0]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medseg.errors import InputError
 from medseg.io.dicom_results.identifiers import result_uid
 from medseg.io.dicom_results.origin import one_line
+from medseg.io.dicom_results.references import Reference
 from medseg.segmentation import Label, Segmentation
 from medseg.volume import Source
 
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
 
     from medseg.io.dicom_results.origin import Origin
 
-__all__ = ["MOST_SEGMENTS", "Segment", "numbers_on_slices", "segment_files", "segments_of", "tracking_uid"]
+__all__ = [
+    "MOST_SEGMENTS",
+    "Segment",
+    "files_of_segments",
+    "numbers_on_slices",
+    "segments_of",
+    "tracking_uid",
+]
 
 MOST_SEGMENTS = 65_535  # SegmentNumber has 16 bits, and 0 is background
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -81,17 +89,18 @@ def tracking_uid(origin: Origin, provenance: Mapping[str, Any], segment: Segment
     return result_uid(origin, provenance, "tracking", segment.label.name, str(segment.object_id))
 
 
-def segment_files(folder: Path) -> Iterator[tuple[Path, Dataset]]:
-    """The segmentations that were written into a folder, with their headers without frames and pixels."""
+def files_of_segments(folder: Path) -> dict[int, Reference]:
+    """The segmentation among the files of a folder that holds each segment, by the segment's number."""
     from pydicom import dcmread
 
-    tags: list[Any] = [
-        "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SegmentSequence",
-    ]  # fmt: skip
+    tags: list[Any] = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SegmentSequence"]
+    found: dict[int, Reference] = {}
     for path in sorted(folder.glob("segmentation*.dcm")):
         header = dcmread(path, stop_before_pixels=True, specific_tags=tags)
         if header.SOPClassUID in SEGMENTATIONS:
-            yield path, header
+            file = Reference(*(str(header[tag].value) for tag in tags[:3]))
+            found |= {int(segment.SegmentNumber): file for segment in header.SegmentSequence}
+    return found
 
 
 # ------------------------------------------------------------------ voxels

@@ -43,8 +43,8 @@ class Subjects(Strict):
     """Regular expression to be found in the case's id; its one group is the subject."""
 
     table: Path | None = None
-    """CSV file with the columns `case` and `subject`, relative to this file; a column `stratum` says which cases
-    are of a kind."""
+    """CSV file with the columns `case` and `subject`, relative to this file; a column `stratum` says which
+    cases are of a kind."""
 
 
 class Description(Strict):

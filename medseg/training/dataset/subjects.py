@@ -26,7 +26,11 @@ def with_subjects(cases: Sequence[Case], subjects: Subjects) -> tuple[Case, ...]
                 f"{printable(subjects.table)}: has no subject for {len(without)} of {len(cases)} cases, "
                 f"the first is {without[0]!r}; add them"
             )
-        return tuple(replace(case, **by_case[case.id]) for case in cases)
+        said = [(case, by_case[case.id]) for case in cases]
+        return tuple(
+            replace(case, subject=told["subject"], stratum=told.get("stratum", case.stratum))
+            for case, told in said
+        )
     if subjects.pattern is None:
         return tuple(cases)
     return tuple(replace(case, subject=_by_pattern(case.id, subjects.pattern)) for case in cases)
@@ -38,7 +42,7 @@ def _in_table(path: Path) -> dict[str, dict[str, str]]:
     for name in ("case", "subject"):
         if name not in columns:
             raise InputError(f"{printable(path)}: has no column {name!r}; it needs `case` and `subject`")
-    said = [name for name in ("subject", "stratum") if name in columns]
+    said: list[str] = [name for name in ("subject", "stratum") if name in columns]
     found: dict[str, dict[str, str]] = {}
     for line, row in rows:
         if not row["subject"]:

@@ -26,7 +26,7 @@ from medseg.errors import MedsegError
 from medseg.io import read
 from medseg.io.dicom_results.origin import Origin
 from medseg.io.dicom_results.report_groups import groups_of
-from medseg.io.dicom_results.report_object import Reference
+from medseg.io.dicom_results.references import Reference
 from medseg.io.dicom_results.report_read_back import found_in, require_same
 from medseg.prediction import Measured, Result
 from medseg.segmentation import Label, Object

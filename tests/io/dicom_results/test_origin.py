@@ -15,6 +15,7 @@ from medseg.errors import InputError
 from medseg.io import read
 from medseg.io.dicom_results.origin import Origin, one_line, series_description
 from medseg.prediction import Prediction, Result
+from medseg.run.inputs import join
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Grid, Volume
 
@@ -127,3 +128,16 @@ def test_long_names_are_cut_and_the_mark_of_research_never() -> None:
     assert len(text) == 64
     assert text.endswith("x contours - RESEARCH ONLY")
     assert one_line("a\\b\n\tc", 4) == "a b"
+
+
+def test_images_of_further_inputs_are_known_by_their_uids_alone(tmp_path: Path) -> None:
+    first = read(series(tmp_path / "a"))
+    second = read(write_dicom_series(tmp_path / "b", STORED, series="1.2.3.2"))
+    unnamed = read(series(tmp_path / "c", every(SeriesInstanceUID="")))
+    array = Volume(first.array, first.grid)
+    origin = Origin.of(join({"t1": first, "flair": second, "again": first, "odd": unnamed, "map": array}))
+    assert origin.uids == Origin.of(first).uids
+    assert [image.SOPInstanceUID for image in origin.others] == [f"1.2.3.2.{k}" for k in range(1, 7)]
+    assert sorted(element.keyword for element in origin.others[0]) == [
+        *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
+    ]

@@ -38,8 +38,8 @@ class Samples:
     All cases come up equally often: every pass over them is a new order. With `balance` those of rare strata
     come up more often, a stratum of n cases in proportion to `n ** (1 - balance)`. Of the samples a share
     `foreground` is centred on a voxel of a label, each label that a case has as likely as another; the others
-    lie anywhere in it, or, where not all of its reference is known, about a voxel that is. A patch larger than
-    the case holds all of it, at a random place; around it is the smallest value of each channel, and
+    lie anywhere in it, or, where not all of its reference is known, about a voxel that is. A patch larger
+    than the case holds all of it, at a random place; around it is the smallest value of each channel, and
     background.
     """
 

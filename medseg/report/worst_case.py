@@ -47,6 +47,7 @@ FEWEST_VOXELS = 24  # shown along each axis, so that a voxel is not blown up int
 NARROW = 0.65  # at least this share of the longer side
 
 Mask = NDArray[np.bool_]
+Regions = NDArray[Any]  # 0 outside, another number in each region
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,39 @@ def draw_worst_case(worst: WorstCase) -> tuple[Picture, ...]:
     """A picture for each label in which both differ, the lowest Dice first, at most four.
 
     Each plane stands at the slice where most voxels differ, cut to the surroundings of both masks there.
+    Every object has an outline of its own; where one side alone has a border between objects, the two differ.
     """
     prediction, reference = worst.prediction.onto(worst.volume.grid), worst.reference.onto(worst.volume.grid)
     names = dict.fromkeys(label.name for labels in (reference.labels, prediction.labels) for label in labels)
-    differing = [name for name in names if np.any(_mask(prediction, name) != _mask(reference, name))]
+    both = {name: (_regions(reference, name), _regions(prediction, name)) for name in names}
+    differing = [name for name in names if _differing(*both[name]).any()]
     chosen = sorted(differing, key=lambda name: _rank(worst.dice.get(name)))[:MOST_LABELS]
-    return tuple(_draw_label(worst, name, _mask(reference, name), _mask(prediction, name)) for name in chosen)
+    return tuple(_draw_label(worst, name, *both[name]) for name in chosen)
 
 
 def _rank(dice: float | None) -> float:
     return 2.0 if dice is None else dice  # after all that have one
 
 
-def _mask(segmentation: Segmentation, name: str) -> Mask:
-    """Where a label is; nowhere, if the segmentation does not know it."""
-    return segmentation.mask(name) if name in segmentation.labels else np.zeros(segmentation.grid.shape, bool)
+def _regions(segmentation: Segmentation, name: str) -> Regions:
+    """Where a label is: the ids of its objects, or 1; nowhere, if the segmentation does not know it."""
+    if name not in segmentation.labels:
+        return np.zeros(segmentation.grid.shape, np.uint8)
+    layer, mask = segmentation.labels[name].layer, segmentation.mask(name)
+    return np.where(mask, segmentation.array[layer], 0) if segmentation.kinds[layer] == "objects" else mask
 
 
-def _draw_label(worst: WorstCase, name: str, reference: Mask, prediction: Mask) -> Picture:
+def _differing(reference: Regions, prediction: Regions) -> Mask:
+    """Where one has a region and the other none, or one a border between regions and the other none."""
+    from skimage.segmentation import find_boundaries
+
+    found = (reference > 0) != (prediction > 0)
+    if max(reference.max(initial=0), prediction.max(initial=0)) > 1:
+        found |= find_boundaries(reference, mode="inner") != find_boundaries(prediction, mode="inner")
+    return np.asarray(found)
+
+
+def _draw_label(worst: WorstCase, name: str, reference: Regions, prediction: Regions) -> Picture:
     """The planes of one label side by side, with a legend below."""
     cuts = _cuts(worst.volume, reference, prediction)
     rects = _row([cut.plane for cut in cuts])
@@ -117,19 +133,19 @@ class _Cut:
         """The part of a slice `[row, column, …]`."""
         return values[self.part]
 
-    def of(self, array: Mask) -> Mask:
+    def of(self, array: Regions) -> Regions:
         """The part of an array `[i, j, k]`."""
         return self.of_slice(self.plane.of(array))
 
 
-def _cuts(volume: Volume, reference: Mask, prediction: Mask) -> list[_Cut]:
+def _cuts(volume: Volume, reference: Regions, prediction: Regions) -> list[_Cut]:
     """What to show: every plane that is worth drawing, at the slice where most voxels differ."""
-    differing = reference != prediction
+    differing = _differing(reference, prediction)
     labels = Segmentation(differing.astype(np.uint8)[None], volume.grid, LabelTable((Label(1, "differing"),)))
     planes = [_where_most(plane, differing) for plane in planes_of(volume, labels)]
     cuts = []
     for plane, shade in zip(planes, shades(volume, planes), strict=True):
-        rows, columns = part = _part(plane, plane.of(reference | prediction))
+        rows, columns = part = _part(plane, plane.of((reference > 0) | (prediction > 0)))
         size = (
             plane.size[0] * (columns.stop - columns.start) / shade.shape[1],
             plane.size[1] * (rows.stop - rows.start) / shade.shape[0],
@@ -138,7 +154,7 @@ def _cuts(volume: Volume, reference: Mask, prediction: Mask) -> list[_Cut]:
     return cuts
 
 
-def _missing(reference: Mask, prediction: Mask) -> str:
+def _missing(reference: Regions, prediction: Regions) -> str:
     if not prediction.any():
         return ", not found at all"
     return "" if reference.any() else ", found where there is none"
@@ -195,15 +211,18 @@ def _row(planes: Sequence[Plane]) -> list[tuple[float, float, float, float]]:
     return rects
 
 
-def _draw_outline(axes: Axes, mask: Mask, colour: str, line: Mapping[str, Any]) -> None:
-    """The border of a mask, if it has one in this slice, with a dark rim to be seen on white."""
+def _draw_outline(axes: Axes, regions: Regions, colour: str, line: Mapping[str, Any]) -> None:
+    """The border of each region in this slice, with a dark rim to be seen on white."""
     from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Outline
     from matplotlib.patheffects import withStroke
 
-    if mask.any():
+    paths = [outline(regions == value) for value in np.unique(regions[regions > 0])]
+    if paths:
         rim = [withStroke(linewidth=line["linewidth"] + 2, foreground=RIM)]
+        path = Outline.make_compound_path(*paths)
         axes.add_patch(
-            PathPatch(outline(mask), facecolor="none", edgecolor=colour, zorder=3, path_effects=rim, **line)
+            PathPatch(path, facecolor="none", edgecolor=colour, zorder=3, path_effects=rim, **line)
         )
 
 

@@ -7,7 +7,7 @@ from PIL import Image  # noqa: TID253  # looks at pixels
 
 from medseg.report.charts import Picture
 from medseg.report.worst_case import PREDICTION, REFERENCE, WorstCase, draw_worst_case
-from medseg.segmentation import Label, LabelTable, Segmentation
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Volume
 
 SHAPE = (40, 50, 30)
@@ -76,6 +76,29 @@ def test_the_lowest_dice_comes_first_and_equal_labels_are_left_out() -> None:
     (one,) = draw_worst_case(case(masks(RAS, liver=BOX, tumour=moved), wanted, liver=1.0, tumour=0.75))
     assert one.caption == "tumour: Dice 0.750"
     assert draw_worst_case(case(wanted, wanted, liver=1.0, tumour=1.0)) == ()
+
+
+def test_objects_have_outlines_of_their_own() -> None:
+    """One object of the reference, cut in two by the prediction: their masks are the same."""
+    table = LabelTable((Label(1, "cell"),))
+
+    def of(*ids: int) -> Segmentation:
+        array = np.zeros((1, *SHAPE), np.uint32)
+        array[0, 10:30, 10:25, 8:20] = ids[0]
+        array[0, 10:30, 25:40, 8:20] = ids[-1]
+        objects = tuple(Object(number, "cell") for number in sorted(set(ids)))
+        return Segmentation(array, RAS, table, ("objects",), objects)
+
+    assert draw_worst_case(case(of(7), of(300), cell=1.0)) == ()
+    for found, wanted, halved in ((of(1, 2), of(5), PREDICTION), (of(5), of(1, 2), REFERENCE)):
+        (picture,) = draw_worst_case(case(found, wanted, cell=1.0))
+        axial = drawn(picture)
+        axial = axial[:, : axial.shape[1] // 3]
+        for colour in (PREDICTION, REFERENCE):
+            rows, columns = where(axial, colour)
+            inside = abs(rows - (rows.min() + rows.max()) / 2) < 6
+            across = len(set(columns[inside])) / np.ptp(columns)
+            assert (across > 0.25) == (colour == halved), "the border between the two, of dashes"
 
 
 def test_what_is_missing_or_made_up_is_said() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 import torch  # noqa: TID253 - a test module
 import trainings
+from pydantic import PrivateAttr
 
 import medseg.training
 from medseg.errors import PipelineError, ResourceError
 from medseg.evaluation import metrics_named
 from medseg.plugin.catalog import discover
+from medseg.prediction import Measured
+from medseg.segmentation import Segmentation
+from medseg.steps import Metric
 from medseg.training.checkpoints import newest
 from medseg.training.fit import Course, fit
 from medseg.training.schedule import Budget, pace, rate
@@ -195,6 +200,31 @@ def test_objects_are_scored_where_they_are_told_apart(tmp_path: Path) -> None:
     (row,) = fit(replace(course, objects=ap)).rows
     assert row["ap_mean"] == pytest.approx(mean({"": {k: v for k, v in row.items() if k[:3] == "ap "}}))
     assert list(row)[-5:] == ["dice large", "dice small", "ap_mean", "ap large", "ap small"]
+
+
+class Rising(Metric):
+    """A metric that is higher each time."""
+
+    _times: int = PrivateAttr(default=0)
+
+    def __call__(self, prediction: Segmentation, reference: Segmentation) -> Iterator[Measured]:
+        self._times += 1
+        for label in reference.labels:
+            yield Measured(label=label.name, quantity="rising", value=self._times / 10)
+
+
+def test_the_best_network_for_objects_is_best_in_the_mean_of_dice_and_ap(tmp_path: Path) -> None:
+    """Dice falls and rises again at this rate (`test_early_stopping…`); what rises by more always wins."""
+    text = "training: {patience: 1, averaging: 0, rate: 0.03, validate_every: 1}"
+    course = trainings.made(tmp_path, text, epochs=8)
+    assert len(fit(course).rows) < 8
+    (stage,) = metrics_named("average-precision", discover())
+    text = f"{{{text}, segment: {{network: {{head: border-core}}}}}}"
+    course = trainings.made(tmp_path / "objects", text, epochs=8)
+    rows = fit(replace(course, objects=replace(stage, step=Rising()))).rows
+    assert len(rows) == 8
+    dice = [float(row["dice_mean"] or 0) for row in rows]
+    assert dice != sorted(dice)
 
 
 def test_validation_takes_turns_where_it_is_asked_to(tmp_path: Path) -> None:

@@ -40,8 +40,9 @@ def read_pair(
     for path in (*pair.reference, *pair.prediction):
         require_one_volume(path)
     onto = _image(pair, pixel_size)
-    reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"))
-    prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"))
+    ids = objects is not None
+    reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"), ids)
+    prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"), ids)
     if objects is not None:
         return ids_of(objects, prediction), ids_of(objects, reference)
     if all(is_nameless(part.labels) and len(part.labels) >= MANY for part in (prediction, reference)):
@@ -85,9 +86,11 @@ def _is_gridless(path: Path) -> bool:
         return bool(file.read(132)[128:] == b"DICM")
 
 
-def _merged(files: Files, onto: Volume, tell: Tell) -> Segmentation:
+def _merged(files: Files, onto: Volume, tell: Tell, ids: bool) -> Segmentation:
     """One segmentation of all files, the layers of each after those of the one before."""
-    first, *others = [with_objects(path, read_segmentation(path, onto=onto, tell=tell)) for path in files]
+    first, *others = [
+        with_objects(path, read_segmentation(path, onto=onto, tell=tell, ids=ids)) for path in files
+    ]
     if not others:
         return first
     parts, labels, layers = [first], list(first.labels), len(first.array)

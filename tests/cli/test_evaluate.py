@@ -318,6 +318,23 @@ def test_objects_of_a_picture_are_compared_with_a_picture_of_ids(medseg: Medseg,
     assert [float(rows[each]) for each in ("dice", "ap@0.50", "ap@0.95", "pq")] == [1, 1, 1, 1]
 
 
+def test_a_picture_whose_last_id_is_white_needs_to_be_called_objects(medseg: Medseg, tmp_path: Path) -> None:
+    ids = np.zeros((64, 64), np.uint8)
+    for number in range(1, 256):
+        row, column = divmod(number, 16)
+        ids[4 * row : 4 * row + 3, 4 * column : 4 * column + 3] = number
+    path = tmp_path / "ids.png"
+    Image.fromarray(ids).save(path)
+    done = medseg("evaluate", path, path, "--metrics", "average-precision")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "smoothed edges or labels" in done.err
+    done = medseg("evaluate", path, path, "--metrics", "panoptic-quality", "--objects", "cell")
+    assert done.code == 0, done.err
+    head, row = (line.split() for line in done.out.splitlines() if line.startswith(("label", "cell")))
+    measured = dict(zip(head, row, strict=False))
+    assert (measured["pq"], float(measured["pq-tp"])) == ("1.000", 255)
+
+
 def test_objects_of_the_first_layer_are_compared_whatever_their_ids(medseg: Medseg, tmp_path: Path) -> None:
     paths = []
     for name, numbers in (("found", (1, 2, 3)), ("true", (3, 1, 2))):

@@ -27,12 +27,14 @@ logger = logging.getLogger(__name__)
 PICTURES = (".png", ".tif", ".tiff")
 
 
-def read_segmentation(path: str | Path, *, onto: Volume, tell: Tell = logger.warning) -> Segmentation:
+def read_segmentation(
+    path: str | Path, *, onto: Volume, tell: Tell = logger.warning, ids: bool = False
+) -> Segmentation:
     """The labels in a file, on the grid of the image `onto`.
 
     Voxels that coincide are copied, whatever their axis order and direction; on another grid of the same
     place the nearest is taken. `tell` gets a line for everything that was decided or left out; by default it
-    becomes a warning in the log.
+    becomes a warning in the log. With `ids` a picture's values are numbers of objects, white among them too.
 
     Raises InputError where the file is damaged, not a segmentation, made for another image, or where labelled
     voxels would be lost (GeometryError); ResourceError where it does not fit in memory.
@@ -46,12 +48,12 @@ def read_segmentation(path: str | Path, *, onto: Volume, tell: Tell = logger.war
         if not start:
             raise InputError(f"{path.name}: the file is empty (0 bytes); copy or export it again")
         try:
-            return _read(path, start, onto, tell)
+            return _read(path, start, onto, tell, ids)
         except UsageError as problem:  # a table or a voxel type that the file's own labels make impossible
             raise InputError(f"{path.name}: {problem}") from problem
 
 
-def _read(path: Path, start: bytes, onto: Volume, tell: Tell) -> Segmentation:
+def _read(path: Path, start: bytes, onto: Volume, tell: Tell, ids: bool) -> Segmentation:
     """By content, as the formats' readers check it again; COCO by its name."""
     suffix = path.suffix.lower()
     if start[128:] == b"DICM" or suffix in (".dcm", ".dicom"):
@@ -65,7 +67,7 @@ def _read(path: Path, start: bytes, onto: Volume, tell: Tell) -> Segmentation:
     if suffix in PICTURES:
         from medseg.io.masks.picture_mask import read_picture_mask
 
-        return read_picture_mask(path, onto, tell)
+        return read_picture_mask(path, onto, tell, ids=ids)
     if suffix == ".nrrd" and start.startswith(b"NRRD"):
         from medseg.io.itk import nrrd_texts
         from medseg.io.masks.slicer import is_slicer, read_slicer

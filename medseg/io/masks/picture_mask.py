@@ -21,12 +21,12 @@ __all__ = ["read_picture_mask"]
 WHITE = (255, 65535)
 
 
-def read_picture_mask(path: Path, onto: Volume, tell: Tell) -> Segmentation:
+def read_picture_mask(path: Path, onto: Volume, tell: Tell, *, ids: bool = False) -> Segmentation:
     """The mask's labels on the picture's pixels, on those of a volume of one slice, or of a stack of pages.
 
     A palette's entries are label values; 0 and white alone are background and label 1. Raises InputError for
-    colours, and where white stands among other values that have no names: edges that were smoothed would
-    become labels. Raises GeometryError where the sizes differ.
+    colours, and where white stands among other values that have no names, unless they are said to be `ids` of
+    objects: edges that were smoothed would become labels. Raises GeometryError where the sizes differ.
     """
     picture = read_picture(path, pixel_size=None, palette_as_values=True)
     values = _grey(picture.array, path.name)
@@ -43,7 +43,7 @@ def read_picture_mask(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     there_are = set(np.unique(values).tolist()) - {0}
     if len(there_are) == 1 and there_are <= set(WHITE) and not there_are & set(names):
         values = (values != 0).astype(np.uint8)
-    elif max(there_are, default=0) in WHITE and len(there_are) > 1 and not names:  # ids go beyond 255
+    elif not ids and max(there_are, default=0) in WHITE and len(there_are) > 1 and not names:
         raise InputError(
             f"{path.name}: holds white ({max(there_are)}) and {len(there_are) - 1} other values: smoothed "
             "edges or labels? Save it as black and white, or name its labels in a .json file beside it"

@@ -53,8 +53,9 @@ def summits(height: Floats, *, least: float, prominence: float) -> Mask:
         return height > least
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(height, np.float32))
-    above = height - sitk.GetArrayFromImage(sitk.HMaxima(image, prominence))
+    flat = height.squeeze() if height.ndim - height.shape.count(1) > 1 else height  # it is faster in 2-D
+    image = sitk.GetImageFromArray(np.ascontiguousarray(flat, np.float32))
+    above = height - sitk.GetArrayFromImage(sitk.HMaxima(image, prominence)).reshape(height.shape)
     parts = _parts(above > prominence / 2)
     found = np.zeros(int(parts.max(initial=0)) + 1, np.bool_)
     found[parts[(above > (1 - ROUNDING) * prominence) & (height > least)]] = True
@@ -86,9 +87,10 @@ def grown(seeds: Ids, inside: Mask) -> Ids:
     Steps are to neighbours by a face and to all neighbours in turn, so that fronts are nearly round. A voxel
     that two reach at once is of the later one.
     """
-    padded = np.pad(seeds, 1)
+    rim = _rim(seeds.shape)
+    padded = np.pad(seeds, rim)
     flat = padded.reshape(-1)
-    left = np.flatnonzero(np.pad(inside & (seeds == 0), 1).reshape(-1))
+    left = np.flatnonzero(np.pad(inside & (seeds == 0), rim).reshape(-1))
     faces, all_around = _neighbours(padded.shape, seeds.shape)
     for turn in range(sum(seeds.shape)):
         reached = np.zeros(len(left), np.int32)
@@ -101,7 +103,7 @@ def grown(seeds: Ids, inside: Mask) -> Ids:
         left = left[~new]
         if not len(left):
             break
-    return padded[1:-1, 1:-1, 1:-1].copy()
+    return _without(padded, rim)
 
 
 def basins(height: Floats, seeds: Ids, inside: Mask) -> Ids:
@@ -110,25 +112,40 @@ def basins(height: Floats, seeds: Ids, inside: Mask) -> Ids:
     From every voxel one goes to its highest neighbour, until that is a seed. What ends elsewhere, on a summit
     without a seed, is reached from the objects around it.
     """
-    ids, level = np.pad(seeds, 1), np.pad(height, 1, constant_values=-np.inf)
-    level[np.pad(~inside, 1, constant_values=True)] = -np.inf
+    rim = _rim(seeds.shape)
+    ids, level = np.pad(seeds, rim), np.pad(height, rim, constant_values=-np.inf)
+    level[np.pad(~inside, rim, constant_values=True)] = -np.inf
     flat, heights = ids.reshape(-1), level.reshape(-1)
     left = np.flatnonzero((flat == 0) & np.isfinite(heights))
     up = np.arange(flat.size, dtype=np.int32 if flat.size < 1 << 31 else np.int64)
-    best, way = heights[left], left.copy()
-    for offset in _neighbours(ids.shape, seeds.shape)[1]:
-        there = heights[left + offset]
+    around = _neighbours(ids.shape, seeds.shape)[1]
+    reach = max(around, default=0)
+    best = heights[reach : flat.size - reach].copy()
+    step = np.zeros(len(best), np.int32)
+    for offset in around:
+        there = heights[reach + offset : flat.size - reach + offset]
         higher = there > best
-        best[higher] = there[higher]
-        way[higher] = left[higher] + offset
-    up[left] = way
-    while True:  # every step doubles what a step is
-        further = up[up[left]]
-        if np.array_equal(further, up[left]):
-            break
-        up[left] = further
+        np.copyto(best, there, where=higher)
+        np.copyto(step, offset, where=higher)
+    up[left] += step[left - reach]
+    going = left
+    while len(going):  # every step doubles what a step is
+        here = up[going]
+        further = up[here]
+        moved = further != here
+        going = going[moved]
+        up[going] = further[moved]
     flat[left] = flat[up[left]]
-    return grown(ids[1:-1, 1:-1, 1:-1].copy(), inside)
+    return grown(_without(ids, rim), inside)
+
+
+def _rim(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """What to pad, so that every voxel has neighbours: nothing along axes of one voxel."""
+    return [(1, 1) if size > 1 else (0, 0) for size in shape]
+
+
+def _without(padded: Ids, rim: list[tuple[int, int]]) -> Ids:
+    return padded[tuple(slice(low, -high or None) for low, high in rim)].copy()
 
 
 def _neighbours(padded: tuple[int, ...], shape: tuple[int, ...]) -> tuple[list[int], list[int]]:

@@ -127,7 +127,7 @@ def basins(height: Floats, seeds: Ids, inside: Mask) -> Ids:
         higher = there > best
         np.copyto(best, there, where=higher)
         np.copyto(step, offset, where=higher)
-    up[left] += step[left - reach]
+    up[left] = left + step[left - reach]
     going = left
     while len(going):  # every step doubles what a step is
         here = up[going]

@@ -17,7 +17,7 @@ from medseg.errors import InputError
 from medseg.io import inspect, read
 
 RUN = 20261121
-COUNTS = {"nifti": 20_000, "dicom": 5_000, "other": 5_000}
+COUNTS = {"nifti": 6_000, "dicom": 1_500, "other": 1_500}
 MOST_RESTARTS = 0.01  # of the decoder process, for each mutant: a crash is allowed there, but must stay rare
 
 

@@ -6,7 +6,7 @@ standard asks it of masks of one bit. An object of a layer of objects is a segme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,8 +23,6 @@ from medseg.segmentation import Label, Segmentation
 from medseg.volume import Source
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from medseg.io.dicom_results.origin import Origin
 
 __all__ = [

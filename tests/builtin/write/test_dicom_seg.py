@@ -10,6 +10,7 @@ import numpy as np
 import pydicom  # noqa: TID253
 import pytest
 import SimpleITK as sitk  # noqa: TID253
+from dicom_edits import every
 from dicom_frames import write_enhanced
 from dicom_series import AXIAL, write_dicom_series
 from dicom_validators import dcentvfy, dciodvfy, dciodvfy_beyond, segimage2itkimage
@@ -21,6 +22,7 @@ from medseg.errors import InputError
 from medseg.io import Policy, read
 from medseg.io.masks import read_segmentation
 from medseg.prediction import Result
+from medseg.run.inputs import join
 from medseg.segmentation import Label, Object
 from medseg.volume import Grid, Volume
 
@@ -404,6 +406,37 @@ def test_frames_of_an_enhanced_file_are_referred_to_by_number(tmp_path: Path, fo
     back = read_segmentation(path, onto=volume, tell=lambda _: None)
     for label in ORGANS:
         np.testing.assert_array_equal(back.mask(label.name), result.segmentation.mask(label.name))
+
+
+@EVERY_FORM
+def test_every_series_that_went_into_it_is_named_the_one_it_lies_on_first(tmp_path: Path, form: str) -> None:
+    t1 = write_dicom_series(tmp_path / "t1", STORED)
+    flair = write_dicom_series(tmp_path / "flair", STORED, series="1.2.3.2")
+    earlier = write_dicom_series(
+        tmp_path / "earlier", STORED, series="1.2.2.1", edit=every(StudyInstanceUID="1.2.2")
+    )
+    volume = join({"t1": read(t1), "flair": read(flair), "earlier": read(earlier)})
+    result = finished(volume, blobs(STORED.shape))
+    (path,) = written(result, tmp_path / "out", **FORMS[form])
+    dataset = pydicom.dcmread(path)
+    assert [series.SeriesInstanceUID for series in dataset.ReferencedSeriesSequence] == ["1.2.3.1", "1.2.3.2"]
+    (study,) = dataset.StudiesContainingOtherReferencedInstancesSequence
+    assert study.StudyInstanceUID == "1.2.2"
+    images = [headers_of(folder) for folder in (t1, flair, earlier)]
+    assert [item.ReferencedSOPInstanceUID for item in dataset.SourceImageSequence] == [
+        image.SOPInstanceUID for headers in images for image in headers
+    ]
+    meant = on_images(result, images[0])
+    np.testing.assert_array_equal(by_highdicom(path, images[0]), numbered(meant))
+    _, (read_by_dcmqi,) = segimage2itkimage(path, tmp_path / "dcmqi", merge=True)
+    assert np.array_equal(np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(read_by_dcmqi))), [0, 1, 2, 3])
+    if form == "binary":
+        assert dciodvfy_beyond(path, t1 / "IM0000.dcm") == []
+        assert dcentvfy([*t1.iterdir(), *flair.iterdir(), path]) == []
+    notes: list[str] = []
+    back = read_segmentation(path, onto=read(t1), tell=notes.append)
+    assert notes == []
+    np.testing.assert_array_equal(back.mask("liver"), result.segmentation.mask("liver"))
 
 
 def test_a_series_in_an_archive_gives_the_same_file(tmp_path: Path) -> None:

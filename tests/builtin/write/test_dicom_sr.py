@@ -12,6 +12,7 @@ import highdicom as hd  # noqa: TID253 - a test module
 import numpy as np
 import pydicom  # noqa: TID253
 import pytest
+from dicom_edits import every
 from dicom_series import CANARIES, write_dicom_series
 from dicom_validators import dcentvfy, dciodvfy_beyond, tid1500reader
 from seg_results import ORGANS, PROVENANCE, blobs, finished
@@ -25,10 +26,12 @@ from medseg.builtin.write.dicom_sr import DicomSr
 from medseg.errors import MedsegError
 from medseg.io import read
 from medseg.io.dicom_results.origin import Origin
-from medseg.io.dicom_results.report_groups import groups_of
 from medseg.io.dicom_results.references import Reference
+from medseg.io.dicom_results.report_groups import groups_of
 from medseg.io.dicom_results.report_read_back import found_in, require_same
+from medseg.io.dicom_results.segments import files_of_segments
 from medseg.prediction import Measured, Result
+from medseg.run.inputs import join
 from medseg.segmentation import Label, Object
 from medseg.volume import Volume
 
@@ -265,6 +268,41 @@ def test_layers_that_overlap_are_found_in_their_own_files(volume: Volume, tmp_pa
     (path,) = DicomSr()(result, folder)
     uids = [str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in sorted(files)]
     assert [group.segment[1] for group in found_in(pydicom.dcmread(path)) if group.segment] == uids
+
+
+def test_every_series_that_went_into_it_is_evidence(ct: Path, tmp_path: Path) -> None:
+    flair = write_dicom_series(tmp_path / "flair", STORED, series="1.2.3.2")
+    earlier = write_dicom_series(
+        tmp_path / "earlier", STORED, series="1.2.2.1", edit=every(StudyInstanceUID="1.2.2")
+    )
+    volume = join({"t1": read(ct), "flair": read(flair), "earlier": read(earlier)})
+    result = finished(volume, blobs(volume.grid.shape))
+    row = Measured(label="liver", quantity="volume", value=1.5, unit="mL")
+    path = written(replace(result, measurements=(row,)), tmp_path / "out")
+    dataset = pydicom.dcmread(path)
+    segmentation = pydicom.dcmread(path.with_name("segmentation.dcm"), stop_before_pixels=True)
+
+    def series(keyword: str) -> dict[str, dict[str, int]]:
+        return {
+            study.StudyInstanceUID: {
+                item.SeriesInstanceUID: len(item.ReferencedSOPSequence)
+                for item in study.ReferencedSeriesSequence
+            }
+            for study in dataset[keyword].value
+        }
+
+    own = {"1.2.3.1": 10, "1.2.3.2": 10, segmentation.SeriesInstanceUID: 1}
+    assert series("CurrentRequestedProcedureEvidenceSequence") == {"1.2.3": own}
+    assert series("PertinentOtherEvidenceSequence") == {"1.2.2": {"1.2.2.1": 10}}
+    assert dciodvfy_beyond(path, ct / "IM0000.dcm") == []
+    del dataset.PertinentOtherEvidenceSequence
+    dataset.save_as(tmp_path / "less.dcm")
+    origin = Origin.of(volume)
+    files = files_of_segments(path.parent)
+    with pytest.raises(MedsegError, match="does not list"):
+        require_same(
+            tmp_path / "less.dcm", groups_of(replace(result, measurements=(row,)), origin), files, origin
+        )
 
 
 def test_without_a_segmentation_there_is_nothing_to_refer_to(measured: Result, tmp_path: Path) -> None:

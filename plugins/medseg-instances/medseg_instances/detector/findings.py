@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,27 @@ from medseg.volume import Grid
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Finding", "in_voxels", "painted"]
+__all__ = ["FINDING_BYTES", "Finding", "Findings", "in_voxels", "painted", "wrong_by"]
 
 Triple = tuple[int, int, int]
 
-REACH = 4  # voxels around what a border cuts within which it may be of something whole
-WRONG_BY, WRONG = 2, 0.1  # voxels, or which part of its side, that an object's border may be wrong by
+HEAD = struct.Struct("<7id?")  # of a finding in memory, before the bits of its mask
+FINDING_BYTES = 192  # that one takes beside its bits: its head, Python's own, its place in the order
+WRONG_BY, OF_SMALL = 2.0, 0.25  # voxels that a border may be wrong by, and part of its side that that is
+WRONG_MASK = 0.1  # of a side: nearly three of a mask's 28 cells
 
 
-@dataclass(frozen=True, eq=False)
+def wrong_by(side: float, share: float) -> float:
+    """Voxels that a border of an object of `side` voxels may be wrong by along that axis.
+
+    2, as boxes are told from features some voxels apart; of large objects `share` of their side, since boxes
+    and masks are told in parts of it; of small ones a quarter, so that one of three thick slices is not taken
+    for one of five.
+    """
+    return max(min(WRONG_BY, OF_SMALL * side), share * side)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Finding:
     """An object in a box of `shape` voxels from `low` on, its mask as bits; `cut` by its window."""
 
@@ -51,6 +64,49 @@ class Finding:
         """Where it lies in the image."""
         i, j, k = (slice(start, start + size) for start, size in zip(self.low, self.shape, strict=True))
         return i, j, k
+
+
+class Findings:
+    """Many of them, close together in memory: of an image of many windows there may be millions."""
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self._packed: list[bytes] = []
+        self.extend(findings)
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Keep these too."""
+        self._packed.extend(
+            HEAD.pack(*each.low, *each.shape, each.label, each.score, each.cut) + each.bits.tobytes()
+            for each in findings
+        )
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, number: int) -> Finding:
+        packed = self._packed[number]
+        a, b, c, i, j, k, label, score, cut = HEAD.unpack_from(packed)
+        bits = np.frombuffer(packed, np.uint8, offset=HEAD.size)
+        return Finding((a, b, c), (i, j, k), bits, label, score, cut)
+
+    def in_order(self) -> NDArray[np.int64]:
+        """Their places: what is whole before what a border cuts, the surer first, then by place and label."""
+        columns = np.empty((6, len(self)))
+        for number, packed in enumerate(self._packed):
+            *low, _, _, _, label, score, cut = HEAD.unpack_from(packed)
+            columns[:, number] = cut, -score, *low, label
+        order: NDArray[np.int64] = np.lexsort(columns[::-1])
+        return order
+
+
+class Kept(NamedTuple):
+    """What is known of an object that is in the map: its first voxel, and what it was found as."""
+
+    first: int
+    shape: Triple
+    label: int
+    score: float
+    cut: bool
 
 
 def in_voxels(
@@ -85,7 +141,7 @@ def in_voxels(
     return (inside, first) if inside.any() else None
 
 
-def painted(findings: Sequence[Finding], grid: Grid, labels: LabelTable, *, shared: float) -> Segmentation:
+def painted(findings: Findings, grid: Grid, labels: LabelTable, *, shared: float) -> Segmentation:
     """The objects of a layer of labels each, whose voxels are one's only: the surest first.
 
     What a window's border cuts comes after all that is whole: what is left of it then was whole in no window,
@@ -95,22 +151,33 @@ def painted(findings: Sequence[Finding], grid: Grid, labels: LabelTable, *, shar
     """
     table = tuple(labels)
     array = np.zeros((labels.layers, *grid.shape), np.uint32)
-    order = sorted(findings, key=lambda each: (each.cut, -each.score, each.low, each.label))
-    kept: list[tuple[int, Finding]] = []
-    for finding in order:
+    kept: list[Kept] = []
+    reach = [0, 0, 0]  # how much larger than it is something whole may be, at most
+    for finding in map(findings.__getitem__, findings.in_order()):
         layer, mask = array[table[finding.label].layer], finding.mask
         region = layer[finding.region]
         free = mask & (region == 0)
         left = int(free.sum())
         if left == 0 or left < (1 - shared) * mask.sum():
             continue
-        if finding.cut and _is_part(finding, layer, kept, shared=shared):
+        if not finding.cut:
+            reach = [max(pair) for pair in zip(reach, _larger_by(finding.shape), strict=True)]
+        elif _is_part(finding, layer, kept, reach, shared=shared):
             continue
         region[free] = len(kept) + 1
         first = np.unravel_index(int(free.argmax()), free.shape)
         place = [int(at) + start for at, start in zip(first, finding.low, strict=True)]
-        kept.append((int(np.ravel_multi_index(place, grid.shape)), finding))
-    in_order = sorted(range(len(kept)), key=lambda n: (kept[n][0], n))
+        flat = int(np.ravel_multi_index(place, grid.shape))
+        kept.append(Kept(flat, finding.shape, finding.label, finding.score, finding.cut))
+    return _numbered(array, kept, grid, labels)
+
+
+def _numbered(
+    array: NDArray[np.uint32], kept: Sequence[Kept], grid: Grid, labels: LabelTable
+) -> Segmentation:
+    """A map of places in `kept`, from 1 on, with ids in the order of the objects' first voxels instead."""
+    table = tuple(labels)
+    in_order = sorted(range(len(kept)), key=lambda n: (kept[n].first, n))
     number = np.zeros(len(kept) + 1, np.uint32)
     number[1 + np.array(in_order, np.int64)] = np.arange(1, len(kept) + 1)
     for layer in array:
@@ -118,14 +185,24 @@ def painted(findings: Sequence[Finding], grid: Grid, labels: LabelTable, *, shar
             plane[:] = number[plane]
     objects = tuple(
         Object(n, table[own.label].name, round(own.score, 4), {"cut": True} if own.cut else {})
-        for n, (_, own) in enumerate((kept[place] for place in in_order), start=1)
+        for n, own in enumerate((kept[place] for place in in_order), start=1)
     )
     kinds: list[LayerKind] = ["objects"] * labels.layers
     return Segmentation(array, grid, labels, tuple(kinds), objects)
 
 
+def _larger_by(shape: Triple) -> list[int]:
+    """Voxels along each axis that an object of this shape may be larger by; none across a slice."""
+    return [round(wrong_by(n, WRONG_MASK)) if n > 1 else 0 for n in shape]
+
+
 def _is_part(
-    finding: Finding, layer: NDArray[np.uint32], kept: Sequence[tuple[int, Finding]], *, shared: float
+    finding: Finding,
+    layer: NDArray[np.uint32],
+    kept: Sequence[Kept],
+    reach: Sequence[int],
+    *,
+    shared: float,
 ) -> bool:
     """Whether what a border cuts is of something whole, whose mask lies a little otherwise elsewhere.
 
@@ -135,16 +212,20 @@ def _is_part(
     from scipy.ndimage import maximum_filter
 
     mask = finding.mask
-    close = tuple(slice(max(0, part.start - REACH), part.stop + REACH) for part in finding.region)
-    for number in np.unique(layer[close]).tolist():
-        if number == 0 or kept[number - 1][1].cut:
+    for number in np.unique(layer[_around(finding, reach)]).tolist():
+        if number == 0 or kept[number - 1].cut:
             continue
-        wide = [max(WRONG_BY, round(WRONG * n)) if n > 1 else 0 for n in kept[number - 1][1].shape]
-        parts = list(zip(finding.region, wide, strict=True))
-        around = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in parts)
+        wide = _larger_by(kept[number - 1].shape)
+        around = _around(finding, wide)
         larger = maximum_filter(layer[around] == number, [2 * n + 1 for n in wide], mode="constant")
-        start = [part.start - max(0, part.start - n) for part, n in parts]
+        start = [part.start - wider.start for part, wider in zip(finding.region, around, strict=True)]
         inside = larger[tuple(slice(n, n + size) for n, size in zip(start, mask.shape, strict=True))]
         if (mask & inside).sum() > shared * mask.sum():
             return True
     return False
+
+
+def _around(finding: Finding, wide: Sequence[int]) -> tuple[slice, ...]:
+    """Where a finding lies, and so many voxels about it."""
+    parts = zip(finding.region, wide, strict=True)
+    return tuple(slice(max(0, part.start - n), part.stop + n) for part, n in parts)

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy 
 from medseg.segmentation import LabelTable
 from medseg_instances.detector.boxes import clipped, decoded, encoded, kept, real
 from medseg_instances.detector.branches import BINS, BoxBranch
-from medseg_instances.detector.matching import balanced, decided, proposals_matched
+from medseg_instances.detector.matching import OF_OBJECT, balanced, decided, proposals_matched
 from medseg_instances.detector.network import (
     Candidates,
     DetectorNetwork,
@@ -29,9 +29,10 @@ __all__ = ["MaskRcnn"]
 
 ANCHORS, ANCHORS_OF_OBJECTS = 256, 0.5  # of a sample that proposals are learnt from (S. Ren et al., 2015)
 REGIONS_OF_OBJECTS = 0.25
-CROWD = 4  # boxes for each proposal that is to be left of them
+CROWD = (
+    4  # boxes for each proposal that is left: anchors at the four nearest places of a level are of an object
+)
 SAME_REGION = 0.7  # overlap of proposals of which one is enough
-OF_OBJECT = 0.5  # overlap with an object from which on a proposal is of it
 WEIGHT = (10.0, 5.0)  # of the second stage's deltas, which are small
 
 

@@ -9,7 +9,9 @@ from medseg_instances.detector.anchors import NOTHING, UNDECIDED
 from medseg_instances.detector.boxes import overlaps
 from medseg_instances.detector.truth import Truth
 
-__all__ = ["balanced", "decided", "drawn", "proposals_matched"]
+__all__ = ["OF_OBJECT", "balanced", "decided", "drawn", "proposals_matched"]
+
+OF_OBJECT = 0.5  # overlap with an object in a picture from which on a box is of it (R. Girshick, ICCV 2015)
 
 
 def proposals_matched(boxes: Tensor, objects: Tensor, least: float) -> Tensor:

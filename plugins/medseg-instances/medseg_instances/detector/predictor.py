@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,13 +35,15 @@ __all__ = ["DetectorPredictor"]
 
 logger = logging.getLogger(__name__)
 
+BATCH = {"cpu": 1}  # windows at once: a processor is busy with one
 GPU_VOXELS, MOST_AT_ONCE = 4 * 128**3, 8  # a GPU gets so many voxels at once, in so many windows
 
 
 class DetectorPredictor(Predictor):
     """Searches window by window, in PyTorch and single precision.
 
-    A GPU that ran out of memory is given one window at a time, then it is left for the processor, for good.
+    A GPU that ran out of memory, also while the networks were opened, is given half as many windows at a
+    time, and after a single one it is left for the processor: for good, in later cases too.
     """
 
     def __init__(self, how: Detector, labels: LabelTable, folder: Path, resources: Resources) -> None:
@@ -47,34 +51,62 @@ class DetectorPredictor(Predictor):
             raise UsageError(f"engine {resources.engine}: a detector runs in torch; leave --engine out")
         self._how, self._labels = how, labels
         self._resources = resources
-        self._fallbacks: list[str] = []
+        self._notes: list[str] = []
         with torch_runtime(resources) as device:
             self._networks: list[DetectorNetwork] = []
             for file in how.weights:
                 network = how.untrained(labels)
                 load_weights(network, folder, file)
                 self._networks.append(network.eval())
-            self._settle(device)
+        self._device, self._batch = device, _at_once(device, how.window.patch)
+        while self._ran_out(self._settle):
+            self._notes.append(f"memory ran out while the model was opened: {self._step_down()}")
 
-    def _settle(self, device: torch.device) -> None:
-        """Go to a device, and see in one pass what a window takes there, as full of objects as may be."""
+    def _settle(self) -> None:
+        """Go to the device, and see in one pass what windows take there, as full of objects as may be."""
         import torch
 
-        self._device = device
         for network in self._networks:
-            network.to(device)
-        windows = GPU_VOXELS // math.prod(self._how.window.patch)
-        self._batch = 1 if device.type == "cpu" else max(1, min(MOST_AT_ONCE, windows))
-        shape = (1, self._how.channels, *self._how.window.patch)
+            network.to(self._device)
+        shape = (self._batch, self._how.channels, *self._how.window.patch)
 
         def crowded(images: Any) -> torch.Tensor:
-            found = self._networks[0](torch.as_tensor(images, device=device), least=0.0)
+            found = self._networks[0](torch.as_tensor(images, device=self._device), least=0.0)
             return torch.cat([each.masks for each in found])
 
-        if device.type == "cpu":
-            self._pass: Pass = measured_pass(crowded, shape)
+        if self._device.type == "cpu":
+            taken = measured_pass(crowded, shape)
         else:
-            self._pass = gpu.measured_pass(crowded, shape, str(device))
+            taken = gpu.measured_pass(crowded, shape, str(self._device))
+        self._pass: Pass = taken.of(1 / self._batch)
+
+    def _ran_out(self, work: Callable[[], None]) -> bool:
+        """Do some work on the device; whether its memory did not suffice, and there is less to be asked."""
+        try:
+            with torch_runtime(self._resources):
+                work()
+        except ResourceError as problem:
+            if not problem.device_memory or (self._batch == 1 and self._device.type == "cpu"):
+                raise
+            return True
+        return False
+
+    def _step_down(self) -> str:
+        """Ask the device for less, or leave it; says which. The networks are where they were."""
+        import torch
+
+        gc.collect()  # frames of what failed refer to each other, and hold what was there
+        gpu.release_freed_memory()
+        if self._batch > 1:
+            self._batch //= 2
+            note = f"batch {self._batch}"
+        else:
+            self._resources = replace(self._resources, device="cpu")
+            self._device = torch.device("cpu")
+            self._batch = BATCH["cpu"]
+            note = "device cpu"
+        logger.warning("out of memory; trying again with %s", note)
+        return note
 
     # ---- before it runs
 
@@ -115,11 +147,13 @@ class DetectorPredictor(Predictor):
         )
 
     def _peak_bytes(self, grid: Grid, onto: Grid) -> int:
-        """A batch at work, and all that is found, on both grids."""
-        ids = ID_BYTES * self._labels.layers * math.prod(onto.shape)
-        found = findings_bytes(grid, self._how, self._labels.layers)
+        """What takes most: the last batch at work, the ids of all that was found, or these on both grids."""
+        found, each = findings_bytes(grid, self._how), ID_BYTES * self._labels.layers
+        ids = each * math.prod(grid.shape)
+        native = 0 if onto.same_as(grid) else each * math.prod(onto.shape)
         images = self._batch * self._how.channels * math.prod(self._how.window.patch) * 4
-        return images + self._pass.of(self._batch).work_bytes + found + ids
+        searching = images + self._pass.of(self._batch).work_bytes + found
+        return max(searching, found + ids, ids + native)
 
     def _gpu_bytes(self) -> int:
         if self._device.type == "cpu":
@@ -136,10 +170,10 @@ class DetectorPredictor(Predictor):
                 f"the image has {count} channels ({names}), and the network takes {self._how.channels}"
             )
         begun = time.perf_counter()
-        found = self._found(volume)
+        notes = list(self._notes)
+        found, fallbacks = self._found(volume)
         native = found.onto(onto)
         native = native if native.grid.same_as(found.grid) else _with_voxels(native)
-        notes = [f"memory ran out: {note}" for note in self._fallbacks]
         if gone := len(found.objects) - len(native.objects):
             notes.append(f"objects too small for the image's own grid, left out: {gone}")
         if cut := sum(bool(thing.attributes.get("cut")) for thing in found.objects):
@@ -153,7 +187,7 @@ class DetectorPredictor(Predictor):
             "windows": len(windows),
             "batch": self._batch,
             "passes": len(self._networks),
-            "fallbacks": list(self._fallbacks),
+            "fallbacks": fallbacks,
             "deterministic": self._resources.deterministic,
             "weights": [file.sha256 for file in self._how.weights],
             "seconds": round(time.perf_counter() - begun, 3),
@@ -161,42 +195,42 @@ class DetectorPredictor(Predictor):
         }
         return Prediction(segmentation=native, used=used)
 
-    def _found(self, volume: Volume) -> Segmentation:
-        """With less at once where a GPU runs out of memory."""
-        while True:
-            try:
+    def _found(self, volume: Volume) -> tuple[Segmentation, list[str]]:
+        """With less at once where a GPU runs out of memory; and what was given up for it."""
+        found: list[Segmentation] = []
+        fallbacks: list[str] = []
+
+        def work() -> None:
+            found.append(
+                search(
+                    volume,
+                    [partial(self._seen, network) for network in self._networks],
+                    how=self._how,
+                    labels=self._labels,
+                    batch=self._batch,
+                    progress=self._resources.progress,
+                )
+            )
+
+        while self._ran_out(work):
+            fallbacks.append(self._step_down())
+            self._notes.append(f"memory ran out in an earlier case: {fallbacks[-1]}")
+            if fallbacks[-1] == "device cpu":
                 with torch_runtime(self._resources):
-                    return search(
-                        volume,
-                        [partial(self._seen, network) for network in self._networks],
-                        how=self._how,
-                        labels=self._labels,
-                        batch=self._batch,
-                        progress=self._resources.progress,
-                    )
-            except ResourceError as problem:
-                if not problem.device_memory or self._device.type == "cpu":
-                    raise
-            self._step_down()
+                    self._settle()
+        return found[0], fallbacks
 
     def _seen(self, network: DetectorNetwork, images: torch.Tensor) -> list[Found]:
         found: list[Found] = network(images.to(self._device))
         return found
 
-    def _step_down(self) -> None:
-        """Ask the GPU for less, or leave it."""
-        import torch
 
-        gpu.release_freed_memory()
-        if self._batch > 1:
-            self._batch = 1
-            self._fallbacks.append("batch 1")
-        else:
-            self._resources = replace(self._resources, device="cpu")
-            with torch_runtime(self._resources):
-                self._settle(torch.device("cpu"))
-            self._fallbacks.append("device cpu")
-        logger.warning("out of memory; trying again with %s", self._fallbacks[-1])
+def _at_once(device: torch.device, patch: tuple[int, ...]) -> int:
+    """How many windows a device is given at once, if there is memory: a power of 2."""
+    if device.type in BATCH:
+        return BATCH[device.type]
+    windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS // math.prod(patch)))
+    return 1 << (windows.bit_length() - 1)
 
 
 def _with_voxels(segmentation: Segmentation) -> Segmentation:

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot  # noq
 from medseg.segmentation import LabelTable
 from medseg_instances.detector.anchors import UNDECIDED
 from medseg_instances.detector.boxes import clipped, decoded, encoded, paired_overlaps
+from medseg_instances.detector.matching import OF_OBJECT
 from medseg_instances.detector.network import (
     CANDIDATES,
     Candidates,
@@ -28,7 +29,6 @@ __all__ = ["RetinaNet", "focal"]
 
 ALPHA, GAMMA = 0.25, 2.0  # weight of objects, and how little what is easy counts (T.-Y. Lin et al., 2017)
 DEPTH = 2  # convolutions before what is told of anchors
-OF_OBJECT = 0.5  # overlap with its object from which on a box is one to learn the mask in
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:

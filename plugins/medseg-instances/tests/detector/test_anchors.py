@@ -1,6 +1,8 @@
 """Anchors: where they are, and which objects they are of, on lattices so small that it is known."""
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch  # noqa: TID253 - a test module
@@ -58,6 +60,64 @@ def test_the_anchor_at_an_object_is_its(dims: int) -> None:
         assert (match >= 0).sum() < 12
         own = overlaps(found.boxes[match == 0], found.boxes[number : number + 1])
         assert own.min() > 0.2
+
+
+def by_definition(
+    found: Anchors, things: torch.Tensor, levels: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> list[int]:
+    """ATSS in plain numbers: for each anchor its object, of several the one that it overlaps most.
+
+    Before all others comes an object of which it is the best.
+    """
+    own = overlaps(found.boxes.double(), things.double())
+    claims: list[tuple[bool, float, int, int]] = []
+    for number, thing in enumerate(things.tolist()):
+        dims, first = len(thing) // 2, 0
+        near: list[int] = []
+        middle = [(thing[axis] + thing[dims + axis]) / 2 for axis in range(dims)]
+        for size, stride in levels:
+            count = math.prod(size)
+            far: list[tuple[float, int]] = []
+            for place, at in enumerate(itertools.product(*map(range, size))):
+                steps = zip(at, middle, stride, strict=True)
+                far.append((sum((a + 0.5 - b / step) ** 2 for a, b, step in steps), place))
+            for _, place in sorted(far)[:4]:
+                near += range(first + place * found.shapes, first + (place + 1) * found.shapes)
+            first += count * found.shapes
+        values = [float(own[anchor, number]) for anchor in near]
+        mean = sum(values) / len(values)
+        least = mean + math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+        best = max(zip(values, near, strict=True))[1]
+        for value, anchor in zip(values, near, strict=True):
+            if anchor == best or (value >= least and value > 0):
+                claims.append((anchor == best, value, anchor, number))
+    match = [NOTHING] * len(found.boxes)
+    for _, _, anchor, number in sorted(claims):
+        match[anchor] = number
+    return match
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        (((8, 8), (2, 2)), ((4, 4), (4, 4))),
+        (((6, 6, 8), (2, 2, 1)), ((3, 3, 4), (4, 4, 2))),
+    ],
+    ids=["in a picture", "in thick slices"],
+)
+def test_objects_have_the_anchors_that_the_definition_gives(
+    levels: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...],
+) -> None:
+    dims = len(levels[0][0])
+    features = [torch.zeros(1, 1, *size) for size, _ in levels]
+    found = Anchors.of(features, [stride for _, stride in levels], shapes(2.0, 1, (2.0,), dims))
+    whole = torch.tensor([n * step for n, step in zip(*levels[0], strict=True)])
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(5):
+        low = torch.rand((6, dims), generator=generator) * whole * 0.8
+        size = (0.1 + 0.5 * torch.rand((6, dims), generator=generator)) * whole
+        things = torch.cat([low, torch.minimum(low + size, whole)], 1)
+        assert found.matched(things).tolist() == by_definition(found, things, levels)
 
 
 def test_an_object_between_places_has_those_around() -> None:

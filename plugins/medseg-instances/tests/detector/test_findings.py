@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch  # noqa: TID253 - a test module
-from medseg_instances.detector.findings import Finding, in_voxels, painted
+from medseg_instances.detector.findings import Finding, Findings, in_voxels, painted, wrong_by
 from touching import TABLE
 
 from medseg.segmentation import Label, LabelTable
@@ -23,7 +23,7 @@ def finding(*box: int, score: float = 0.9, label: int = 0, cut: bool = False) ->
 
 def of(*findings: Finding, shared: float = 0.5, **more: Any) -> list[tuple[int, str, float | None]]:
     """Voxels, label and score of each object."""
-    found = painted(findings, GRID, more.pop("labels", TABLE), shared=shared)
+    found = painted(Findings(findings), GRID, more.pop("labels", TABLE), shared=shared)
     assert found.kinds == ("objects",) * len(found.array)
     assert set(np.unique(found.array).tolist()) - {0} == {thing.id for thing in found.objects}
     return [(int((found.array == thing.id).sum()), thing.label, thing.score) for thing in found.objects]
@@ -76,13 +76,37 @@ def test_a_mask_is_kept_as_bits() -> None:
     assert kept.region == (slice(1, 6), slice(2, 9), slice(3, 6))
 
 
+def test_many_are_kept_as_they_were_and_ordered() -> None:
+    """What is whole first, then the surer, then by place, then by label; of equal ones the first."""
+    rng = np.random.default_rng(1)
+    given = []
+    for number in range(60):
+        i, j, k, *size = (int(n) for n in (*rng.integers(0, 3, 3) * 1000, *rng.integers(1, 5, 3)))
+        score = float(rng.choice([0.1, 0.7, 1 / 3]))
+        mask = rng.random(size) < 0.5
+        given.append(Finding.of(mask, (i, j, k), label=number % 2, score=score, cut=number % 3 == 0))
+    held = Findings(given[:20])
+    held.extend(given[20:])
+    assert len(held) == 60
+    for number, one in enumerate(given):
+        back = held[number]
+        assert (back.low, back.shape, back.label) == (one.low, one.shape, one.label)
+        assert (back.score, back.cut) == (one.score, one.cut)
+        assert np.array_equal(back.mask, one.mask)
+    key = [(one.cut, -one.score, one.low, one.label, number) for number, one in enumerate(given)]
+    assert held.in_order().tolist() == [each[-1] for each in sorted(key)]
+
+
+def test_what_a_border_may_be_wrong_by() -> None:
+    """A quarter of what is small, then 2 voxels, then a part of the side."""
+    sides = (1, 3, 8, 16, 40, 100)
+    assert [wrong_by(side, 0.05) for side in sides] == [0.25, 0.75, 2, 2, 2, 5]
+    assert wrong_by(100, 0.1) == pytest.approx(10)
+
+
 def test_ids_are_in_the_order_of_first_voxels() -> None:
-    found = painted(
-        [finding(6, 0, 9, 3, score=0.6), finding(0, 5, 3, 9), finding(0, 0, 2, 2, score=0.5)],
-        GRID,
-        TABLE,
-        shared=0.5,
-    )
+    three = [finding(6, 0, 9, 3, score=0.6), finding(0, 5, 3, 9), finding(0, 0, 2, 2, score=0.5)]
+    found = painted(Findings(three), GRID, TABLE, shared=0.5)
     assert [(int(found.array[0, i, j, 0])) for i, j in ((0, 0), (0, 5), (6, 0))] == [1, 2, 3]
     assert [thing.score for thing in found.objects] == [0.5, 0.9, 0.6]
 
@@ -108,7 +132,7 @@ def test_what_a_border_cuts_comes_last() -> None:
     """However sure: the whole object takes its place. What no window holds whole is there, and says so."""
     half, whole = finding(0, 0, 3, 6, score=0.99, cut=True), finding(0, 0, 6, 6, score=0.6)
     assert of(half, whole) == [(36, "round", 0.6)]
-    found = painted([half], GRID, TABLE, shared=0.5)
+    found = painted(Findings([half]), GRID, TABLE, shared=0.5)
     assert [thing.attributes for thing in found.objects] == [{"cut": True}]
 
 
@@ -122,16 +146,26 @@ def test_a_rim_that_a_border_cuts_off_is_no_object() -> None:
     assert len(of(finding(0, 0, 7, 8, cut=True), rim)) == 2, "neither is whole"
 
 
+def test_a_rim_of_thick_slices_is_one_slice_off_at_most() -> None:
+    """Whole in three slices; what a border cuts in the next one is of it, in the one after that it is not."""
+    grid = Grid((12, 10, 9), np.eye(4))
+    whole = Finding.of(np.ones((6, 6, 3), np.bool_), (2, 2, 2), label=0, score=0.9, cut=False)
+    for place, count in ((5, 1), (6, 2)):
+        rim = Finding.of(np.ones((6, 6, 1), np.bool_), (2, 2, place), label=0, score=0.8, cut=True)
+        assert len(painted(Findings([whole, rim]), grid, TABLE, shared=0.5).objects) == count
+
+
 def test_layers_are_painted_by_themselves() -> None:
     labels = LabelTable((Label(1, "cell"), Label(2, "nucleus", layer=1)))
-    found = painted([finding(0, 0, 6, 6), finding(2, 2, 4, 4, label=1, score=0.7)], GRID, labels, shared=0.5)
+    two = Findings([finding(0, 0, 6, 6), finding(2, 2, 4, 4, label=1, score=0.7)])
+    found = painted(two, GRID, labels, shared=0.5)
     assert found.array.shape == (2, *GRID.shape)
     assert [int((found.array[n] > 0).sum()) for n in range(2)] == [36, 4]
     assert [thing.label for thing in found.objects] == ["cell", "nucleus"]
 
 
 def test_nothing_found_is_an_empty_map() -> None:
-    found = painted([], GRID, TABLE, shared=0.5)
+    found = painted(Findings(), GRID, TABLE, shared=0.5)
     assert not found.objects
     assert not found.array.any()
     assert found.array.dtype == np.uint32

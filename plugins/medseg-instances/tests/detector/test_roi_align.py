@@ -133,6 +133,17 @@ def test_that_is_so_with_strides_other_than_two(strides: list[tuple[int, ...]]) 
     assert found.flatten().tolist() == [0, 1, 2]
 
 
+def test_thick_slices_are_read_where_they_lie() -> None:
+    """Strides of 2, 2 and 1, then 4, 4 and 2: the middle of a box is read in its middle on either level."""
+    strides = [(2, 2, 1), (4, 4, 2)]
+    steps = [torch.tensor(stride, dtype=torch.float64).reshape(1, 3, 1, 1, 1) for stride in strides]
+    levels = [ramps((12, 12, 8), 1) * steps[0], ramps((6, 6, 4), 1) * steps[1]]  # in voxels
+    boxes = torch.tensor([[3.0, 5, 2, 11, 12, 6], [2, 4, 1, 20, 19, 7]], dtype=torch.float64)
+    found = pooled(levels, boxes, torch.zeros(2).long(), strides=strides, size=4.0, bins=1, samples=2)
+    wanted = [[7.0, 8.5, 4.0], [11.0, 11.5, 4.0]]
+    assert torch.allclose(found.flatten(1), torch.tensor(wanted, dtype=torch.float64))
+
+
 def test_places_of_coarser_levels_are_where_their_voxels_are() -> None:
     levels = [2 * ramps((16, 16), 1), 4 * ramps((8, 8), 1)]  # in voxels
     boxes = torch.tensor([[4.0, 6, 12, 10], [3, 5, 23, 25]], dtype=torch.float64)

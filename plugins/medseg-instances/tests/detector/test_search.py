@@ -1,15 +1,16 @@
 """Windows put together: what a network that is right finds in windows is what there is in the image."""
 
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253 - a test module
 from detector.samples import detector
-from medseg_instances.detector.findings import Finding
 from medseg_instances.detector.network import Found
-from medseg_instances.detector.search import findings_bytes, search
+from medseg_instances.detector.search import ID_BYTES, findings_bytes, search
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects  # noqa: TID253
 from touching import TABLE, balls, reference
@@ -89,6 +90,34 @@ def test_objects_across_every_border_in_space() -> None:
     assert same(tiled, wanted)
 
 
+def test_thick_slices_hold_objects_of_three() -> None:
+    """Windows of 8 slices that overlap by 4: each object ends a slice before a window's border or earlier."""
+    centres = [(10 + 12 * i, 10 + 12 * j, k) for i in range(4) for j in range(3) for k in range(1, 31, 3)]
+    ids = np.zeros((58, 46, 31), np.uint32)
+    for number, (i, j, k) in enumerate(centres, start=1):
+        ids[i - 5 : i + 6, j - 5 : j + 6, k - 1 : k + 2] = number
+    wanted = reference(ids)
+    found = found_in(wanted, (32, 32, 8))
+    assert same(found, wanted)
+    assert all(not thing.attributes for thing in found.objects)
+
+
+@pytest.mark.parametrize(("stop", "told"), [(28, 0.8), (30, 0.7)])
+def test_the_score_is_that_of_the_surest_window_that_holds_it_whole(stop: int, told: float) -> None:
+    """Windows from 0, 14 and 28 on: two hold the first object whole, and the second one only the middle."""
+    ids = np.zeros((60, 30, 1), np.uint32)
+    ids[18:stop, 10:20] = 1
+    scores = iter((0.6, 0.8, 0.9) if stop == 28 else (0.99, 0.7, 0.95))
+
+    def varies(images: torch.Tensor) -> list[Found]:
+        return [replace(each, scores=torch.full_like(each.scores, next(scores))) for each in right(images)]
+
+    wanted = reference(ids)
+    found = search(image_of(wanted), [varies], how=detector(2, window={"patch": (32, 32)}), labels=TABLE)
+    assert np.array_equal(found.array[0] > 0, ids > 0)
+    assert [(thing.score, thing.attributes) for thing in found.objects] == [(told, {})]
+
+
 def test_what_masks_are_wrong_by_makes_no_objects() -> None:
     """Discs of 80 voxels, of which masks of 64 cells lie differently in each window that cuts them."""
     places = range(40, 516, 82)
@@ -160,20 +189,27 @@ def test_it_tells_how_far_it_is() -> None:
     assert told == [("segment", 1, 2), ("segment", 2, 2)]
 
 
-def test_memory_is_bounded_by_windows() -> None:
-    """All masks of a crowded image take less than is told of them."""
-    wanted = crowd((100, 100, 1), 12, 6.4)
-    how = detector(2, window={"patch": (40, 40)})
-    held: list[int] = []
+@pytest.mark.parametrize("dims", [2, 3])
+def test_what_is_found_takes_about_what_is_told(dims: int) -> None:
+    """As many objects as there may be in each window, whose boxes fill it twice: the plan, or a little less.
 
-    def counts(images: torch.Tensor) -> list[Found]:
-        found = right(images)
-        for each in found:
-            masks = [np.ones([int(n) for n in (box[2:] - box[:2])] + [1], np.bool_) for box in each.boxes]
-            held.extend(
-                Finding.of(mask, (0, 0, 0), label=0, score=1, cut=False).bits.nbytes for mask in masks
-            )
-        return found
-
-    search(image_of(wanted), [counts], how=how, labels=TABLE)
-    assert 0 < sum(held) + 4 * wanted.array.size <= findings_bytes(wanted.grid, how, 1)
+    Counted by Python, to the byte; beside it are ids of the image, and a window and its masks at a time.
+    """
+    shape, side, most = ((60, 60, 1), 24, 50) if dims == 2 else ((30, 24, 24), 12, 50)
+    how = detector(dims, window={"patch": (side,) * dims, "overlap": 0.5}, most=most, score=0.1)
+    box = round((2 * side**dims / most) ** (1 / dims), 3)
+    low = torch.rand((most, dims), generator=torch.Generator().manual_seed(0)) * (side - box)
+    one = Found(
+        torch.cat([low, low + box], 1),
+        torch.zeros(most, dtype=torch.long),
+        torch.full((most,), 0.5),
+        torch.ones(most, *(2,) * dims),
+    )
+    image = Volume(np.zeros((1, *shape), np.float32), Grid(shape, np.eye(4)))
+    search(image, [lambda images: [one] * len(images)], how=how, labels=TABLE)  # what is made only once
+    tracemalloc.start()
+    search(image, [lambda images: [one] * len(images)], how=how, labels=TABLE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    planned = findings_bytes(image.grid, how) + ID_BYTES * image.array.size
+    assert 0.5 * planned < peak < 1.1 * planned

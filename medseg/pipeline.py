@@ -339,10 +339,19 @@ def lacks(
 
 def come_before(stage: Stage[Writer]) -> tuple[str, ...]:
     """The names of writers that must come before this one; raises PluginError where it cannot say."""
+    return _named(stage, "after")
+
+
+def better_before(stage: Stage[Writer]) -> tuple[str, ...]:
+    """The names of writers that this one refers to if they came before; raises PluginError as the other."""
+    return _named(stage, "mentions")
+
+
+def _named(stage: Stage[Writer], kind: str) -> tuple[str, ...]:
     with blamed(stage):
-        declared: object = stage.step.after
+        declared: object = getattr(stage.step, kind)
         if not isinstance(declared, tuple) or not all(isinstance(name, str) for name in declared):
-            raise PluginError(f"after is {declared!r}, not a tuple of names")
+            raise PluginError(f"{kind} is {declared!r}, not a tuple of names")
         return declared
 
 

@@ -7,13 +7,13 @@ Whose objects values are stands in a comment between them, which other programs 
 `{"medseg objects": {"nucleus": [1, 2, 3]}}`.
 """
 
-import colorsys
 import json
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from medseg.io.colours import colour_of
 from medseg.io.nifti_header import layout
 from medseg.io.nifti_stream import MOST_EXTENSION_BYTES, exactly, opened
 from medseg.segmentation import Label, LabelTable
@@ -24,7 +24,6 @@ ECODES = (0, 30)  # "ignore" and NIFTI_ECODE_CARET
 COMMENT = 6  # NIFTI_ECODE_COMMENT, plain text
 OBJECTS = "medseg objects"
 MOST_BYTES = 1 << 24
-GOLDEN_TURN = 0.618033988749895  # successive hues this far apart stay distinct however many there are
 
 
 def read_label_names(path: Path) -> dict[int, str]:
@@ -137,8 +136,6 @@ def _names(content: bytes) -> dict[int, str]:
 
 
 def _colour(label: Label) -> tuple[float, float, float]:
-    """Red, green and blue from 0 to 1: the label's own, or one told apart from its neighbours'."""
-    if label.colour is None:
-        return colorsys.hsv_to_rgb(label.value * GOLDEN_TURN % 1, 0.65, 0.9)
-    red, green, blue = bytes.fromhex(label.colour.removeprefix("#"))
+    """Red, green and blue from 0 to 1."""
+    red, green, blue = bytes.fromhex(colour_of(label).removeprefix("#"))
     return red / 255, green / 255, blue / 255

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.report.palette import PALETTE, colour_of
+from medseg.io.colours import colour_of, colour_of_object
 from medseg.segmentation import Label, LabelTable, Segmentation
 
 __all__ = ["OBJECT_OF", "SLICES", "LabelFile", "label_files", "label_tables", "layer_table", "slug"]
@@ -82,7 +82,7 @@ def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> Label
                     thing.id,
                     f"{thing.label} {thing.id}",
                     code=codes[thing.label],
-                    colour=PALETTE[(thing.id - 1) % len(PALETTE)],
+                    colour=colour_of_object(thing.id),
                 )
                 for thing in things
             )

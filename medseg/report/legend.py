@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medseg.io.colours import colour_of
 from medseg.prediction import Measured
 from medseg.report.lettering import ellipsis, plain, text_width, write_text
-from medseg.report.palette import colour_of
 from medseg.segmentation import Label, Segmentation
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.io.colours import colour_of, colour_of_object
 from medseg.prediction import Measured
 from medseg.report import NOTICE
 from medseg.report.legend import FILL, INK, MUTED, WARNING, Legend, entries_of
 from medseg.report.lettering import ellipsis, plain, write_text
-from medseg.report.palette import PALETTE, colour_of
 from medseg.report.panels import (
     CAPTION,
     GROUND,
@@ -252,9 +252,7 @@ def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> It
     present = set(np.unique(values).tolist())
     if segmentation.kinds[layer] == "objects":
         yield from (
-            (thing.id, PALETTE[(thing.id - 1) % len(PALETTE)])
-            for thing in segmentation.objects
-            if thing.id in present
+            (thing.id, colour_of_object(thing.id)) for thing in segmentation.objects if thing.id in present
         )
     else:
         yield from (

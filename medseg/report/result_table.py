@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medseg.io.colours import colour_of
 from medseg.prediction import Measured
 from medseg.report import NOTICE
 from medseg.report.legend import GAP, INK, MUTED, SWATCH, WARNING, said
 from medseg.report.lettering import ellipsis, plain, write_text
-from medseg.report.palette import colour_of
 from medseg.report.panels import GROUND
 from medseg.segmentation import Segmentation
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from medseg.assemble import assemble, require_labels, require_order, stages_named
 from medseg.errors import PipelineError, UsageError
 from medseg.model import Model, find_model
-from medseg.pipeline import Pipeline, Stage, come_before
+from medseg.pipeline import Pipeline, Stage, better_before, come_before
 from medseg.plugin.catalog import Catalog, discover
 from medseg.steps import Writer
 
@@ -73,7 +73,7 @@ def with_writers(pipeline: Pipeline, text: str, catalog: Catalog) -> Pipeline:
                 break
         else:
             more.append(replace(stage, demanded=True))
-    whole = _numbered([*own, *_in_order(more)])
+    whole = _numbered(_in_order([*own, *more]))
     try:
         require_order(whole)
     except PipelineError as problem:
@@ -102,7 +102,8 @@ def _in_order(stages: Iterable[Stage[Writer]]) -> list[Stage[Writer]]:
 
 
 def _waits(stage: Stage[Writer], waiting: Iterable[Stage[Writer]]) -> bool:
-    return any(other.is_called(name) for name in come_before(stage) for other in waiting)
+    names = (*come_before(stage), *better_before(stage))
+    return any(other.is_called(name) for name in names for other in waiting)
 
 
 def _numbered(stages: list[Stage[Writer]]) -> tuple[Stage[Writer], ...]:

@@ -244,6 +244,7 @@ def provenance(
             "licence": model.card.licence if model.card else None,
             "distribution": model.entry.distribution if model.entry else None,
             "pipeline_sha256": model.sha256,
+            "weights": _weights(pipeline),
         },
         "pipeline": describe_pipeline(pipeline),
         "only": list(pipeline.only) if pipeline.only is not None else None,

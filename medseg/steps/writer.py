@@ -22,6 +22,9 @@ class Writer(Step, ABC):
     after: ClassVar[tuple[str, ...]] = ()
     """Names of writers whose files this one refers to: a pipeline must have them, and before it."""
 
+    mentions: ClassVar[tuple[str, ...]] = ()
+    """Names of writers whose files this one refers to where they are there: `--write` puts them before it."""
+
     @property
     def wants(self) -> Wanted:
         """What this must have kept of the prediction, besides the labels."""

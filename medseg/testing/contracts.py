@@ -229,11 +229,12 @@ def _run_measurement(step: Step) -> str:
 def _run_writer(step: Step) -> str:
     assert isinstance(step, Writer)
     _check_wants(step.wants)
-    after: object = step.after
-    if not isinstance(after, tuple) or not all(isinstance(name, str) for name in after):
-        raise PluginError(f"after is {after!r}, not a tuple of names")
-    if after:
-        return f"not run: refers to files of {', '.join(after)}"
+    for kind in ("after", "mentions"):
+        named: object = getattr(step, kind)
+        if not isinstance(named, tuple) or not all(isinstance(name, str) for name in named):
+            raise PluginError(f"{kind} is {named!r}, not a tuple of names")
+    if step.after:
+        return f"not run: refers to files of {', '.join(step.after)}"
     volume, segmentation = known_image()
     prediction = Prediction(segmentation=segmentation)
     lack = step.needs(volume) or prediction.lacks(step.wants)

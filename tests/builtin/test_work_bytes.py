@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import write_dicom_series
 
+from medseg.builtin.write.rtstruct import RTStruct
 from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
 from medseg.plugin.catalog import discover
 from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Writer
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Source, Volume
 
 SIDE = 180
 GRID = Grid((SIDE,) * 3, np.diag([1.5, 1.5, 1.5, 1.0]))
@@ -75,6 +77,35 @@ def test_a_step_takes_no_more_than_it_says(
     taken = peak_bytes() - before
     assert taken <= said + libraries
     assert said <= 20 * SIDE**3 + (64 << 20), "an estimate, not a way to refuse everything"
+
+
+def test_contours_take_no_more_than_the_writer_says(tmp_path: Path) -> None:
+    side = 120
+    grid = Grid((side,) * 3, np.diag([1.5, 1.5, 1.5, 1.0]))
+    volume = Volume(image(np.int16).array[:, :side, :side, :side], grid, source=slices(grid, tmp_path))
+    segmentation = Segmentation(full().array[:, :side, :side, :side], grid, LABELS)
+    step = RTStruct()
+    said = step.work_bytes(volume, segmentation) + step.library_bytes()
+    release_freed_memory()
+    reset_peak()
+    before = resident_bytes()
+    list(step(result(volume, segmentation), tmp_path))
+    assert peak_bytes() - before <= said
+
+
+def slices(grid: Grid, folder: Path) -> Source:
+    """A DICOM series of which only the first image is there, which is all that a result reads again."""
+    file = write_dicom_series(folder / "ct", np.zeros((2, 2, 1), np.int16)) / "IM0000.dcm"
+    headers = tuple(
+        {
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "SOPInstanceUID": f"1.2.3.1.{k + 1}",
+            "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.1", "FrameOfReferenceUID": "1.2.3.9",
+            "PixelSpacing": [1.5, 1.5], "ImageOrientationPatient": [-1, 0, 0, 0, -1, 0],
+            "ImagePositionPatient": [0, 0, 1.5 * k],
+        }
+        for k in range(grid.shape[2])
+    )  # fmt: skip
+    return Source(grid, "DICOM series", files=(file,), headers=headers)
 
 
 def result(volume: Volume, segmentation: Segmentation) -> Result:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from medseg.io.colours import PALETTE
 from medseg.prediction import Measured
 from medseg.report.legend import Entry, Legend, entries_of, said
-from medseg.report.palette import PALETTE
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid
 

@@ -48,6 +48,12 @@ def test_each_stands_behind_what_it_refers_to(made: Callable[[str], Path]) -> No
     assert names(made("[letter]"), "answer") == ["letter", "answer!"]
 
 
+def test_each_stands_behind_what_it_refers_to_where_that_is_there(made: Callable[[str], Path]) -> None:
+    assert names(made("[csv]"), "rtstruct, dicom-seg") == ["csv", "dicom-seg!", "rtstruct!"]
+    assert names(made("[rtstruct]"), "dicom-seg") == ["dicom-seg!", "rtstruct"]
+    assert names(made("[csv]"), "rtstruct") == ["csv", "rtstruct!"]
+
+
 def test_what_is_there_already_is_not_doubled_but_counts_as_named(made: Callable[[str], Path]) -> None:
     assert names(made("[csv, {letter: {text: hello}}]"), "letter,csv,letter") == ["csv!", "letter!"]
 

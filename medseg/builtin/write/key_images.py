@@ -15,9 +15,9 @@ from medseg.builtin.measure.lesions import is_lesion
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
 from medseg.builtin.postprocess.connected_parts import Connectivity
 from medseg.extent import Box
+from medseg.io.colours import colour_of, colour_of_object
 from medseg.prediction import Result
 from medseg.report.key_images import KeyImage, draw_key_images
-from medseg.report.palette import colour_of
 from medseg.segmentation import Label, Segmentation
 from medseg.steps import Writer
 from medseg.volume import Grid, Volume
@@ -81,11 +81,13 @@ class KeyImages(Writer):
     def _of(self, label: Label, box: Box, segmentation: Segmentation) -> Iterator[tuple[int, KeyImage]]:
         """Size in voxels and image of each of the largest lesions of a label."""
         lesions = numbered_lesions(label, box, segmentation, self.connectivity)
+        objects = segmentation.kinds[label.layer] == "objects"
         for rank, (number, size) in enumerate(zip(lesions.names, lesions.sizes, strict=True)):
             if rank == self.most:
                 return
             mask, where = lesions.placed(rank)
-            yield size, _image(f"{label.name} {number}", colour_of(label), mask, where, segmentation.grid)
+            colour = colour_of_object(number) if objects else colour_of(label)
+            yield size, _image(f"{label.name} {number}", colour, mask, where, segmentation.grid)
 
 
 def _image(name: str, colour: str, mask: NDArray[np.bool_], box: Box, grid: Grid) -> KeyImage:

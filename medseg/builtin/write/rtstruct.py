@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from medseg.extent import Box, extent
 from medseg.io.dicom_results.origin import Origin
+from medseg.io.dicom_results.references import Reference
+from medseg.io.dicom_results.segments import files_of_segments, segments_of
 from medseg.io.dicom_results.structure_set import Contour, Region, contours_of, structure_set
-from medseg.io.dicom_results.structure_set_read_back import require_equal
+from medseg.io.dicom_results.structure_set_read_back import require_equal, require_sources
 from medseg.io.dicom_results.terms import term_of
 from medseg.prediction import Measured, Result
-from medseg.report.palette import PALETTE
 from medseg.segmentation import Segmentation
 from medseg.steps import Writer
 from medseg.volume import Volume
@@ -35,11 +36,13 @@ class RTStruct(Writer):
     centres, as many programs draw them, lose 2 to 7 % of an organ. A contour within another of the same
     region and slice is a hole, one within the hole an island: what lies in an odd number of contours is in.
     Each label is a region, numbered by its value; where there are objects, each of these is one, and all are
-    numbered from 1 on. A label without voxels is a region without contours: it was looked for.
+    numbered from 1 on. A label without voxels is a region without contours: it was looked for. Where
+    `dicom-seg` has written before it, each region names the segment that it was drawn from.
 
     The file is read back and filled before it counts as written: where that is not the mask, the case fails.
     """
 
+    mentions: ClassVar[tuple[str, ...]] = ("medseg/dicom-seg",)
     libraries: ClassVar[Mapping[str, int]] = {"pydicom": 30 << 20, "highdicom": 60 << 20}
 
     def needs(self, volume: Volume) -> str | None:
@@ -57,13 +60,14 @@ class RTStruct(Writer):
         source = result.volume.source
         assert source is not None  # Origin.of refuses a volume without one
         labels = source.on_slices(result.segmentation)
-        found = list(_found(result))
+        found = list(_found(result, files_of_segments(folder)))
         regions = _traced(found, labels)
         path = folder / "rtstruct.dcm"
         made = structure_set(origin, source.headers, regions, result=result)
         made.save_as(path, enforce_file_format=True)
         places = {region.number: (layer, value) for region, layer, value in found}
         require_equal(path, labels, places, source.headers, origin)
+        require_sources(path, {region.number: region.drawn_from for region, _, _ in found})
         yield path
 
 
@@ -75,27 +79,27 @@ class _Found(NamedTuple):
     value: int
 
 
-def _found(result: Result) -> Iterator[_Found]:
-    """Every label, or each of its objects."""
+def _found(result: Result, files: Mapping[int, Reference]) -> Iterator[_Found]:
+    """Every label, or each of its objects, and the segment that it is where there are `files` of them."""
     segmentation = result.segmentation
     objects = "objects" in segmentation.kinds
     volumes = {(row.label, row.object): row.value for row in result.measurements if _is_volume(row)}
-    number = 0
-    for label in segmentation.labels:
-        term = term_of(label)
-        colour = term.colour
-        parts: list[tuple[int | None, int]] = [(None, label.value)]
-        if segmentation.kinds[label.layer] == "objects":
-            parts = [(thing.id, thing.id) for thing in segmentation.objects if thing.label == label.name]
-            parts = parts or [(None, 0)]
-        for part, value in parts:
-            number = number + 1 if objects else label.value
-            name = label.name if part is None else f"{label.name} {part}"
-            if part is not None:  # as the preview tells them apart
-                colour = PALETTE[(part - 1) % len(PALETTE)]
-            volume = volumes.get((label.name, part))
-            amount = float(volume) if isinstance(volume, int | float) else None
-            yield _Found(Region(number, name, term, colour, (), amount), label.layer, value)
+    terms = {label: term_of(label) for label in segmentation.labels}
+    for segment in segments_of(segmentation):
+        label, part = segment.label, segment.object_id
+        nowhere = part is None and segmentation.kinds[label.layer] == "objects"
+        volume = volumes.get((label.name, part))
+        file = files.get(segment.number)
+        region = Region(
+            number=segment.number if objects else label.value,
+            name=segment.name,
+            term=terms[label],
+            colour=segment.colour,
+            contours=(),
+            volume_ml=float(volume) if isinstance(volume, int | float) else None,
+            drawn_from=None if file is None else (file, segment.number),
+        )
+        yield _Found(region, label.layer, 0 if nowhere else segment.value)
 
 
 def _is_volume(row: Measured) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.io.dicom_results.terms import ANATOMY, term_of
 from medseg.prediction import Result
 from medseg.report.label_files import OBJECT_OF, layer_table
 from medseg.segmentation import Label, Segmentation
@@ -19,16 +20,7 @@ __all__ = ["SegNrrd"]
 NRRD_TYPES = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long int"}
 LEVEL = 4  # of gzip: masks of 1 mm take 2 % more room than at 9 and a fifth of the time
 CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
-ANATOMICAL = "SCT^123037004^Anatomical Structure"
-ABNORMAL = "SCT^49755003^Morphologically Abnormal Structure"
-# Types that DICOM has under the category above, in context group CID 7159 "Lesion Segmentation Type"
-LESIONS = {
-    f"SCT:{code}"
-    for code in (
-        *("44132006", "75753009", "367643001", "79654002", "55584005", "50960005", "409774005", "52988006"),
-        *("4147007", "6574001", "108369006", "86049000", "14799000"),
-    )
-}
+ANATOMICAL = "SCT^123037004^Anatomical Structure"  # another code for it than DICOM's
 NO_TAGS = "|"
 EMPTY = "0 -1 0 -1 0 -1"
 HIGHEST_SEARCHED = 1 << 20  # find_objects keeps a slot for every value up to the highest
@@ -118,7 +110,7 @@ def _segment(number: int, layer: int, label: Label, extents: Mapping[int, str]) 
         "Tags": NO_TAGS,
     }
     if label.code is not None and ":" in label.code:
-        fields["Tags"] = _terminology(label.code, label.name)
+        fields["Tags"] = _terminology(label.code, label)
     return fields
 
 
@@ -133,11 +125,12 @@ def _owners(segmentation: Segmentation, layer: int) -> dict[int, str]:
     }
 
 
-def _terminology(code: str, name: str) -> str:
+def _terminology(code: str, label: Label) -> str:
     """Slicer's entry: context, category, type, modifier, and the same of a region, `scheme^value^meaning`."""
+    term = term_of(label)
+    category = ANATOMICAL if term.category == ANATOMY else "^".join((*term.category[1::-1], term.category[2]))
     scheme, _, value = code.partition(":")
-    category = ABNORMAL if code in LESIONS else ANATOMICAL
-    kind = f"{scheme}^{value}^{_line(name).translate(str.maketrans('~^|', '   '))}"
+    kind = f"{scheme}^{value}^{_line(label.name).translate(str.maketrans('~^|', '   '))}"
     return f"TerminologyEntry:{CONTEXT}~{category}~{kind}~^^~Anatomic codes - DICOM master list~^^~^^|"
 
 

@@ -2,14 +2,14 @@
 
 So a retry replaces its own result in an archive and never stands beside it, and a report can refer to a
 segmentation without opening it. Any change of model, pipeline or images gives others, of further inputs too.
-Which other files are written beside it changes nothing.
+Which other files are written beside it, by whom, and comments in the pipeline file change nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["result_uid"]
 
 ROOT = "2.25"  # PS3.5 B.2: a number of 128 bits, under a root that needs no registration
-# What decides the voxels; the hashes of weights stand in the pipeline. Where and when it ran is left out: a
-# retry on another machine is a retry.
-DECISIVE = ("medseg", "model", "pipeline", "only", "plugins", "seed", "policy")
-REFERS = {"dicom-sr": "dicom-seg"}  # a report that refers to another file is another report
+# What decides the voxels. Where and when it ran is left out: a retry on another machine is a retry. So is the
+# hash of the pipeline file, with its comments: the pipeline stands there in full.
+DECISIVE = ("medseg", "only", "seed", "policy")
+MODEL = ("name", "version", "distribution", "weights")
+REFERS = {"dicom-sr": "dicom-seg", "rtstruct": "dicom-seg"}  # what refers to another file is another result
 
 
 def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> str:
@@ -35,14 +36,29 @@ def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> st
         names: say which UID it is; other names, another UID.
     """
     decisive = {key: provenance.get(key) for key in DECISIVE}
+    model = provenance.get("model") or {}
+    decisive["model"] = {key: model.get(key) for key in MODEL}
     pipeline = dict(provenance.get("pipeline") or {})
     writers = pipeline.pop("write", ())
     decisive["pipeline"] = pipeline
-    # of writers only the one whose file it is, and that which this refers to: how they write
-    own = {names[0], REFERS.get(names[0])}
-    decisive["writer"] = [written for written in writers if own & {key.split("/")[-1] for key in written}]
+    decisive["writer"] = own = _own(writers, names[0])
+    told = json.dumps([pipeline, own], default=str)
+    decisive["plugins"] = {
+        name: number for name, number in (provenance.get("plugins") or {}).items() if f'"{name}/' in told
+    }
     decisive["precision"] = (provenance.get("resources") or {}).get("precision")
     # the first input is the series itself; what is joined to it decides, too
     decisive["joined"] = [part.get("sha256") for part in (provenance.get("inputs") or ())[1:]]
     text = json.dumps([decisive, list(origin.uids), list(names)], sort_keys=True, default=str)
     return f"{ROOT}.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
+
+
+def _own(writers: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    """How a kind of file is written, and what it refers to, which must have been written before it."""
+    found: list[Mapping[str, Any]] = []
+    for written in writers:
+        if f"medseg/{REFERS.get(kind)}" in written:
+            found.append(written)
+        if f"medseg/{kind}" in written:
+            return [*found, written]
+    return []

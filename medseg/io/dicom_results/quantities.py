@@ -66,6 +66,17 @@ UNITS = {
     "Bq/mL": Code("Bq/ml", "UCUM", "Becquerels/milliliter"),
 }
 LONGEST_CODE = 16  # characters of a VR of SH
+RAISED = (
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b"  # 0 to 9 and minus, as exponents
+)
+# Signs that UCUM, which is ASCII, writes otherwise: the micro sign, the letter mu, two kinds of dots
+ASCII = str.maketrans(
+    {"\u00b5": "u", "\u03bc": "u", "\u00b7": ".", "\u22c5": "."}
+    | dict(zip(RAISED, "0123456789-", strict=True))
+)
+METRIC = "m|g|s|L|l|mol|rad|Hz|N|Pa|J|W|A|V|T|C|K|eV|Bq|Gy|Sv|Cel"  # UCUM's atoms that take a prefix
+ATOM = rf"(?:(?:da|[YZEPTGMkhdcmunpfazy])?(?:{METRIC})|min|h|d|deg|10\*)(?:-?[1-9][0-9]?)?|%|1"
+UCUM = re.compile(rf"/?(?:{ATOM})(?:[./](?:{ATOM}))*")
 COORDINATE = re.compile(r"(centroid|bbox_min|bbox_max)_[xyz]")
 
 
@@ -81,8 +92,16 @@ def quantity_of(name: str, *, unit: str, modality: str | None) -> Quantity:
 
 
 def unit_of(unit: str) -> Code:
-    """A unit as UCUM writes it; one that is not known stands in braces, as UCUM has what is not its own."""
+    """A unit as UCUM writes it; one that is not known stands in braces, as UCUM has what is not its own.
+
+    "µm" is um, "kg/m²" kg/m2, "10⁻⁶ mm²/s" 10*-6.mm2/s; the meaning is the unit as it was given.
+    """
     if unit in UNITS:
         return UNITS[unit]
-    plain = "".join(c for c in unit if c.isascii() and c.isprintable() and c not in "{}[]\"'\\ ")
+    told = re.sub(rf"10(?=[{RAISED}])", "10*", unit.strip())
+    told = told.replace("\u00b0C", "Cel").replace("\u00b0", "deg").translate(ASCII)
+    code = re.sub(r"\s+", ".", told)
+    if len(code) <= LONGEST_CODE and UCUM.fullmatch(code):
+        return Code(code, "UCUM", unit[:64])
+    plain = "".join(c for c in told if c.isascii() and c.isprintable() and c not in "{}[]\"'\\ ")
     return Code("{" + (plain or "other")[: LONGEST_CODE - 2] + "}", "UCUM", unit[:64])

@@ -176,7 +176,7 @@ def _descriptions(segments: Sequence[Segment], origin: Origin, result: Result) -
     made = []
     for segment in segments:
         term = terms[segment.label]
-        red, green, blue = bytes.fromhex(term.colour[1:])
+        red, green, blue = bytes.fromhex(segment.colour[1:])
         described = SegmentDescription(
             segment_number=segment.number,
             segment_label=segment.name,

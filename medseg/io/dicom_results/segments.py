@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import InputError
+from medseg.io.colours import colour_of, colour_of_object
 from medseg.io.dicom_results.identifiers import result_uid
 from medseg.io.dicom_results.origin import one_line
 from medseg.io.dicom_results.references import Reference
@@ -55,6 +56,11 @@ class Segment:
     def value(self) -> int:
         """What its voxels have in the array of the segmentation."""
         return self.label.value if self.object_id is None else self.object_id
+
+    @property
+    def colour(self) -> str:
+        """As pictures have it."""
+        return colour_of(self.label) if self.object_id is None else colour_of_object(self.object_id)
 
     @property
     def name(self) -> str:

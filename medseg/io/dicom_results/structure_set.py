@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from medseg.io.dicom_results.algorithm import algorithm_of
 from medseg.io.dicom_results.contours import traced
 from medseg.io.dicom_results.origin import Origin, one_line
+from medseg.io.dicom_results.references import Reference
 from medseg.io.dicom_results.terms import ANATOMY, Term, declare_codes
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Contour:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One region of interest, with its contours in order of slices, and its volume where it was measured."""
+    """One region of interest, with its contours in order of slices, and its volume where it was measured.
+
+    `drawn_from` is the file and number of the segment that it shows, where there is one.
+    """
 
     number: int
     name: str
@@ -54,6 +58,7 @@ class Region:
     colour: str
     contours: Sequence[Contour] = field(repr=False)
     volume_ml: float | None = None
+    drawn_from: tuple[Reference, int] | None = None
 
 
 def contours_of(mask: NDArray[np.bool_], start: Sequence[int] = (0, 0, 0)) -> Iterator[Contour]:
@@ -122,6 +127,12 @@ def _named(region: Region, origin: Origin, result: Result) -> Dataset:
     item.ROIGenerationDescription = one_line(f"{made_by.source}, {made_by.name} {made_by.version}")
     if region.volume_ml is not None:
         item.ROIVolume = f"{region.volume_ml:.10g}"
+    if region.drawn_from is not None:
+        file, number = region.drawn_from
+        segment = Dataset()
+        segment.ReferencedSOPClassUID, segment.ReferencedSOPInstanceUID = file.sop_class, file.sop_instance
+        segment.ReferencedSegmentNumber = number
+        item.DefinitionSourceSequence = [segment]
     return item
 
 

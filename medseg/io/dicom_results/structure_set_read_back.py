@@ -19,12 +19,13 @@ from medseg.errors import MedsegError
 from medseg.io.dicom_results.contours import filled
 from medseg.io.dicom_results.difference import different
 from medseg.io.dicom_results.origin import Origin
+from medseg.io.dicom_results.references import Reference
 
 if TYPE_CHECKING:
     from highdicom.spatial import ReferenceToPixelTransformer
     from pydicom import Dataset
 
-__all__ = ["require_equal"]
+__all__ = ["require_equal", "require_sources"]
 
 CONTOURS = 0x30060040
 CONTOUR_IMAGE, CONTOUR_POINTS, CONTOUR_DATA = 0x30060016, 0x30060046, 0x30060050
@@ -60,6 +61,28 @@ def require_equal(
         wrong = int(np.count_nonzero(found != _known(labels[..., k], found, regions.values())))
         if wrong:
             raise _mismatch(path, k, f"{wrong} voxels differ")
+
+
+def require_sources(path: Path, regions: Mapping[int, tuple[Reference, int] | None]) -> None:
+    """Raise MedsegError where a region, by ROINumber, does not name the segment that it was drawn from."""
+    from pydicom import dcmread
+
+    stored = dcmread(path, specific_tags=["StructureSetROISequence"]).StructureSetROISequence
+    named = {int(item.ROINumber): _source(item) for item in stored}
+    meant = {
+        number: None if drawn is None else (drawn[0].sop_class, drawn[0].sop_instance, drawn[1])
+        for number, drawn in regions.items()
+    }
+    if named != meant:
+        raise different(path, "a region names another segment than the one that it was drawn from")
+
+
+def _source(item: Dataset) -> tuple[str, str, int] | None:
+    if "DefinitionSourceSequence" not in item:
+        return None
+    (source,) = item.DefinitionSourceSequence
+    number = int(source.ReferencedSegmentNumber)
+    return str(source.ReferencedSOPClassUID), str(source.ReferencedSOPInstanceUID), number
 
 
 def _paint(plane: NDArray[Any], value: int, contours: list[NDArray[np.float64]]) -> bool:

@@ -2,9 +2,9 @@
 
 `terms.csv` beside this file is the table: names and synonyms of usual structures and findings, with codes as
 DICOM's own dictionary has them. Its column `source` says where a code was taken from: `pydicom` is the
-dictionary of the standard's context groups that ships with pydicom; `hl7` are codes of muscles, ribs and the
-first sacral vertebra that those lack, as guides of HL7 list them (of radiotherapy: AAPM TG-263 to SNOMED CT);
-`totalsegmentator` those that only the table of that model has.
+dictionary of the standard's context groups that ships with pydicom; `hl7` are codes of muscles, ribs, the
+first sacral vertebra and infarcts that those lack, as HL7 lists them in guides (of radiotherapy: AAPM TG-263
+to SNOMED CT) and value sets; `totalsegmentator` those that only the table of that model has.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class Term:
     """What a segment is: `category` and `type` as DICOM SEG asks, and the rest where it is known.
 
     `modifier` is the side of a structure, or its anterior or posterior part. Of a finding, `region` is where
-    it lies and `region_modifier` on which side. `colour` is "#rrggbb".
+    it lies and `region_modifier` on which side. `colour` is the table's, "#rrggbb"; None where it has neither
+    the code nor the name.
     """
 
     category: Code
     type: Code
     modifier: Code | None
-    colour: str
+    colour: str | None
     region: Code | None = None
     region_modifier: Code | None = None
 
@@ -76,25 +77,26 @@ SIDES = {
 }
 RIGHT_SHADE = 0.82  # of a structure's colour, so that its two sides differ
 SMALL_WORDS = frozenset({"of", "the", "and", "in"})
+WITHIN = re.compile(r"(?<![a-z])in(?![a-z])", re.IGNORECASE)  # "mass in muscle" is no muscle mass
 DENIALS = frozenset({"no", "non", "not", "without"})
 
 
 def term_of(label: Label) -> Term:
     """The term of a label: by its code if it has one, else by its name, else a private one with that name.
 
-    The label's own code and colour win over the table's. A code that the table lacks keeps the label's name
+    The label's own code wins over the table's. A code that the table lacks keeps the label's name
     as its meaning, and no side beside it: it may mean the left kidney by itself.
     """
     words, side = _words(label.name)
     if not side and _row(frozenset(words), "") is None:
         words, side = _part(words)
-    found = _named(words, side)
+    found = _named(words, side, within=WITHIN.search(label.name) is not None)
     if label.code is not None:
         found = _coded(label, side, found)
     if found is None:
         category = ABNORMAL if _names_a_finding(words) else ANATOMY
-        found = Term(category, private(label.name), None, _any_colour(label.name))
-    return found if label.colour is None else replace(found, colour=label.colour)
+        found = Term(category, private(label.name), None, None)
+    return found
 
 
 def private(meaning: str) -> Code:
@@ -169,10 +171,13 @@ def _table() -> tuple[Mapping[_Key, _Row], Mapping[tuple[str, str], _Row]]:
     return by_name, by_code
 
 
-def _named(words: list[str], side: str) -> Term | None:
-    """The term of a name's words; of a finding in an organ, "liver tumour", with the organ as its region."""
+def _named(words: list[str], side: str, *, within: bool) -> Term | None:
+    """The term of a name's words; of a finding in an organ, "liver tumour", with the organ as its region.
+
+    Where the name says that one lies `within` the other, that comes first.
+    """
     row = _row(frozenset(words), side)
-    if row is not None:
+    if row is not None and not within:
         return row.term(side)
     if DENIALS & set(words):
         return None
@@ -184,7 +189,7 @@ def _named(words: list[str], side: str) -> Term | None:
         finding, place = _finding(words[:end]), _row(frozenset(words[end:]), side)
         if finding is not None and place is not None:
             return _located(finding.term(""), place, side)
-    return None
+    return None if row is None else row.term(side)
 
 
 def _part(words: list[str]) -> tuple[list[str], str]:
@@ -230,7 +235,7 @@ def _coded(label: Label, side: str, named: Term | None) -> Term:
         return row.term(side)
     kind = Code(value, scheme or PRIVATE, label.name[:LONGEST_MEANING])
     if named is None:
-        return Term(ANATOMY, kind, None, _any_colour(label.name))
+        return Term(ANATOMY, kind, None, None)
     return replace(named, type=kind, modifier=None)
 
 
@@ -239,9 +244,11 @@ def _coded(label: Label, side: str, named: Term | None) -> Term:
 
 def _words(name: str) -> tuple[list[str], str]:
     """The words of a name in one spelling, and which side it says: "Kidney L" is `["kidney"]` and "left"."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)  # KidneyLeft
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name).lower()  # KidneyLeft
+    if re.search(r"vertebra|dis[ck]", plain):  # of which "L 1" is a name, not a side
+        plain = re.sub(r"(?<![a-z])([ctls])[ _.-]+(?=[0-9])", r"\1", plain)
     side, words = "", []
-    for word in re.split(r"[^a-z0-9]+", apart.lower()):
+    for word in re.split(r"[^a-z0-9]+", plain):
         if SIDE.fullmatch(word) and not side:
             side = "left" if word.startswith("l") or word == "sin" else "right"
         elif word and word not in SMALL_WORDS:
@@ -262,9 +269,3 @@ def _spelt(word: str) -> str:
 def _shaded(colour: str) -> str:
     parts = (round(part * RIGHT_SHADE) for part in bytes.fromhex(colour[1:]))
     return "#" + "".join(f"{part:02x}" for part in parts)
-
-
-def _any_colour(name: str) -> str:
-    """A light colour for a name: always the same, and mostly another than the next one's."""
-    red, green, blue = hashlib.sha256(name.casefold().encode()).digest()[:3]
-    return f"#{96 + red % 144:02x}{96 + green % 144:02x}{96 + blue % 144:02x}"

@@ -408,7 +408,7 @@ def test_frames_of_an_enhanced_file_are_referred_to_by_number(tmp_path: Path, fo
         np.testing.assert_array_equal(back.mask(label.name), result.segmentation.mask(label.name))
 
 
-@EVERY_FORM
+@pytest.mark.parametrize("form", ["binary", "rle"])
 def test_every_series_that_went_into_it_is_named_the_one_it_lies_on_first(tmp_path: Path, form: str) -> None:
     t1 = write_dicom_series(tmp_path / "t1", STORED)
     flair = write_dicom_series(tmp_path / "flair", STORED, series="1.2.3.2")

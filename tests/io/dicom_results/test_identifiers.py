@@ -66,6 +66,43 @@ def test_other_writers_beside_it_change_nothing_and_how_it_is_written_does() -> 
     assert uid(binary, report, of="dicom-sr") != uid(labelmap, report, of="dicom-sr")
 
 
+def test_a_writer_of_a_third_party_beside_it_changes_nothing() -> None:
+    def uid(of: str, *writers: str, **versions: str) -> str:
+        pipeline = {
+            **DONE["pipeline"],
+            "measure": [{"medseg/volumes": {}}],
+            "postprocess": [{"good/smooth": {}}],
+        }
+        done = {
+            **DONE,
+            "pipeline": {**pipeline, "write": [{name: {}} for name in writers]},
+            "plugins": versions,
+        }
+        return result_uid(origin("1.2"), done, of, "series")
+
+    alone = uid("dicom-seg", "medseg/dicom-seg", medseg="1", good="2")
+    assert alone == uid("dicom-seg", "other/slides", "medseg/dicom-seg", medseg="1", good="2", other="3")
+    assert alone == uid("dicom-seg", "other/dicom-seg", "medseg/dicom-seg", medseg="1", good="2", other="3")
+    assert alone != uid("dicom-seg", "medseg/dicom-seg", medseg="1", good="2.1")
+
+
+def test_contours_that_refer_to_a_segmentation_are_others_than_those_that_do_not() -> None:
+    def uid(*writers: str) -> str:
+        done = {**DONE, "pipeline": {**DONE["pipeline"], "write": [{name: {}} for name in writers]}}
+        return result_uid(origin("1.2"), done, "rtstruct", "instance", "1")
+
+    assert uid("medseg/rtstruct") == uid("medseg/rtstruct", "medseg/dicom-seg")
+    assert uid("medseg/rtstruct") != uid("medseg/dicom-seg", "medseg/rtstruct")
+
+
+def test_comments_in_the_pipeline_file_change_nothing_and_weights_do() -> None:
+    def uid(**model: Any) -> str:
+        return result_uid(origin("1.2"), {**DONE, "model": {**DONE["model"], **model}}, "dicom-seg", "series")
+
+    assert uid(pipeline_sha256="a" * 64) == uid(pipeline_sha256="b" * 64)
+    assert uid(weights={"a": "1" * 64}) != uid(weights={"a": "2" * 64})
+
+
 def test_a_series_in_an_archive_is_the_same_series() -> None:
     packed = {"name": "t1", "sha256": "9" * 64}
     again = {**DONE, "inputs": [packed, *DONE["inputs"][1:]]}

@@ -40,12 +40,31 @@ def test_units_that_the_dictionary_has_are_written_as_there() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "code"),
-    [("mL", "mL"), ("mm²", "mm2"), ("HU", "[hnsf'U]"), ("", "1"), ("px²", "{pixels2}"), ("kg/m²", "{kg/m}")],
+    [
+        *(
+            ("mL", "mL"),
+            ("mm²", "mm2"),
+            ("HU", "[hnsf'U]"),
+            ("", "1"),
+            ("px²", "{pixels2}"),
+            ("kg/m²", "kg/m2"),
+        ),
+        *(
+            ("\u00b5m", "um"),
+            ("\u03bcm³", "um3"),
+            ("cm³", "cm3"),
+            ("10⁻⁶ mm²/s", "10*-6.mm2/s"),
+            ("s⁻¹", "s-1"),
+        ),
+        *(("10³/\u00b5L", "10*3/uL"), ("mg·mL⁻¹", "mg.mL-1"), ("1/mm", "1/mm"), ("°", "deg"), ("°C", "Cel")),
+        *(("SUV", "{SUV}"), ("ml/min/100 g", "{ml/min/100g}"), ("\u00b5", "{u}"), ("日", "{other}")),
+    ],
 )
 def test_units_are_ucums(unit: str, code: str) -> None:
     found = unit_of(unit)
     assert (found.value, found.scheme) == (code, "UCUM")
     assert len(found.value) <= 16
+    assert found.value.isascii()
 
 
 def test_intensities_are_named_by_what_they_are_of() -> None:

@@ -97,7 +97,7 @@ def test_codes_from_pydicom_are_in_its_dictionary_with_the_same_meaning() -> Non
 def test_codes_of_other_sources_are_few_and_in_no_dictionary() -> None:
     others = [row for row in rows() if row["source"] != "pydicom"]
     assert {row["source"] for row in others} == {"hl7", "totalsegmentator"}
-    assert len(others) == 20
+    assert len(others) == 21
     assert not [row["name"] for row in others if meanings(*row["code"].split(":"))]
 
 
@@ -158,6 +158,10 @@ def test_a_side_within_a_code_is_not_said_twice() -> None:
 def test_a_number_beside_a_letter_is_no_side() -> None:
     assert term_of(Label(1, "L5")).type.meaning == "L5 vertebra"
     assert term_of(Label(1, "disc L4/L5")).type.meaning == "L4/L5 disc"
+    assert term_of(Label(1, "vertebra L 1")).type.meaning == "L1 vertebra"
+    assert term_of(Label(1, "disc L 5/S 1")).type.meaning == "L5/S1 disc"
+    assert term_of(Label(1, "rib L 1")).modifier == SIDES["left"]
+    assert term_of(Label(1, "lumbar vertebra 2")).type.meaning == "L2 vertebra"
 
 
 def test_both_spellings_and_plurals() -> None:
@@ -179,17 +183,39 @@ def test_what_only_sounds_like_a_finding_is_none() -> None:
         assert term_of(Label(1, name)).type.scheme == PRIVATE, name
 
 
+@pytest.mark.parametrize(
+    ("name", "category", "meaning"),
+    [
+        ("muscle mass", "Tissue", "Muscle"),
+        ("skeletal muscle mass", "Anatomical Structure", "Skeletal muscle"),
+        ("fat mass", "Tissue", "Fat"),
+        ("mass in muscle", "Morphologically Abnormal Structure", "Mass"),
+        ("infarct", "Morphologically Abnormal Structure", "Infarct"),
+        ("brain infarction", "Morphologically Abnormal Structure", "Infarct"),
+        ("pleural effusion", "Morphologically Abnormal Structure", "Pleural effusion"),
+        ("WMH", "Morphologically Abnormal Structure", "White Matter T2 Hyperintensity"),
+    ],
+)
+def test_what_a_name_is_not_mistaken_for(name: str, category: str, meaning: str) -> None:
+    term = term_of(Label(1, name))
+    assert (term.category.meaning, term.type.meaning) == (category, meaning)
+
+
+def test_what_the_table_lacks_has_no_colour_of_it() -> None:
+    assert term_of(Label(1, "Zwischenraum")).colour is None
+    assert term_of(Label(1, "Zwischenraum", code="99X:7")).colour is None
+
+
 def test_parts_of_the_hippocampus() -> None:
     term = term_of(Label(1, "anterior hippocampus", code="SCT:5366008"))
     assert (term.type.meaning, term.modifier) == ("Hippocampus", SIDES["anterior"])
     assert term_of(Label(1, "serratus_anterior")).modifier is None
 
 
-def test_a_models_own_code_and_colour_win() -> None:
-    term = term_of(Label(1, "left kidney", code="SCT:18639004", colour="#e0a33a"))
+def test_a_models_own_code_wins() -> None:
+    term = term_of(Label(1, "left kidney", code="SCT:18639004"))
     assert term.type == ("18639004", "SCT", "left kidney")
     assert term.modifier is None  # the code may say it itself
-    assert term.colour == "#e0a33a"
     assert term_of(Label(1, "Leber", code="SCT:10200004")).type.meaning == "Liver"
     lesion = term_of(Label(1, "liver tumour", code="SCT:126851005"))
     assert (lesion.category.meaning, lesion.type.value) == ("Morphologically Abnormal Structure", "126851005")

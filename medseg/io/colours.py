@@ -1,10 +1,16 @@
-"""Colours for labels that bring none."""
+"""The colour of a label or an object: one and the same in every picture and every file.
+
+A label has its own colour where it brings one, else that of the table of terms where the table knows its code
+or its name, else one of the palette by its value. Objects are told apart: each has one of the palette by its
+id, whatever its label's colour is, which stands for all of them in a legend.
+"""
 
 import re
 
+from medseg.io.dicom_results.terms import term_of
 from medseg.segmentation import Label
 
-__all__ = ["PALETTE", "colour_of"]
+__all__ = ["PALETTE", "colour_of", "colour_of_object"]
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -22,7 +28,16 @@ PALETTE = (
 
 
 def colour_of(label: Label) -> str:
-    """The label's own colour, or one that follows from its value alone: "#rrggbb"."""
+    """The label's own colour, else the table's, else one that follows from its value: "#rrggbb"."""
     if label.colour is not None and HEX.fullmatch(label.colour):
         return label.colour.lower()
-    return PALETTE[(label.value - 1) % len(PALETTE)]
+    return term_of(label).colour or _of_palette(label.value)
+
+
+def colour_of_object(number: int) -> str:
+    """The colour of the object with this id: "#rrggbb"."""
+    return _of_palette(number)
+
+
+def _of_palette(number: int) -> str:
+    return PALETTE[(number - 1) % len(PALETTE)]

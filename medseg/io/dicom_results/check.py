@@ -26,6 +26,7 @@ __all__ = ["Checked", "Finding", "FoundSegment", "check_segmentation"]
 
 SAME_MM = 1e-2  # positions of one plane, as writers with two decimals have them
 TURNED = 1e-3  # of a direction cosine
+UNEVEN = 0.05  # of the smallest distance of slices, as the reader of series tells even ones from others
 
 POSITION, DIRECTIONS, SPACING = slice(0, 3), slice(3, 9), slice(9, 11)
 THICKNESS, BETWEEN, NUMBER = 11, 12, 13
@@ -99,7 +100,7 @@ def check_segmentation(path: Path, source: Volume | None = None) -> Checked:
     findings += content.findings
     if source is not None:
         findings += list(_against(about, table, source))
-    return Checked(about["kind"], len(table), _segments(about, table, planes, content), tuple(findings))
+    return Checked(about["kind"], len(table), _segments(about, table, content), tuple(findings))
 
 
 # ------------------------------------------------------------------ structure
@@ -223,9 +224,9 @@ def _of_content(
 
 
 def _segments(
-    about: Mapping[str, Any], rows: NDArray[np.float64], planes: NDArray[np.intp], content: _Content
+    about: Mapping[str, Any], rows: NDArray[np.float64], content: _Content
 ) -> tuple[FoundSegment, ...]:
-    distance = _distance(rows, planes)
+    distance = _distance(rows)
     voxel = None if distance is None else float(np.prod(rows[0, SPACING])) * distance / 1000
     return tuple(
         FoundSegment(
@@ -241,18 +242,24 @@ def _segments(
     )
 
 
-def _distance(rows: NDArray[np.float64], planes: NDArray[np.intp]) -> float | None:
-    """Of slices in mm: as the file says, else the smallest between its frames, else their thickness."""
+def _distance(rows: NDArray[np.float64]) -> float | None:
+    """Of slices in mm: as the file says, else the smallest between its frames, else their thickness.
+
+    None where frames lie unevenly: what of the space between them is a slice's, they do not say.
+    """
     if not np.isfinite(rows[:, :11]).all():
         return None
+    if np.isfinite(rows[0, BETWEEN]) and rows[0, BETWEEN] > 0:
+        return float(rows[0, BETWEEN])
     along, down = rows[0, DIRECTIONS].reshape(2, 3)
     heights = np.sort(rows[:, POSITION] @ np.cross(along, down))
     gaps = np.diff(heights)
     gaps = gaps[gaps > SAME_MM]
-    for step in (rows[0, BETWEEN], gaps.min() if len(gaps) else np.nan, rows[0, THICKNESS]):
-        if np.isfinite(step) and step > 0:
-            return float(step)
-    return None
+    if not len(gaps):
+        thickness = rows[0, THICKNESS]
+        return float(thickness) if np.isfinite(thickness) and thickness > 0 else None
+    times = gaps / gaps.min()  # slices without content may have no frame
+    return float(gaps.min()) if np.abs(times - np.rint(times)).max() <= UNEVEN else None
 
 
 # ------------------------------------------------------------------ the series

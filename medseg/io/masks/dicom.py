@@ -39,7 +39,7 @@ def read_dicom_labels(path: Path, onto: Volume, tell: Tell) -> Segmentation:
         table = np.array(rows, np.float64)
         lacking = between_slices(onto, table[:, :3])
         table[:, :3] = follow(table[:, :3])
-        return read_seg(path, about, table, lacking, onto.grid, tell)
+        return read_seg(path, about, table, lacking, onto, tell)
     from medseg.io.masks.rtstruct import read_structure_set
 
     return read_structure_set(path, about, onto, follow, tell)

@@ -18,8 +18,9 @@ from medseg.io.decoder import decode, refuse_oversize
 from medseg.io.masks.frames import stacked
 from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, smallest_type, unique
 from medseg.io.masks.place import placed
+from medseg.io.masks.uneven import UnevenSlices, uneven_slices
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid
+from medseg.volume import Grid, Volume
 
 __all__ = ["BACKGROUND", "decode_frames", "read_seg"]
 
@@ -45,21 +46,21 @@ def read_seg(
     about: dict[str, Any],
     rows: NDArray[np.float64],
     lacking: NDArray[np.bool_],
-    onto: Grid,
+    onto: Volume,
     tell: Tell,
 ) -> Segmentation:
-    """The segments on `onto`; slices without a frame are background.
+    """The segments on the grid of `onto`; slices without a frame are background.
 
     Segment numbers become label values. Fractions of at least half their maximum are in, which is told. So
-    are labelled voxels of frames that are `lacking` a slice of the image; GeometryError where all are.
+    are labelled voxels of frames that are `lacking` a slice of the image; GeometryError where all are. Frames
+    on the slices of an unevenly spaced series go from there onto the even grid that it was read onto.
     """
     name = path.name
     _require_sound(name, about, rows)
     if lacking.all():
         raise GeometryError(f"{name}: all of its {len(rows)} frames lie on slices that the image lacks")
     size = (int(about["columns"]), int(about["rows"]))
-    slices = np.full(len(rows), NOWHERE, np.intp)
-    grid, slices[~lacking] = stacked(name, rows[~lacking], size, onto)
+    grid, slices, uneven = _on_slices(name, rows, lacking, size, onto)
     refuse_oversize(2 * int(np.prod(grid.shape)), name)
     stack = _Stack(grid, slices, [])
     if about["kind"] == "LABELMAP":
@@ -68,7 +69,31 @@ def read_seg(
         found = _segments(path, about, rows[:, -1], stack, tell)
     if any(stack.left_out):
         _tell_left_out(name, found, sum(stack.left_out), tell)
-    return placed(found, onto, name, tell)
+    if uneven is not None:
+        return uneven.onto(found, onto.grid, name, tell)
+    return placed(found, onto.grid, name, tell)
+
+
+def _on_slices(
+    name: str, rows: NDArray[np.float64], lacking: NDArray[np.bool_], size: tuple[int, int], onto: Volume
+) -> tuple[Grid, NDArray[np.intp], UnevenSlices | None]:
+    """A grid that holds all frames and the slice of each; the series' slices if those are not even."""
+    slices = np.full(len(rows), NOWHERE, np.intp)
+    uneven = uneven_slices(onto)
+    on_series = slices if uneven is None else uneven.of_frames(rows, size)
+    if uneven is not None and (on_series != NOWHERE).all():
+        return uneven.stack, on_series, uneven
+    try:
+        grid, slices[~lacking] = stacked(name, rows[~lacking], size, onto.grid)
+    except GeometryError as problem:
+        beside = int((on_series == NOWHERE).sum())
+        if beside == len(rows):
+            raise
+        raise GeometryError(
+            f"{name}: {beside} of its {len(rows)} frames lie on no slice of the image's series, which is "
+            "not evenly spaced; give the series that it was drawn on"
+        ) from problem
+    return grid, slices, None
 
 
 def _tell_left_out(name: str, found: Segmentation, count: int, tell: Tell) -> None:
@@ -190,6 +215,7 @@ def _labelmap(path: Path, about: dict[str, Any], stack: _Stack, tell: Tell) -> S
     padding = int(about["padding"]) if about["padding"] is not None else 0
     nothing = {padding} | {item["number"] for item in about["labels"] if item["code"] == BACKGROUND}
     array = np.full(grid.shape, padding, np.uint16)
+    seen = np.zeros(1 << 16, bool)
 
     def take(frame: int, values: NDArray[Any]) -> None:
         if values.dtype.itemsize > 2:
@@ -198,9 +224,11 @@ def _labelmap(path: Path, about: dict[str, Any], stack: _Stack, tell: Tell) -> S
             stack.left_out.append(int((~np.isin(values, [0, *nothing])).sum()))
             return
         array[:, :, slices[frame]] = values.T
+        found = np.flatnonzero(np.bincount(values.ravel()))  # of the whole it would take eight bytes a voxel
+        seen[found] = True
 
     decode_frames(path, about, len(slices), take)
-    there = set(np.flatnonzero(np.bincount(array.ravel())).tolist()) - nothing
+    there = set(np.flatnonzero(seen).tolist()) - nothing
     described = [_label(item) for item in about["labels"] if item["number"] not in nothing]
     known = {label.value for label in described}
     if 0 not in known:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pydicom  # noqa: TID253 - a test module
 import pytest
+from dicom_edits import at, heights
 from dicom_series import write_dicom_series
 from seg_results import finished
 
 from medseg.builtin.write.dicom_seg import DicomSeg
 from medseg.errors import InputError
-from medseg.io import read
+from medseg.io import Policy, read
 from medseg.io.dicom_results.check import Checked, check_segmentation
 from medseg.prediction import Result
 
@@ -47,6 +48,16 @@ def test_a_sound_file_has_its_volumes_and_no_finding(tmp_path: Path, result: Res
         assert (segment.name, segment.voxels, segment.slices) == (label.name, int(mask.sum()), 6)
         assert segment.volume_ml == pytest.approx(mask.sum() * 0.7 * 0.9 * 2.5 / 1000)
     assert found.as_json()["segments"][0]["code"] == "SCT:10200004"
+
+
+def test_uneven_slices_have_no_volume(tmp_path: Path) -> None:
+    uneven = at(heights([0, 2.5, 5, 7.5, 10.8, 13.3]))
+    folder = write_dicom_series(tmp_path / "ct", np.full((20, 16, 6), 1024, np.uint16), edit=uneven)
+    volume = read(folder, policy=Policy(gaps="resample"))
+    noise = np.random.default_rng(0).choice(np.array([1, 2, 5], np.uint8), volume.grid.shape)
+    found = checked(finished(volume, noise), tmp_path, "binary")
+    assert found.findings == ()
+    assert [segment.volume_ml for segment in found.segments] == [None] * 3
 
 
 def moved(dataset: Any) -> None:

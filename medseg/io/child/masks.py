@@ -27,6 +27,14 @@ MOST_FRAMES = 200_000  # 104 segments on 300 slices, nothing omitted, are 31,200
 FRAME_COLUMNS = 14
 """Of a frame's row: position 3 and orientation 6 (LPS), pixel spacing 2, slice thickness, spacing between
 slices (mm), segment number; NaN for what the file does not say."""
+NAN = float("nan")
+# of which functional group and tag they are, and how many numbers each is
+ROW: dict[str, dict[str, int]] = {
+    "PlanePositionSequence": {"ImagePositionPatient": 3},
+    "PlaneOrientationSequence": {"ImageOrientationPatient": 6},
+    "PixelMeasuresSequence": {"PixelSpacing": 2, "SliceThickness": 1, "SpacingBetweenSlices": 1},
+    "SegmentIdentificationSequence": {"ReferencedSegmentNumber": 1},
+}
 
 TAGS = """
     SOPClassUID Modality StudyInstanceUID FrameOfReferenceUID Rows Columns NumberOfFrames SegmentationType
@@ -151,7 +159,7 @@ def _numbers(value: Any, count: int) -> list[float]:
         numbers = [float(number) for number in value]
     except (TypeError, ValueError):
         numbers = []
-    return numbers if len(numbers) == count else [float("nan")] * count
+    return numbers if len(numbers) == count else [NAN] * count
 
 
 def _code(item: Any, keyword: str) -> str | None:
@@ -212,15 +220,21 @@ def _sources(dataset: Any) -> list[str]:
     known: dict[bytes, str] = {}
     sources = []
     for frame in _items(dataset, "PerFrameFunctionalGroupsSequence"):
-        stored = frame.get_item("DerivationImageSequence") if "DerivationImageSequence" in frame else None
-        said = stored.value if stored is not None and stored.is_raw else None
-        if not isinstance(said, bytes):
-            sources.append(_source(frame))
-            continue
-        if said not in known:
-            known[said] = _source(frame)
-        sources.append(known[said])
+        said = _said(frame, "DerivationImageSequence")
+        source = known.get(said) if said is not None else None
+        if source is None:
+            source = _source(frame)
+            if said is not None:
+                known[said] = source
+        sources.append(source)
     return sources
+
+
+def _said(item: Any, keyword: str) -> bytes | None:
+    """The bytes of an element as they stand in the file; None where it is missing, or parsed already."""
+    stored = item.get_item(keyword) if keyword in item else None
+    said = stored.value if stored is not None and stored.is_raw else None
+    return said if isinstance(said, bytes) else None
 
 
 def _source(frame: Any) -> str:
@@ -235,33 +249,45 @@ def _frame_rows(dataset: Any) -> NDArray[np.float64]:
     frames = _items(dataset, "PerFrameFunctionalGroupsSequence")
     if len(frames) > MOST_FRAMES:
         raise RefusedError(f"it has {len(frames)} frames; up to {MOST_FRAMES} are read")
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")
-    common = shared[0] if shared else None
-    rows = [_frame_row(frame, common) for frame in frames]
+    shared = _items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    # what no frame says for itself; and what several say in the same bytes is parsed once
+    common = {
+        group: next(filter(None, (_group(item, group) for item in shared)), [NAN] * sum(ROW[group].values()))
+        for group in ROW
+    }
+    known: dict[tuple[str, bytes], list[float]] = {}
+    rows = [_frame_row(frame, common, known) for frame in frames]
     return np.array(rows, np.float64).reshape(-1, FRAME_COLUMNS)
 
 
-def _frame_row(frame: Any, common: Any) -> list[float]:
-    def group(keyword: str) -> Any:
-        for holder in (frame, common):
-            items = _items(holder, keyword) if holder is not None else []
-            if items:
-                return items[0]
-        return {}
+def _frame_row(
+    frame: Any, common: dict[str, list[float]], known: dict[tuple[str, bytes], list[float]]
+) -> list[float]:
+    row: list[float] = []
+    for group in ROW:
+        if group not in frame:
+            row += common[group]
+            continue
+        said = _said(frame, group)
+        numbers = known.get((group, said)) if said is not None else None
+        if numbers is None:
+            numbers = _group(frame, group) or common[group]
+            if said is not None:
+                known[group, said] = numbers
+        row += numbers
+    return row
 
-    measures = group("PixelMeasuresSequence")
-    sizes = (
-        measures.get("SliceThickness"),
-        measures.get("SpacingBetweenSlices"),
-        group("SegmentIdentificationSequence").get("ReferencedSegmentNumber"),
-    )
-    numbers = [_number(size) for size in sizes]
-    return [
-        *_numbers(group("PlanePositionSequence").get("ImagePositionPatient"), 3),
-        *_numbers(group("PlaneOrientationSequence").get("ImageOrientationPatient"), 6),
-        *_numbers(measures.get("PixelSpacing"), 2),
-        *(float("nan") if number is None else number for number in numbers),
-    ]
+
+def _group(item: Any, group: str) -> list[float] | None:
+    """The numbers of a functional group; None where the item has none such."""
+    items = _items(item, group)
+    if not items:
+        return None
+    numbers: list[float] = []
+    for keyword, count in ROW[group].items():
+        value = items[0].get(keyword)
+        numbers += _numbers(value if count > 1 else [value], count)
+    return numbers
 
 
 # ------------------------------------------------------------------ structure sets

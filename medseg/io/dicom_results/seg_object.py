@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "Compression", "Frames", "seg_object"]
 
 KIND = "dicom-seg"
-STAND_IN = "1.2.840.10008.5.1.4.1.1.2"  # CT Image Storage: one frame, in the patient
+# Color Palette Storage: for each stand-in highdicom looks through all that its class may hold for a number of
+# frames, which takes 1 ms for a CT and a tenth of that for this
+STAND_IN = "1.2.840.10008.5.1.4.39.1"
 Compression = Literal["none", "rle", "jpeg-ls"]
 COPIED = (
     "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "Rows",
@@ -108,7 +110,10 @@ def _stand_ins(origin: Origin, result: Result) -> list[Dataset]:
 
     assert result.volume.source is not None
     headers = result.volume.source.headers
-    between = _even_distance(headers)
+    gaps = _gaps(headers)
+    between = float(gaps.mean()) if len(gaps) and np.ptp(gaps) <= SAME * gaps.mean() else None
+    # dcmqi makes its slices as thick as this where they are uneven, and of two frames in one it keeps one
+    thickness = gaps.min() if len(gaps) and between is None else headers[0].get("SliceThickness")
     common = Dataset()
     for keyword in COPIED:
         if keyword in origin.first:
@@ -119,7 +124,7 @@ def _stand_ins(origin: Origin, result: Result) -> list[Dataset]:
     # one orientation for all, as the reader takes it: what rounding turns by less than half a voxel
     common.ImageOrientationPatient = _decimal(headers[0]["ImageOrientationPatient"])
     common.PixelSpacing = _decimal(headers[0]["PixelSpacing"])
-    common.SliceThickness = _decimal([headers[0].get("SliceThickness") or between or 1.0])[0]
+    common.SliceThickness = _decimal([thickness or between or 1.0])[0]
     if between is not None:
         common.SpacingBetweenSlices = _decimal([between])[0]
     made = []
@@ -148,14 +153,11 @@ def _moved(image: Dataset, layer: int) -> Dataset:
     return there
 
 
-def _even_distance(headers: Sequence[Mapping[str, Any]]) -> float | None:
-    """Distance of slices along their normal in mm, where it is the same for all."""
+def _gaps(headers: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Distances of neighbouring slices along their normal in mm."""
     rows, columns = np.array(headers[0]["ImageOrientationPatient"], np.float64).reshape(2, 3)
     heights = np.array([header["ImagePositionPatient"] for header in headers]) @ np.cross(rows, columns)
-    gaps = np.abs(np.diff(heights))
-    if not len(gaps) or np.ptp(gaps) > SAME * gaps.mean():
-        return None
-    return float(gaps.mean())
+    return np.asarray(np.abs(np.diff(heights)), np.float64)
 
 
 def _decimal(numbers: Sequence[float]) -> list[Any]:

@@ -118,13 +118,14 @@ def numbers_on_slices(
     array = source.on_slices(segmentation)
     layers, columns, rows, slices = array.shape
     kind = np.uint8 if len(segments) <= 0xFF else np.uint16
-    result = np.empty((layers, slices, rows, columns), kind)
+    result = np.zeros((layers, slices, rows, columns), kind)
     tiles = product(range(0, columns, TILE[0]), range(0, rows, TILE[1]))
     own = [[segment for segment in segments if segment.label.layer == n] for n in range(layers)]
     numberings = [_numbering(each, kind) for each in own]
     for (i, j), (layer, number) in product(tiles, enumerate(numberings)):
-        part = array[layer, i : i + TILE[0], j : j + TILE[1]].transpose(2, 1, 0)
-        result[layer, :, j : j + TILE[1], i : i + TILE[0]] = number(part)
+        part = array[layer, i : i + TILE[0], j : j + TILE[1]]
+        if part.max():  # around the body there is nothing to turn
+            result[layer, :, j : j + TILE[1], i : i + TILE[0]] = number(part.transpose(2, 1, 0))
     return result
 
 

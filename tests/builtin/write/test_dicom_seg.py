@@ -156,6 +156,28 @@ def test_dcmqi_reads_the_same_masks(tmp_path: Path, name: str, form: str) -> Non
     assert told[2]["SegmentedPropertyTypeModifierCodeSequence"]["CodeMeaning"] == "Left"
 
 
+@pytest.mark.parametrize("form", ["binary", "labelmap", "rle"])
+@pytest.mark.parametrize("name", ["tilted", "uneven"])
+def test_dcmqi_reads_every_slice_of_a_series_without_an_upright_even_grid(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    """It puts all frames onto such a grid, each at the nearest slice: pixels are right, places are not."""
+    keywords, policy = SERIES[name]
+    folder = write_dicom_series(tmp_path / "ct", STORED, **keywords)
+    volume = read(folder, policy=policy)
+    result = finished(volume, blobs(volume.grid.shape))
+    (path,) = written(result, tmp_path / "out", **FORMS[form])
+    _, (read_by_dcmqi,) = segimage2itkimage(path, tmp_path / "dcmqi", merge=True)
+    image = sitk.ReadImage(read_by_dcmqi)
+    found, headers = sitk.GetArrayFromImage(image), headers_of(folder)
+    meant = numbered(on_images(result, headers))
+    heights = np.array([float(header.ImagePositionPatient[2]) for header in headers])
+    slices = np.rint((heights - image.GetOrigin()[2]) / image.GetSpacing()[2]).astype(int).tolist()
+    for k, values in zip(slices, meant, strict=True):
+        np.testing.assert_array_equal(found[k] if 0 <= k < len(found) else 0 * values, values)
+    assert np.count_nonzero(found) == np.count_nonzero(meant)
+
+
 def test_the_validators_find_nothing_and_it_belongs_to_its_study(tmp_path: Path) -> None:
     folder = write_dicom_series(tmp_path / "ct", STORED)
     result = finished(read(folder), blobs(STORED.shape))

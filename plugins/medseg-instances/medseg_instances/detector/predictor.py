@@ -47,6 +47,8 @@ class DetectorPredictor(Predictor):
     """
 
     def __init__(self, how: Detector, labels: LabelTable, folder: Path, resources: Resources) -> None:
+        import scipy.ndimage  # noqa: F401 - for what is found: before a plan counts what is resident
+
         if resources.engine not in ("auto", "torch"):
             raise UsageError(f"engine {resources.engine}: a detector runs in torch; leave --engine out")
         self._how, self._labels = how, labels

@@ -114,6 +114,27 @@ def test_what_is_found_is_sorted_apart_and_within_the_image(kind: str, dims: int
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_all_that_it_makes_is_on_its_own_device(kind: str, dims: int) -> None:
+    """Where tensors that name no device would go elsewhere, to one where nothing can be computed."""
+    net, given = network(dims, kind=kind), batch(two_boxes(dims)[None])
+    given["valid"][:, :, 12:] = 0
+    own, image = gradients(net, given), given["image"]
+    with torch.inference_mode():
+        (wanted,) = net(image, least=0.0)
+    with torch.device("meta"):
+        torch.manual_seed(1)
+        net.zero_grad()
+        net.loss(given).backward()  # type: ignore[no-untyped-call]  # of PyTorch
+        with torch.inference_mode():
+            (found,) = net(image, least=0.0)
+    grads = [each.grad for each in net.parameters() if each.grad is not None]
+    assert all(torch.equal(mine, its) for mine, its in zip(own, grads, strict=True))
+    assert {each.device.type for each in (found.boxes, found.labels, found.scores, found.masks)} == {"cpu"}
+    assert torch.equal(found.masks, wanted.masks)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_less_sure_objects_are_left_out(kind: str) -> None:
     net = network(2, kind=kind, score=1.0).eval()
     with torch.inference_mode():

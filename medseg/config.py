@@ -247,7 +247,7 @@ class TrainingSpec(Strict):
     """Epochs from one validation to the next; left out, so many that it takes a small part of the time."""
 
     patience: int | None = Field(default=None, ge=1, le=10_000)
-    """Stop after so many validations without a better Dice , or, where objects are told apart, a better mean
+    """Stop after so many validations without a better Dice, or, where objects are told apart, a better mean
     of Dice and AP, and keep the best weights; null for never."""
 
     seed: int = Field(default=0, ge=0, lt=2**32)

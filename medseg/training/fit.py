@@ -374,7 +374,7 @@ def _board(folder: Path, standing: Standing) -> Any:
 
 
 def _score(row: Row) -> float | None:
-    """What the best network is chosen by: Dice; with AP, which is long 0, evenly where objects are told apart."""
+    """What the best network is chosen by: Dice, or its mean with AP, which is long 0, where there is one."""
     told = [float(value) for name in ("dice_mean", "ap_mean") if (value := row.get(name)) is not None]
     return sum(told) / len(told) if told else None
 

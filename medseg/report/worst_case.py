@@ -236,7 +236,7 @@ def _outlines(regions: Regions) -> Iterator[Any]:
     numbers = np.searchsorted(ids[ids > 0], regions).astype(np.int32) + (regions > 0)
     for number, box in enumerate(find_objects(numbers), start=1):
         path = outline(numbers[box] == number)
-        yield Outline(path.vertices + (box[1].start, box[0].start), path.codes)
+        yield Outline(path.vertices + np.array((box[1].start, box[0].start)), path.codes)
 
 
 def _draw_legend(figure: Figure, y: float) -> None:

@@ -43,7 +43,9 @@ class Begun:
     """What was decided when a training began.
 
     `key` tells the dataset's files and labels; `folds` has the ids of the cases that each fold is validated
-    with; `epochs` or `seconds`, those of one fold, are its budget.
+    with; `epochs` or `seconds`, those of one fold, are its budget. `strata` are those of cases that have one,
+    by the case's id: with `training.balance` they decide which samples are drawn. None where they were not
+    recorded.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class Begun:
     epochs: int | None
     seconds: float | None
     seed: int
+    strata: Mapping[str, str] | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Begun:

@@ -173,6 +173,8 @@ class _Training:
             made = plan(self._dataset, facts, _machine(self._resources), _heads(self._catalog))
             made, _ = for_time(*with_wishes(made, self._wishes), self._wishes)
             whole = recipe(made.file, self._catalog)
+            if whole.spec.balance and len({case.stratum for case in self._dataset.trainable}) < 2:
+                self._heard.tell("training.balance changes nothing: all cases are of one stratum")
             self._prepare(whole)
             file = whole.file
             self._run.record(self._begun(file, facts, started), file, facts.as_json())
@@ -199,7 +201,7 @@ class _Training:
                     "left to train; what was prepared is kept: give more time, and --resume"
                 )
             seconds /= len(folds) if wishes.fold is None else 1
-        return Begun(self._dataset.name, facts.key, folds, spec.epochs, seconds, spec.seed)
+        return Begun(self._dataset.name, facts.key, folds, spec.epochs, seconds, spec.seed, self._strata())
 
     def _reserve(self, seconds: float, file: PipelineFile, folds: tuple[tuple[str, ...], ...]) -> float:
         """Seconds of the budget that are kept for what follows the last epoch."""
@@ -230,6 +232,10 @@ class _Training:
             return ((),)
         return (single_split(cases, wishes.validation, seed).validation,)
 
+    def _strata(self) -> dict[str, str]:
+        """The stratum of each case that has one."""
+        return {case.id: case.stratum for case in self._dataset.trainable if case.stratum}
+
     def _require_same(self, begun: Begun) -> None:
         """Refuse to go on with other data or another course than the training began with."""
         wishes, path = self._wishes, self._run.path
@@ -246,6 +252,9 @@ class _Training:
         file = self._run.file()
         if with_wishes(Planned(file, {}), wishes)[0].file != file:
             raise UsageError(f"{path}: was begun with another --pipeline; leave it out, or --overwrite")
+        balanced = file.training is not None and file.training.balance > 0
+        if balanced and begun.strata is not None and begun.strata != self._strata():
+            raise UsageError(f"{path}: was begun with other strata of cases; begin anew with --overwrite")
         if wishes.seconds is not None:
             self._heard.tell("the time is that which the training began with; --time-budget changes nothing")
 

@@ -215,6 +215,23 @@ def test_what_it_began_with_stays(data: Path, tiny: Path, tmp_path: Path) -> Non
     assert files(out) == before
 
 
+def test_strata_stay_where_they_decide_what_is_drawn(data: Path, tmp_path: Path) -> None:
+    def strata(name: str, *kinds: str) -> Path:
+        rows = [f"case{n},{n},{kind}" for n, kind in enumerate(kinds)]
+        return table(tmp_path / name, "case,subject,stratum", *rows)
+
+    told: list[str] = []
+    heard = Heard(tell=told.append)
+    nothing = "training.balance changes nothing: all cases are of one stratum"
+    pipeline = trainings.overlay(tmp_path / "balanced.yaml", steps_per_epoch=2, balance=0.5)
+    trained(data, tmp_path / "run", pipeline, heard, subjects=strata("a.csv", "x", "y", "y", ""))
+    assert nothing not in told
+    with pytest.raises(UsageError, match="was begun with other strata of cases"):
+        trained(data, tmp_path / "run", pipeline, resume=True, subjects=strata("b.csv", "x", "x", "y", ""))
+    trained(data, tmp_path / "one", pipeline, heard)
+    assert nothing in told
+
+
 def test_a_folder_with_something_in_it_is_refused(data: Path, tiny: Path, tmp_path: Path) -> None:
     table(tmp_path / "mine" / "thesis.txt", "all of it")
     for overwrite in (False, True):

@@ -67,8 +67,21 @@ def test_a_label_has_its_own_colour_else_the_tables_else_one_by_its_value(label:
     assert colour_of(label) == colour
 
 
-def test_sides_of_one_structure_differ() -> None:
-    assert colour_of(Label(1, "left lung")) != colour_of(Label(1, "right lung"))
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("left lung", "right lung"),
+        ("anterior hippocampus", "posterior hippocampus"),
+        ("left lung nodule", "right lung nodule"),
+        ("nodule in the left lung", "nodule in the right lung"),
+        ("left nodule", "right nodule"),
+    ],
+)
+def test_sides_and_parts_of_one_structure_differ(one: str, other: str) -> None:
+    colours = [lab(linear(colour_of(Label(1, name)))) for name in (one, other)]
+    assert np.linalg.norm(colours[0] - colours[1]) > 5
+    coded = [colour_of(Label(1, name, code="SCT:27925004")) for name in (one, other)]
+    assert len(set(coded)) == 2
 
 
 def test_a_colour_is_one_and_the_same_in_pictures_and_in_files(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ SIDES = {
     "anterior": Code("255549009", "SCT", "Anterior"),
     "posterior": Code("255551008", "SCT", "Posterior"),
 }
-RIGHT_SHADE = 0.82  # of a structure's colour, so that its two sides differ
+SHADE = 0.82  # of a colour, so that two sides of a structure, two parts, and findings on two sides differ
+SHADED = ("right", "posterior")
 SMALL_WORDS = frozenset({"of", "the", "and", "in"})
 WITHIN = re.compile(r"(?<![a-z])in(?![a-z])", re.IGNORECASE)  # "mass in muscle" is no muscle mass
 DENIALS = frozenset({"no", "non", "not", "without"})
@@ -148,8 +149,12 @@ class _Row(NamedTuple):
 
     def term(self, side: str) -> Term:
         modifier = SIDES[side] if side and not self.side else None
-        colour = _shaded(self.colour) if side == "right" and modifier else self.colour
+        colour = _shaded(self.colour, side if modifier else "")
         return Term(CATEGORIES[self.category], self.code, modifier, colour)
+
+    def finding(self, side: str) -> Term:
+        """As a finding on that side, which is said of where it lies."""
+        return replace(self.term(""), colour=_shaded(self.colour, side))
 
 
 _Key = tuple[frozenset[str], str]
@@ -184,11 +189,11 @@ def _named(words: list[str], side: str, *, within: bool) -> Term | None:
     for start in range(1, len(words)):
         finding = _finding(words[start:])
         if finding is not None:  # the longest that the name ends in; what stands before need not be known
-            return _located(finding.term(""), _row(frozenset(words[:start]), side), side)
+            return _located(finding.finding(side), _row(frozenset(words[:start]), side), side)
     for end in range(len(words) - 1, 0, -1):
         finding, place = _finding(words[:end]), _row(frozenset(words[end:]), side)
         if finding is not None and place is not None:
-            return _located(finding.term(""), place, side)
+            return _located(finding.finding(side), place, side)
     return None if row is None else row.term(side)
 
 
@@ -230,7 +235,7 @@ def _coded(label: Label, side: str, named: Term | None) -> Term:
     _, by_code = _table()
     row = by_code.get((scheme, value))
     if row is not None and row.category == "abnormal" and named is not None and named.region is not None:
-        return replace(row.term(""), region=named.region, region_modifier=named.region_modifier)
+        return replace(row.finding(side), region=named.region, region_modifier=named.region_modifier)
     if row is not None:
         return row.term(side)
     kind = Code(value, scheme or PRIVATE, label.name[:LONGEST_MEANING])
@@ -266,6 +271,8 @@ def _spelt(word: str) -> str:
     return word
 
 
-def _shaded(colour: str) -> str:
-    parts = (round(part * RIGHT_SHADE) for part in bytes.fromhex(colour[1:]))
+def _shaded(colour: str, side: str) -> str:
+    if side not in SHADED:
+        return colour
+    parts = (round(part * SHADE) for part in bytes.fromhex(colour[1:]))
     return "#" + "".join(f"{part:02x}" for part in parts)

@@ -20,7 +20,7 @@ __all__ = ["result_uid"]
 ROOT = "2.25"  # PS3.5 B.2: a number of 128 bits, under a root that needs no registration
 # What decides the voxels. Where and when it ran is left out: a retry on another machine is a retry. So is the
 # hash of the pipeline file, with its comments: the pipeline stands there in full.
-DECISIVE = ("medseg", "only", "seed", "policy")
+DECISIVE = ("medseg", "seed", "policy")
 MODEL = ("name", "version", "distribution", "weights")
 REFERS = {"dicom-sr": "dicom-seg", "rtstruct": "dicom-seg"}  # what refers to another file is another result
 
@@ -36,6 +36,8 @@ def result_uid(origin: Origin, provenance: Mapping[str, Any], *names: str) -> st
         names: say which UID it is; other names, another UID.
     """
     decisive = {key: provenance.get(key) for key in DECISIVE}
+    only = provenance.get("only")
+    decisive["only"] = None if only is None else sorted(only)  # labels stand in the table's order in any case
     model = provenance.get("model") or {}
     decisive["model"] = {key: model.get(key) for key in MODEL}
     pipeline = dict(provenance.get("pipeline") or {})

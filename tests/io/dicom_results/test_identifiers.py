@@ -103,6 +103,14 @@ def test_comments_in_the_pipeline_file_change_nothing_and_weights_do() -> None:
     assert uid(weights={"a": "1" * 64}) != uid(weights={"a": "2" * 64})
 
 
+def test_labels_asked_for_in_another_order_are_the_same_result() -> None:
+    def uid(*only: str) -> str:
+        return result_uid(origin("1.2"), {**DONE, "only": list(only)}, "dicom-seg", "series")
+
+    assert uid("liver", "spleen") == uid("spleen", "liver")
+    assert uid("liver", "spleen") != uid("liver")
+
+
 def test_a_series_in_an_archive_is_the_same_series() -> None:
     packed = {"name": "t1", "sha256": "9" * 64}
     again = {**DONE, "inputs": [packed, *DONE["inputs"][1:]]}

@@ -73,7 +73,7 @@ def with_writers(pipeline: Pipeline, text: str, catalog: Catalog) -> Pipeline:
                 break
         else:
             more.append(replace(stage, demanded=True))
-    whole = _numbered(_in_order([*own, *more]))
+    whole = _numbered(_in_order([*own, *more], added=more))
     try:
         require_order(whole)
     except PipelineError as problem:
@@ -91,19 +91,24 @@ def _require_alike(own: Stage[Writer], asked: Stage[Writer]) -> None:
         raise UsageError(f"{OPTION} {asked.name}: the pipeline has it with other parameters; name it alone")
 
 
-def _in_order(stages: Iterable[Stage[Writer]]) -> list[Stage[Writer]]:
-    """The stages in their order, save that each stands behind those of them that it must come after."""
+def _in_order(stages: Iterable[Stage[Writer]], *, added: Sequence[Stage[Writer]]) -> list[Stage[Writer]]:
+    """The stages in their order, save that each stands behind those of them that it must come after.
+
+    Behind what it only mentions it stands where one of both was added: what a pipeline has stays as it is.
+    """
     waiting, placed = list(stages), list[Stage[Writer]]()
     while waiting:
-        ready = next((stage for stage in waiting if not _waits(stage, waiting)), waiting[0])
+        ready = next((stage for stage in waiting if not _waits(stage, waiting, added)), waiting[0])
         waiting.remove(ready)
         placed.append(ready)
     return placed
 
 
-def _waits(stage: Stage[Writer], waiting: Iterable[Stage[Writer]]) -> bool:
-    names = (*come_before(stage), *better_before(stage))
-    return any(other.is_called(name) for name in names for other in waiting)
+def _waits(stage: Stage[Writer], waiting: Sequence[Stage[Writer]], added: Sequence[Stage[Writer]]) -> bool:
+    if any(other.is_called(name) for name in come_before(stage) for other in waiting):
+        return True
+    movable = waiting if stage in added else [other for other in waiting if other in added]
+    return any(other.is_called(name) for name in better_before(stage) for other in movable)
 
 
 def _numbered(stages: list[Stage[Writer]]) -> tuple[Stage[Writer], ...]:

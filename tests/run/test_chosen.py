@@ -52,6 +52,8 @@ def test_each_stands_behind_what_it_refers_to_where_that_is_there(made: Callable
     assert names(made("[csv]"), "rtstruct, dicom-seg") == ["csv", "dicom-seg!", "rtstruct!"]
     assert names(made("[rtstruct]"), "dicom-seg") == ["dicom-seg!", "rtstruct"]
     assert names(made("[csv]"), "rtstruct") == ["csv", "rtstruct!"]
+    # what is added beside them moves nothing
+    assert names(made("[rtstruct, dicom-seg]"), "csv") == ["rtstruct", "dicom-seg", "csv!"]
 
 
 def test_what_is_there_already_is_not_doubled_but_counts_as_named(made: Callable[[str], Path]) -> None:

@@ -273,7 +273,8 @@ class Source:
     `headers` holds what the format's reader keeps (see `medseg.io`); `sha256` one digest per file; `verdict`
     is one line on the geometry, "ok" where nothing was doubtful; `policies` what was changed on the way in;
     `decided` what an explicit policy made of a doubt, one line each: every output repeats these; `joined` the
-    sources of further inputs whose images are channels of the same volume.
+    sources of further inputs whose images are channels of the same volume. `patient` is a digest that tells
+    patients apart in this process, and means nothing in any other.
     """
 
     native: Grid | Planes
@@ -286,6 +287,7 @@ class Source:
     policies: tuple[str, ...] = ()
     decided: tuple[str, ...] = ()
     joined: tuple[Source, ...] = field(default=(), repr=False)
+    patient: str = field(default="", repr=False, compare=False)
 
     def put_back(self, segmentation: Segmentation) -> Segmentation:
         """The segmentation on the original voxels: nearest, or an exact copy where only whole voxels moved.

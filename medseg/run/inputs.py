@@ -117,12 +117,14 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
     """One volume with a channel per input, on the grid of the first, aligned in physical space (linear).
 
     A single input stays as it is, its one channel named after the input. What a policy decided for any input
-    stays known, behind the input's name, and so do their sources. Raises InputError where two inputs cover
-    too little of each other, or where an input that must share a grid has more than one channel.
+    stays known, behind the input's name, and so do their sources. Raises InputError where inputs are of
+    different patients, where two cover too little of each other, or where an input that must share a grid has
+    more than one channel.
     """
     (first_name, first), *others = volumes.items()
     if not others:
         return first.replace(channels=(first_name,)) if len(first.channels) == 1 else first
+    _require_one_patient(volumes)
     arrays, policies = [], []
     for name, volume in volumes.items():
         if len(volume.channels) != 1:
@@ -155,6 +157,20 @@ def join(volumes: Mapping[str, Volume]) -> Volume:
         more = tuple(volume.source for _, volume in others if volume.source is not None)
         source = replace(source, policies=(*source.policies, *policies), decided=decided, joined=more)
     return first.replace(array=joined, channels=tuple(volumes), source=source)
+
+
+def _require_one_patient(volumes: Mapping[str, Volume]) -> None:
+    """Refuse inputs whose images name different patients; those that name none are not judged."""
+    first: dict[str, str] = {}
+    for name, volume in volumes.items():
+        if volume.source is not None and volume.source.patient:
+            first.setdefault(volume.source.patient, name)
+    if len(first) > 1:
+        one, other, *_ = first.values()
+        raise InputError(
+            f"inputs {one!r} and {other!r} are of different patients (PatientID, PatientBirthDate or "
+            "PatientName); give images of one, or convert them to NIfTI where this is meant"
+        )
 
 
 def _coverage(one: Volume, other: Volume) -> float:

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import write_dicom_series
 
 from medseg import Grid, InputError, Source, UsageError, Volume
 from medseg.config import SeriesRule
-from medseg.io import STRICT, Policy
+from medseg.io import STRICT, Policy, read
 from medseg.pipeline import Input
 from medseg.run.inputs import case_id, join, match, policy_for, read_inputs
 
@@ -170,6 +171,29 @@ def test_a_volume_is_taken_as_it_is_whatever_the_policy() -> None:
     given = {"t1": volume(0)}
     asked = Policy(series=SeriesRule(modality="CT"), suv=True, phase=7)
     assert read_inputs([Input("t1")], given, force_modality=False, pixel_size=None, policy=asked) == given
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "PatientBirthDate", "PatientName"])
+def test_inputs_of_two_patients_are_refused(tmp_path: Path, keyword: str) -> None:
+    stored = np.arange(12 * 10 * 6, dtype=np.int16).reshape(12, 10, 6)
+
+    def of(name: str, value: str) -> Path:
+        return write_dicom_series(
+            tmp_path / name, stored, edit=lambda _, image: setattr(image, keyword, value)
+        )
+
+    def joined(**images: Path) -> Volume:
+        wanted = [Input(name) for name in images]
+        return join(read_inputs(wanted, images, force_modality=False, pixel_size=None))
+
+    t1, flair, other = of("a", "19450607"), of("b", "19450607"), of("c", "19991231")
+    assert joined(t1=t1, flair=flair).channels == ("t1", "flair")
+    with pytest.raises(InputError, match=r"^inputs 't1' and 'flair' are of different patients \(PatientID, "):
+        joined(t1=t1, flair=other)
+    with pytest.raises(InputError, match="inputs 't1' and 't2' are of different patients"):
+        joined(t1=t1, flair=flair, t2=other)
+    unnamed = read(other).replace(source=None)
+    assert join({"t1": read(t1), "flair": unnamed}).channels == ("t1", "flair")
 
 
 def test_what_was_decided_for_each_input_is_kept_behind_its_name() -> None:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from medseg.io.child.codecs import DEFLATED, is_decodable
 from medseg.io.child.frames import FRAME_TAGS, frames_of
-from medseg.io.child.patient import PATIENT_TAGS, SALT_BYTES, patient_key
+from medseg.io.child.patient import PATIENT_TAGS, patient_key
 from medseg.io.child.pixel_data import UNDEFINED, Element, element_at, fragments_at
 from medseg.io.child.read_ahead import read_ahead
 from medseg.io.child.reply import RefusedError, Reply, shown
@@ -62,7 +62,7 @@ CONVERTED: dict[str, Callable[[str], Any]] = {"CS": shown, "UI": shown, "DS": fl
 def dicom_headers(request: dict[str, Any]) -> Iterator[Reply]:
     """One record for each file: the tags that geometry and values need, or why there are none."""
     _layouts.clear()
-    salt = os.urandom(SALT_BYTES)
+    salt = bytes.fromhex(request["salt"])
     files = request["files"]
     some = [files[n : n + TOGETHER] for n in range(0, len(files), TOGETHER)]
     # only reading goes on in threads: parsing holds the interpreter, and eight at once slow each other

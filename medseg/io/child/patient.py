@@ -1,9 +1,10 @@
 """Whether two images are of one patient, without saying who: the only use of the tags that name a patient.
 
 UIDs that were emptied, or are those of a template, would make one volume of two patients whose images happen
-to adjoin. Of who the patient is only a digest leaves the decoder process, with a salt that is drawn for each
-request and thrown away: it groups the images of one reading and cannot be held against any other, or against
-a list of names. It is never kept in a result, logged or shown.
+to adjoin; and two inputs of one case may come from two patients. Of who the patient is only a digest leaves
+the decoder process, with a salt that medseg draws when it starts and nobody keeps: it compares the images of
+one run and cannot be held against any other, or against a list of names. It is never kept in a result, logged
+or shown.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-__all__ = ["PATIENT_TAGS", "SALT_BYTES", "patient_key"]
+__all__ = ["PATIENT_TAGS", "patient_key"]
 
 PATIENT_TAGS = (0x00100020, 0x00100030, 0x00100010)  # PatientID, PatientBirthDate, PatientName
-SALT_BYTES = 16
 KEY_BYTES = 8  # 16 letters: among 200 000 files two patients share one by chance once in 10^9 studies
 
 

@@ -83,6 +83,7 @@ def read_dicom(path: Path, policy: Policy = STRICT) -> Volume:
         sha256=tuple(sha256.values()),
         headers=tuple(_kept(header) for header in headers),
         modality=modality,
+        patient=headers[0].text("patient"),
         verdict=what.verdict,
         policies=(*_repairs(headers), *choice.left_out, *passed, *what.notes, *told),
         decided=(*choice.decided, *what.decided, *assembly.decided),

@@ -22,6 +22,7 @@ MOST_DEPTH = 12  # folders below the one given: patient/study/series is 3, a bur
 MOST_FILES = 200_000
 MOST_IMAGES = 400_000  # slices, and frames of multi-frame files
 VOLUMES = ("NIfTI", "NRRD", "MetaImage", "PNG", "TIFF", "a zip archive", "a tar archive", "a tar.gz archive")
+SALT = os.urandom(16).hex()  # of digests of patients: they mean something in this process alone
 MASKS = {"SEG": "a segmentation", "RTSTRUCT": "a structure set"}
 
 
@@ -106,7 +107,8 @@ def _records(files: Sequence[Path]) -> list[dict[str, Any]]:
     """What the decoder process says of each file."""
     records: list[dict[str, Any]] = []
     if files:
-        decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
+        asked = {"do": "dicom-headers", "salt": SALT}
+        decode(asked, files=files, take=lambda fields, _: records.append(fields))
     return records
 
 

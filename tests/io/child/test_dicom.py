@@ -21,7 +21,7 @@ SIZE = STORED.size * 2
 
 def record_of(path: Path) -> dict[str, Any]:
     records: list[dict[str, Any]] = []
-    decode({"do": "dicom-headers"}, files=[path], take=lambda fields, _: records.append(fields))
+    decode({"do": "dicom-headers", "salt": "00"}, files=[path], take=lambda fields, _: records.append(fields))
     return records[0]
 
 
@@ -105,7 +105,7 @@ def test_records_of_real_files_hold_what_pydicom_reads(real_data: Path) -> None:
 
     files = sorted((real_data / "dicom_odd").rglob("*.dcm"))
     records: list[dict[str, Any]] = []
-    decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: records.append(fields))
+    decode({"do": "dicom-headers", "salt": "00"}, files=files, take=lambda fields, _: records.append(fields))
     compared = 0
     for path, record in zip(files, records, strict=True):
         if not record.get("dicom"):

@@ -28,10 +28,11 @@ def dataset(**values: Any) -> Any:
     return made
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
+def records(folder: Path, salt: bytes) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     files = sorted(folder.iterdir())
-    decode({"do": "dicom-headers"}, files=files, take=lambda fields, _: found.append(fields))
+    asked = {"do": "dicom-headers", "salt": salt.hex()}
+    decode(asked, files=files, take=lambda fields, _: found.append(fields))
     return found
 
 
@@ -47,11 +48,13 @@ def two_patients(write_series: Write, folder: Path, *, uids: str | None = None, 
     return write_series(folder, np.concatenate([STORED, STORED], axis=2), edit=edit)
 
 
-def test_a_key_has_16_letters_and_another_with_every_request(tmp_path: Path, write_series: Write) -> None:
+def test_a_key_has_16_letters_and_another_with_every_salt(tmp_path: Path, write_series: Write) -> None:
     folder = write_series(tmp_path / "ct", STORED)
-    once, again = ({record["patient"] for record in records(folder)} for _ in range(2))
+    salts = (b"a" * 16, b"b" * 16)
+    once, again = ({record["patient"] for record in records(folder, salt)} for salt in salts)
     assert len(once) == len(again) == 1
     assert once != again
+    assert {record["patient"] for record in records(folder, salts[0])} == once
     assert all(re.fullmatch("[0-9a-f]{16}", key) for key in once | again)
 
 

@@ -118,7 +118,7 @@ def test_8_bit_words_of_big_endian_files_are_turned_around(tmp_path: Path) -> No
 
 def test_a_file_that_changes_after_its_header_was_read_is_read_anew(tmp_path: Path) -> None:
     path = write_dicom_series(tmp_path, STORED[:, :, :1]) / "IM0000.dcm"
-    decode({"do": "dicom-headers"}, files=[path], take=lambda _f, _a: None)
+    decode({"do": "dicom-headers", "salt": "00"}, files=[path], take=lambda _f, _a: None)
     write_dicom_series(tmp_path, STORED[:6, :, 1:2].astype(np.uint8))
     np.testing.assert_array_equal(frames_of(path, None)[0][1], STORED[:6, :, 1].astype(np.uint8))
 

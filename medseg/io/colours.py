@@ -1,16 +1,20 @@
-"""The colour of a label or an object: one and the same in every picture and every file.
+"""The colour of a label or an object: one and the same in every picture and every file of a result.
 
 A label has its own colour where it brings one, else that of the table of terms where the table knows its code
-or its name, else one of the palette by its value. Objects are told apart: each has one of the palette by its
+or its name, else one of the palette by its value. No two labels of a table have one colour, unless they bring
+it or there are more than colours: of two that the terms give one, as two tumours, the later takes one of the
+palette. Objects are told apart: each has one of the palette by its
 id, whatever its label's colour is, which stands for all of them in a legend.
 """
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 
 from medseg.io.dicom_results.terms import term_of
-from medseg.segmentation import Label
+from medseg.segmentation import Label, LabelTable
 
-__all__ = ["PALETTE", "colour_of", "colour_of_object"]
+__all__ = ["PALETTE", "colour_of_object", "colours_of"]
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -27,11 +31,23 @@ PALETTE = (
 )
 
 
-def colour_of(label: Label) -> str:
-    """The label's own colour, else the table's, else one that follows from its value: "#rrggbb"."""
-    if label.colour is not None and HEX.fullmatch(label.colour):
-        return label.colour.lower()
-    return term_of(label).colour or _of_palette(label.value)
+@lru_cache(maxsize=16)
+def colours_of(labels: LabelTable) -> Mapping[str, str]:
+    """Each label's own colour, else the terms', else one that follows from its value: "#rrggbb" by name."""
+    found = {label.name: own for label in labels if (own := _own(label)) is not None}
+    for label in labels:
+        if label.name not in found:
+            colour = term_of(label).colour
+            taken = set(found.values())
+            if colour is None or colour in taken:
+                turns = (_of_palette(label.value + turn) for turn in range(len(PALETTE)))
+                colour = next((each for each in turns if each not in taken), _of_palette(label.value))
+            found[label.name] = colour
+    return found
+
+
+def _own(label: Label) -> str | None:
+    return label.colour.lower() if label.colour is not None and HEX.fullmatch(label.colour) else None
 
 
 def colour_of_object(number: int) -> str:

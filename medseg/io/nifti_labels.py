@@ -13,10 +13,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from medseg.io.colours import colour_of
+from medseg.io.colours import colours_of
 from medseg.io.nifti_header import layout
 from medseg.io.nifti_stream import MOST_EXTENSION_BYTES, exactly, opened
-from medseg.segmentation import Label, LabelTable
+from medseg.segmentation import LabelTable
 
 __all__ = ["extensions", "label_names", "label_objects", "read_label_names", "read_label_objects"]
 
@@ -52,8 +52,9 @@ def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None =
     root = ET.Element("CaretExtension")
     information = ET.SubElement(root, "VolumeInformation", Index="0")
     table = ET.SubElement(information, "LabelTable")
+    colours = colours_of(labels)
     for label in labels:
-        red, green, blue = (f"{part:.4f}" for part in _colour(label))
+        red, green, blue = (f"{part:.4f}" for part in _rgb(colours[label.name]))
         entry = ET.SubElement(
             table, "Label", Key=str(label.value), Red=red, Green=green, Blue=blue, Alpha="1"
         )
@@ -135,7 +136,7 @@ def _names(content: bytes) -> dict[int, str]:
         return {}
 
 
-def _colour(label: Label) -> tuple[float, float, float]:
+def _rgb(colour: str) -> tuple[float, float, float]:
     """Red, green and blue from 0 to 1."""
-    red, green, blue = bytes.fromhex(colour_of(label).removeprefix("#"))
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red / 255, green / 255, blue / 255

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.colours import colour_of, colour_of_object
+from medseg.io.colours import colour_of_object, colours_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
 __all__ = ["OBJECT_OF", "SLICES", "LabelFile", "label_files", "label_tables", "layer_table", "slug"]
@@ -87,13 +87,14 @@ def _table(segmentation: Segmentation, layer: int, labels: list[Label]) -> Label
                 for thing in things
             )
         )
+    colours = colours_of(segmentation.labels)
     # A pair whose other half lies in another file would point nowhere.
     return LabelTable(
         tuple(
             replace(
                 label,
                 layer=0,
-                colour=colour_of(label),
+                colour=colours[label.name],
                 pair=label.pair if label.pair in names else None,
             )
             for label in labels

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medseg.io.colours import colour_of
+from medseg.io.colours import colours_of
 from medseg.prediction import Measured
 from medseg.report.lettering import ellipsis, plain, text_width, write_text
 from medseg.segmentation import Label, Segmentation
@@ -69,14 +69,14 @@ def entries_of(segmentation: Segmentation, measurements: Iterable[Measured]) -> 
         for row in reversed(tuple(measurements))
         if row.quantity in ("volume", "area") and row.object is None
     }
-    entries = []
+    entries, colours = [], colours_of(segmentation.labels)
     for label in segmentation.labels:
         row = sizes.get(label.name)
         amount = float(row.value) if row is not None and isinstance(row.value, int | float) else None
         entries.append(
             Entry(
                 name=plain(label.name, f"label {label.value}") + _count(segmentation, label),
-                colour=colour_of(label),
+                colour=colours[label.name],
                 amount=amount,
                 unit=row.unit if row is not None else "",
                 flag=plain(row.flag) if row is not None else "",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.colours import colour_of, colour_of_object
+from medseg.io.colours import colour_of_object, colours_of
 from medseg.prediction import Measured
 from medseg.report import NOTICE
 from medseg.report.legend import FILL, INK, MUTED, WARNING, Legend, entries_of
@@ -255,8 +255,9 @@ def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> It
             (thing.id, colour_of_object(thing.id)) for thing in segmentation.objects if thing.id in present
         )
     else:
+        colours = colours_of(segmentation.labels)
         yield from (
-            (label.value, colour_of(label))
+            (label.value, colours[label.name])
             for label in segmentation.labels
             if label.layer == layer and label.value in present
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medseg.io.colours import colour_of
+from medseg.io.colours import colours_of
 from medseg.prediction import Measured
 from medseg.report import NOTICE
 from medseg.report.legend import GAP, INK, MUTED, SWATCH, WARNING, said
@@ -45,14 +45,14 @@ class Row:
 def rows_of(segmentation: Segmentation, measurements: Iterable[Measured]) -> tuple[Row, ...]:
     """A row for each label, in the order of the label table."""
     values = {(row.label, row.quantity): row for row in measurements if row.object is None}
-    rows = []
+    rows, colours = [], colours_of(segmentation.labels)
     for label in segmentation.labels:
         size = values.get((label.name, "volume")) or values.get((label.name, "area"))
         mean, sd = (values.get((label.name, f"intensity_{what}")) for what in ("mean", "sd"))
         rows.append(
             Row(
                 name=plain(label.name, f"label {label.value}"),
-                colour=colour_of(label),
+                colour=colours[label.name],
                 size=_number(size),
                 intensity=" \u00b1 ".join(filter(None, (_number(mean, unit=False), _number(sd)))),
                 flag=plain(size.flag) if size is not None else "",

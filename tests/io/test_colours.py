@@ -11,12 +11,12 @@ from medseg.builtin.write.dicom_seg import DicomSeg
 from medseg.builtin.write.key_images import KeyImages
 from medseg.builtin.write.rtstruct import RTStruct
 from medseg.io import read
-from medseg.io.colours import PALETTE, colour_of, colour_of_object
+from medseg.io.colours import PALETTE, colour_of_object, colours_of
 from medseg.io.masks import read_segmentation
 from medseg.report.label_files import layer_table
 from medseg.report.legend import entries_of
 from medseg.report.result_table import rows_of
-from medseg.segmentation import Label, Object
+from medseg.segmentation import Label, LabelTable, Object
 
 # sRGB to CIE L*a*b* (D65): another space than the one the palette was chosen in.
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -64,7 +64,25 @@ def test_all_colours_stand_out_from_the_dark_ground() -> None:
     ],
 )
 def test_a_label_has_its_own_colour_else_the_tables_else_one_by_its_value(label: Label, colour: str) -> None:
-    assert colour_of(label) == colour
+    assert colours_of(LabelTable((label,))) == {label.name: colour}
+
+
+def test_labels_of_one_table_differ_though_the_terms_give_them_one_colour() -> None:
+    """Two tumours have one code; only what labels bring themselves is theirs in any case."""
+    kidney, liver, own = (
+        Label(1, "kidney tumour"),
+        Label(2, "liver tumour"),
+        Label(3, "rim", colour="#F27F5D"),
+    )
+    (tumour,) = {colours_of(LabelTable((label,)))[label.name] for label in (kidney, liver)}
+    table = LabelTable((kidney, liver, own))
+    assert colours_of(table) == {"kidney tumour": tumour, "liver tumour": PALETTE[1], "rim": PALETTE[0]}
+    later = LabelTable((kidney, liver, Label(3, "rim", colour=PALETTE[1])))
+    assert colours_of(later)["liver tumour"] == PALETTE[2]
+    spine = LabelTable(tuple(Label(n, f"vertebra L{n}") for n in range(1, 6)))
+    assert len(set(colours_of(spine).values())) == 5
+    many = LabelTable(tuple(Label(n, f"zone {n}") for n in range(1, 201)))
+    assert set(colours_of(many).values()) == set(PALETTE)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +96,11 @@ def test_a_label_has_its_own_colour_else_the_tables_else_one_by_its_value(label:
     ],
 )
 def test_sides_and_parts_of_one_structure_differ(one: str, other: str) -> None:
-    colours = [lab(linear(colour_of(Label(1, name)))) for name in (one, other)]
-    assert np.linalg.norm(colours[0] - colours[1]) > 5
-    coded = [colour_of(Label(1, name, code="SCT:27925004")) for name in (one, other)]
-    assert len(set(coded)) == 2
+    def of(name: str, code: str | None = None) -> str:
+        return colours_of(LabelTable((Label(1, name, code=code),)))[name]
+
+    assert np.linalg.norm(lab(linear(of(one))) - lab(linear(of(other)))) > 5
+    assert of(one, "SCT:27925004") != of(other, "SCT:27925004")
 
 
 def test_a_colour_is_one_and_the_same_in_pictures_and_in_files(tmp_path: Path) -> None:
@@ -98,7 +117,8 @@ def test_a_colour_is_one_and_the_same_in_pictures_and_in_files(tmp_path: Path) -
     )
     things = (Object(7, "cell"), Object(300, "cell"))
     result = finished(volume, array, labels, kinds=("labels", "objects"), objects=things)
-    meant = {label.name: colour_of(label) for label in labels[:3]} | {
+    colours = colours_of(result.segmentation.labels)
+    meant = {label.name: colours[label.name] for label in labels[:3]} | {
         f"cell {thing.id}": colour_of_object(thing.id) for thing in things
     }
     assert len(set(meant.values())) == 5

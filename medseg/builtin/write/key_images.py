@@ -15,7 +15,7 @@ from medseg.builtin.measure.lesions import is_lesion
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
 from medseg.builtin.postprocess.connected_parts import Connectivity
 from medseg.extent import Box
-from medseg.io.colours import colour_of, colour_of_object
+from medseg.io.colours import colour_of_object, colours_of
 from medseg.prediction import Result
 from medseg.report.key_images import KeyImage, draw_key_images
 from medseg.segmentation import Label, Segmentation
@@ -82,11 +82,12 @@ class KeyImages(Writer):
         """Size in voxels and image of each of the largest lesions of a label."""
         lesions = numbered_lesions(label, box, segmentation, self.connectivity)
         objects = segmentation.kinds[label.layer] == "objects"
+        own = colours_of(segmentation.labels)[label.name]
         for rank, (number, size) in enumerate(zip(lesions.names, lesions.sizes, strict=True)):
             if rank == self.most:
                 return
             mask, where = lesions.placed(rank)
-            colour = colour_of_object(number) if objects else colour_of(label)
+            colour = colour_of_object(number) if objects else own
             yield size, _image(f"{label.name} {number}", colour, mask, where, segmentation.grid)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import InputError
-from medseg.io.colours import colour_of, colour_of_object
+from medseg.io.colours import colour_of_object, colours_of
 from medseg.io.dicom_results.identifiers import result_uid
 from medseg.io.dicom_results.origin import one_line
 from medseg.io.dicom_results.references import Reference
@@ -46,21 +46,20 @@ Numbering = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: its number in the file, its label, and the object's id where it is one object of it."""
+    """One segment: its number in the file, its label, and the object's id where it is one object of it.
+
+    `colour` is the one that pictures have; a segment that is in no file has none.
+    """
 
     number: int
     label: Label
     object_id: int | None = None
+    colour: str = ""
 
     @property
     def value(self) -> int:
         """What its voxels have in the array of the segmentation."""
         return self.label.value if self.object_id is None else self.object_id
-
-    @property
-    def colour(self) -> str:
-        """As pictures have it."""
-        return colour_of(self.label) if self.object_id is None else colour_of_object(self.object_id)
 
     @property
     def name(self) -> str:
@@ -85,7 +84,11 @@ def segments_of(segmentation: Segmentation) -> tuple[Segment, ...]:
             f"{len(found)} labels and objects; a DICOM segmentation holds {MOST_SEGMENTS} segments. "
             "Leave small objects out (remove-small), or write NIfTI"
         )
-    return tuple(Segment(number, *each) for number, each in enumerate(found, start=1))
+    colours = colours_of(segmentation.labels)
+    return tuple(
+        Segment(n, label, number, colours[label.name] if number is None else colour_of_object(number))
+        for n, (label, number) in enumerate(found, start=1)
+    )
 
 
 def tracking_uid(origin: Origin, provenance: Mapping[str, Any], segment: Segment) -> str:

@@ -245,6 +245,8 @@ print(decoder._decoder.pid, len(seen), flush=True)
 # ------------------------------------------------------------------ frames, and several at once
 def test_the_frame_that_was_asked_for_is_named(decoder: Decoder, series: Path, stuck: Path) -> None:
     files = [sorted(series.iterdir())[0], stuck]
+    asked, take = {"do": "dicom-pixels", "frames": [None]}, lambda _f, _a: None
+    decoder.ask(asked, files=files[:1], take=take, most_bytes=SLICE_BYTES)  # what it loads, it has by now
     decoder.timeout_s = 1
     with pytest.raises(InputError, match=r"^stuck\.dcm, frame 8: not decoded within 1 s"):
         decoder.ask(

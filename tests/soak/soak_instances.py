@@ -68,8 +68,7 @@ def test_a_detector_learns_touching_objects_by_heart(
     """Objects have about 16 voxels: windows of 32 overlap by more than that."""
     window = {"patch": [48 if dims == 2 else 32] * dims, "overlap": 0.6}
     segment = {"detector": {**DETECTOR, "kind": kind, "window": window}}
-    epochs = 12 if dims == 2 else 20
-    found = learnt_by(segment, tmp_path, SCENES[dims], epochs=epochs, rate=0.003)
+    found = learnt_by(segment, tmp_path, SCENES[dims], epochs=20, rate=0.003)
     figures.append(f"detector {kind} in {dims}-D, learnt by heart: AP at 0.5 {found}")
     assert found == {"round": [1.0, 1.0], "long": [1.0, 1.0]}
 

@@ -3,8 +3,8 @@
 A label has its own colour where it brings one, else that of the table of terms where the table knows its code
 or its name, else one of the palette by its value. No two labels of a table have one colour, unless they bring
 it or there are more than colours: of two that the terms give one, as two tumours, the later takes one of the
-palette. Objects are told apart: each has one of the palette by its
-id, whatever its label's colour is, which stands for all of them in a legend.
+palette. Objects are told apart: each has one of the palette by its id, whatever its label's colour is, which
+stands for all of them in a legend.
 """
 
 import re
@@ -35,14 +35,15 @@ PALETTE = (
 def colours_of(labels: LabelTable) -> Mapping[str, str]:
     """Each label's own colour, else the terms', else one that follows from its value: "#rrggbb" by name."""
     found = {label.name: own for label in labels if (own := _own(label)) is not None}
+    taken = set(found.values())
     for label in labels:
         if label.name not in found:
             colour = term_of(label).colour
-            taken = set(found.values())
             if colour is None or colour in taken:
                 turns = (_of_palette(label.value + turn) for turn in range(len(PALETTE)))
                 colour = next((each for each in turns if each not in taken), _of_palette(label.value))
             found[label.name] = colour
+            taken.add(colour)
     return found
 
 

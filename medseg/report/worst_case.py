@@ -70,10 +70,15 @@ def draw_worst_case(worst: WorstCase) -> tuple[Picture, ...]:
     """
     prediction, reference = worst.prediction.onto(worst.volume.grid), worst.reference.onto(worst.volume.grid)
     names = dict.fromkeys(label.name for labels in (reference.labels, prediction.labels) for label in labels)
-    both = {name: (_regions(reference, name), _regions(prediction, name)) for name in names}
-    differing = [name for name in names if _differing(*both[name]).any()]
+
+    def both(
+        name: str,
+    ) -> tuple[Regions, Regions]:  # anew each time: those of all labels take much memory
+        return _regions(reference, name), _regions(prediction, name)
+
+    differing = [name for name in names if _differing(*both(name)).any()]
     chosen = sorted(differing, key=lambda name: _rank(worst.dice.get(name)))[:MOST_LABELS]
-    return tuple(_draw_label(worst, name, *both[name]) for name in chosen)
+    return tuple(_draw_label(worst, name, *both(name)) for name in chosen)
 
 
 def _rank(dice: float | None) -> float:

@@ -34,11 +34,13 @@ def subjects_folds(cases: Iterable[Case], k: int, seed: int = 0) -> tuple[tuple[
     if not 2 <= k <= len(by_subject):
         raise UsageError(f"{k} folds of {len(by_subject)} subjects: give from 2 to as many folds as subjects")
     folds: list[list[str]] = [[] for _ in range(k)]
+    held = [Counter[str]() for _ in range(k)]  # cases of each stratum
     for subject in _shuffled(by_subject, seed, by_size=True):
-        own = {strata[name] for name in by_subject[subject]}
-        alike = [sum(strata[name] in own for name in fold) for fold in folds]
+        own = Counter(strata[name] for name in by_subject[subject])
+        alike = [sum(counts[stratum] for stratum in own) for counts in held]
         fewest = min(range(k), key=lambda n: (alike[n], len(folds[n])))
         folds[fewest] += by_subject[subject]
+        held[fewest] += own
     return tuple(tuple(sorted(fold)) for fold in folds)
 
 

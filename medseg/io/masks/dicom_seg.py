@@ -18,7 +18,7 @@ from medseg.io.decoder import decode, refuse_oversize
 from medseg.io.masks.frames import stacked
 from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, smallest_type, unique
 from medseg.io.masks.place import placed
-from medseg.io.masks.uneven import UnevenSlices, uneven_slices
+from medseg.io.masks.uneven import NOWHERE, UnevenSlices, uneven_slices
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid, Volume
 
@@ -28,7 +28,6 @@ KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 MOST_SIDE = 1 << 15  # rows or columns
 IN = 0.5  # of MaximumFractionalValue: at least this much of a voxel, or this probable, is in
 BACKGROUND = "DCM:125040"
-NOWHERE = -1  # the slice of a frame whose slice the image lacks
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,9 @@ from medseg.sampling import sample
 from medseg.segmentation import Segmentation
 from medseg.volume import LPS_TO_RAS, Grid, Planes, Volume
 
-__all__ = ["UnevenSlices", "uneven_slices"]
+__all__ = ["NOWHERE", "UnevenSlices", "uneven_slices"]
+
+NOWHERE = -1  # the slice of a frame whose slice the image lacks
 
 NEAR = 0.1  # voxels, as for frames on the slices of an even image
 SAME_DIRECTION = 1e-4  # of a direction cosine
@@ -46,9 +48,9 @@ class UnevenSlices:
         return Grid((*self.planes.shape, len(self.heights)), self.planes.affines[0])
 
     def of_frames(self, rows: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.intp]:
-        """The slice on which each frame lies, by the rows of the decoder process; -1 for none."""
+        """The slice on which each frame lies, by the rows of the decoder process, or NOWHERE."""
         if size != self.planes.shape or not np.isfinite(rows[:, :11]).all():
-            return np.full(len(rows), -1, np.intp)
+            return np.full(len(rows), NOWHERE, np.intp)
         steps = self.planes.affines[0, :3, :2]
         pixel = np.linalg.norm(steps, axis=0)
         places = self.planes.affines[:, :3, 3]
@@ -62,7 +64,7 @@ class UnevenSlices:
         directions = (steps / pixel * RAS[:, None]).T.ravel()
         there = near[frame] & (np.abs(rows[:, ORIENTATION] - directions).max(axis=1) <= SAME_DIRECTION)
         there &= (np.abs(rows[:, SPACING] - pixel[::-1]) * max(size) <= NEAR * pixel.min()).all(axis=1)
-        return np.where(there, slices[frame], -1)
+        return np.where(there, slices[frame], NOWHERE)
 
     def onto(self, found: Segmentation, grid: Grid, name: str, tell: Tell) -> Segmentation:
         """Labels on `stack`, one frame a slice, at the voxels of the image's grid.
@@ -74,7 +76,7 @@ class UnevenSlices:
         nearest = self._nearest(heights)
         result = np.zeros((len(found.array), *grid.shape), found.array.dtype)
         off = 0.0
-        for n in np.flatnonzero(nearest >= 0).tolist():
+        for n in np.flatnonzero(nearest != NOWHERE).tolist():
             k = int(nearest[n])
             off = max(off, abs(float(heights[n] - self.heights[k])))
             start, stop = [0, 0, 0], list(grid.shape)
@@ -107,7 +109,7 @@ class UnevenSlices:
         return axis, grid.to_world(index) @ self.normal
 
     def _nearest(self, heights: NDArray[np.float64]) -> NDArray[np.intp]:
-        """The slice nearest to each height; -1 beyond the ends, and where slices are missing."""
+        """The slice nearest to each height; NOWHERE beyond the ends, and where slices are missing."""
         order = self.heights.argsort()
         lying = self.heights[order]
         gaps = np.diff(lying)
@@ -117,7 +119,7 @@ class UnevenSlices:
         off = heights - lying[nearest]
         rounding = 1e-3 * self.usual
         inside = (off <= up[nearest] + rounding) & (-off <= down[nearest] + rounding)
-        return np.where(inside, order[nearest], -1)
+        return np.where(inside, order[nearest], NOWHERE)
 
     def _closest(self, heights: NDArray[np.float64]) -> NDArray[np.intp]:
         """Which slice, counted from the lowest, is the closest to each height."""

@@ -29,9 +29,8 @@ __all__ = ["MaskRcnn"]
 
 ANCHORS, ANCHORS_OF_OBJECTS = 256, 0.5  # of a sample that proposals are learnt from (S. Ren et al., 2015)
 REGIONS_OF_OBJECTS = 0.25
-CROWD = (
-    4  # boxes for each proposal that is left: anchors at the four nearest places of a level are of an object
-)
+# boxes for each proposal that is left: anchors at the four nearest places of a level are of an object
+CROWD = 4
 SAME_REGION = 0.7  # overlap of proposals of which one is enough
 WEIGHT = (10.0, 5.0)  # of the second stage's deltas, which are small
 

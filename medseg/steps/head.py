@@ -26,20 +26,22 @@ class Head(Step, ABC):
     """Says what the channels of a network's output mean: how many, how windows merge, how they are decoded.
 
     `merge` is "average" where overlapping windows add up to one field of scores, "per-window" where each
-    window is decoded by itself. `decodes_on` is "native" where scores are interpolated onto the
-    native grid before they are decoded; "model" where they are in the model grid's voxels (flows, rays,
-    distances), and ids go back by nearest. `activation` says what makes probabilities of the channels:
-    "softmax" where channel 0 is the background and the others are the labels in order of value, "sigmoid"
-    where each channel is a label by itself, None where channels are something else; soft volumes, entropy
-    and probability maps are then not to be had. `of_objects` says that it tells the objects of a label apart,
-    and so must know in training which voxel is of which. `default_loss` is the loss, as `distribution/name`,
-    that a network with this head is trained with where the user names none.
+    window is decoded by itself. `decodes_on` is "native" where scores are interpolated onto the native grid
+    before they are decoded; "model" where they are in the model grid's voxels (flows, rays, distances), and
+    ids go back by nearest. `activation` says what makes probabilities of the channels: "softmax" where
+    channel 0 is the background and the others are the labels in order of value, "sigmoid" where each channel
+    is a label by itself, None where channels are something else; soft volumes, entropy and probability maps
+    are then not to be had. `of_objects` says that it tells the objects of a label apart, and so must know in
+    training which voxel is of which; `lengths_in_voxels` that some channels are lengths in the network's
+    voxels, as rays are, so that an enlarged window has other ones. `default_loss` is the loss, as
+    `distribution/name`, that a network with this head is trained with where the user names none.
     """
 
     merge: ClassVar[Literal["average", "per-window"]] = "average"
     decodes_on: ClassVar[Literal["native", "model"]] = "native"
     activation: ClassVar[Literal["softmax", "sigmoid"] | None] = None
     of_objects: ClassVar[bool] = False
+    lengths_in_voxels: ClassVar[bool] = False
     default_loss: ClassVar[str] = "medseg/dice-ce"
 
     @abstractmethod

@@ -140,6 +140,14 @@ class TrainableSegmenter(Segmenter, ABC):
     def patch_voxels(self) -> tuple[int, ...]:
         """Voxels of a training patch along the axes of the network: two for a 2-D one, which sees slices."""
 
+    @property
+    def passes(self) -> float:
+        """How often segmenting an image computes each window, by its voxels: 4 where two axes are mirrored.
+
+        With it `medseg train` foretells what scoring the held-out cases will take.
+        """
+        return 1.0
+
     @abstractmethod
     def untrained(self, labels: LabelTable) -> torch.nn.Module:
         """The network with weights to begin with; all that it holds is in its `state_dict`, and in a model.

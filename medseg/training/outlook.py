@@ -56,8 +56,7 @@ def network_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> flo
             if window.is_cuda:
                 torch.cuda.synchronize(window.device)
             taken = time.monotonic() - began
-    passes: int = 2 ** len(getattr(segmenter, "mirror", ()))
-    return windows * passes * taken
+    return windows * segmenter.passes * taken
 
 
 def scoring_s(cases: Sequence[PreparedCase], recipe: Recipe, appraiser: Appraiser) -> float:

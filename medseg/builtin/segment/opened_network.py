@@ -107,6 +107,11 @@ class OpenedNetwork:
         )
         load_weights(member, self._folder, file)
         built_by, built_as = type(segmenter.architecture), repr(segmenter.architecture)
+        if segmenter.zoom:
+            from medseg.builtin.segment.zoomed import Zoomed
+
+            member = Zoomed(member, segmenter.zoom, segmenter.architecture.divisor(dims=segmenter.dims))
+            built_as += f" zoomed {segmenter.zoom!r}"
         if segmenter.temperature != 1:
             from medseg.builtin.segment.temperature import Tempered
 

@@ -37,6 +37,7 @@ class Embedding(InstanceHead):
     see in part, and there it may come apart. Right for objects in several pieces or within others too.
     """
 
+    lengths_in_voxels: ClassVar[bool] = True
     default_loss: ClassVar[str] = "medseg-instances/discriminative"
 
     dimensions: int = Field(default=4, ge=4, le=6)

@@ -31,17 +31,28 @@ class LabelsAndField(Loss):
     field_weight: float = Field(default=4.0, gt=0)
     """What the term of the field is multiplied with."""
 
+    gap_weight: float = Field(default=0.0, ge=0, le=100)
+    """How much more voxels count where two objects meet than those far from one of them, in the
+    cross-entropy and in the field: more where objects that touch come out as one."""
+
+    gap_width: float = Field(default=4.0, gt=0, le=64)
+    """How far from each other two objects may be to count as near, in the network's finest voxels: the
+    weight falls with the sum of a voxel's distances to both as a Gaussian of this standard deviation."""
+
     def prepare(
         self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
     ) -> Mapping[str, NDArray[np.float32]]:
-        """The depth as a part of the object's largest; -1 where it cannot be said."""
+        """The depth as a part of the object's largest, -1 where it cannot be said; how near objects are."""
         if not isinstance(head, DistanceWatershed):
             return {}
         objects = head.objects(segmentation)
         depth = objects.relative_depth()
         if valid is not None:
             depth = np.where(objects.reaching(~valid), np.float32(-1), depth)
-        return {"depth": depth[None]}
+        maps = {"depth": depth[None]}
+        if self.gap_weight:
+            maps["closeness"] = objects.closeness(self.gap_width)[None]
+        return maps
 
     def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:
         """A module of logits; raises PipelineError for a head without a field."""
@@ -50,4 +61,7 @@ class LabelsAndField(Loss):
         if not isinstance(head, DistanceWatershed):
             raise PipelineError("labels-and-field is the loss of the head distance-watershed")
         labels = channels - 1
-        return Terms(LabelTerms(labels), FieldTerm(labels, self.field_weight, "depth"))
+        return Terms(
+            LabelTerms(labels, self.gap_weight),
+            FieldTerm(labels, self.field_weight, "depth", self.gap_weight),
+        )

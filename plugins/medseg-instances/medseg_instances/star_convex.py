@@ -45,6 +45,7 @@ class StarConvex(InstanceHead):
     of their boundary can be seen from the middle.
     """
 
+    lengths_in_voxels: ClassVar[bool] = True
     default_loss: ClassVar[str] = "medseg-instances/star-convex"
 
     axes: Literal[2, 3] = 3

@@ -10,7 +10,9 @@ from medseg_instances.embedding import Embedding
 from medseg_instances.flows import Flows
 from medseg_instances.instance_head import InstanceHead, Objects, softmax
 from medseg_instances.star_convex import StarConvex
+from numpy.typing import NDArray
 from scipy.ndimage import find_objects  # noqa: TID253
+from scipy.spatial.distance import cdist  # noqa: TID253
 from touching import average_precision, balls, decoded, ideal, reference
 
 from medseg.builtin.metric.panoptic_quality import PanopticQuality
@@ -98,6 +100,33 @@ def test_depth_and_most_of_each() -> None:
     assert depth[4, 2:7].tolist() == [1, 2, 3, 2, 1]  # to the neighbour object, too
     assert objects.most_of_each(objects.depth())[4, 2:18, 0].tolist() == [3] * 16
     assert objects.most_of_each(objects.depth())[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.5, 2.0)])
+def test_closeness_is_that_of_all_pairs_of_voxels(spacing: tuple[float, ...]) -> None:
+    """Against distances from every voxel to every voxel of each object."""
+    ids = balls((24, 22, 4), [(6, 6, 1), (6, 15, 1), (18, 9, 3), (18, 20, 3)], [4, 4, 4, 2])
+    objects, width = Objects(reference(ids, np.diag([*spacing, 1.0]))), 2.5
+    places = np.argwhere(ids >= 0) * spacing / min(spacing)
+    away = [cdist(places, places[ids.ravel() == number]).min(axis=1) for number in range(1, 5)]
+    both = np.sort(away, axis=0)[:2].sum(axis=0).reshape(ids.shape)
+    expected = np.where(both <= 3 * width, np.exp(-((both / width) ** 2) / 2), 0)
+    found = objects.closeness(width)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found.max() > 0.5
+    assert (found == 0).any()
+
+
+@pytest.mark.parametrize("ids", [np.zeros((6, 6, 1)), np.ones((6, 6, 1)), np.eye(6)[..., None]])
+def test_where_there_are_not_two_objects_nothing_is_close(ids: NDArray[np.float64]) -> None:
+    assert not Objects(reference(ids.astype(np.uint32))).closeness(4.0).any()
+
+
+def test_objects_without_a_background_are_close_where_they_meet() -> None:
+    ids = np.where(np.arange(20) < 10, 1, 2).astype(np.uint32).reshape(20, 1, 1).repeat(8, axis=1)
+    found = Objects(reference(ids)).closeness(2.0)[:, 0, 0]
+    steps = np.minimum(abs(np.arange(20) - 9), abs(np.arange(20) - 10)) + 1.0  # to the other one
+    np.testing.assert_allclose(found, np.where(steps <= 6, np.exp(-((steps / 2) ** 2) / 2), 0), atol=1e-6)
 
 
 def test_an_object_that_fills_the_image_is_deep_everywhere() -> None:

@@ -57,6 +57,25 @@ def test_a_map_may_say_what_is_asked() -> None:
     assert float(term(logits, target, valid, {"depth": torch.full_like(wanted, -1)})) == 0
 
 
+def test_voxels_between_objects_count_more() -> None:
+    """Means with weights, written out."""
+    logits, target, valid = batch()
+    closeness = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(1))
+    maps, counts = {"closeness": closeness}, valid * (1 + 3 * closeness)
+    entropy = -(target[:, :3] * logits[:, :3].log_softmax(1)).sum(1, keepdim=True)
+    plain = (entropy * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3))
+    weighted = (entropy * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3))
+    more = LabelTerms(3, 3.0)(logits, target, valid, maps) - LabelTerms(3)(logits, target, valid, {})
+    assert float(more) == pytest.approx(float((weighted - plain).mean()), abs=1e-6)
+    off = torch.zeros(2, 1, 8, 6)
+    off[:, :, :4] = 0.5
+    right = torch.cat([logits[:, :3], target[:, 3:] + off], 1)
+    inside = counts * (target[:, :1] < 0.5)
+    share = inside[:, :, :4].sum((1, 2, 3)) / inside.sum((1, 2, 3))
+    found = FieldTerm(3, 2.0, gap_weight=3.0)(right, target, valid, maps)
+    assert float(found) == pytest.approx(2 * 0.45 * float(share.mean()), rel=1e-5)
+
+
 def test_terms_add_up() -> None:
     logits, target, valid = batch()
     labels, field = LabelTerms(3), FieldTerm(3, 2.0)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch  # noqa: TID253
 from medseg_instances.border_core import BorderCore
 from medseg_instances.distance_watershed import DistanceWatershed
 from medseg_instances.labels_and_field import LabelsAndField
+from numpy.typing import NDArray
 from touching import balls, reference
 
 from medseg.errors import PipelineError
@@ -27,6 +29,32 @@ def test_objects_that_reach_the_unknown_are_not_asked() -> None:
     assert (depth[ids == 2] == -1).all()
     assert (depth[(ids == 1) | (ids == 3)] > 0).all()
     assert (depth[ids == 0] == 0).all()
+
+
+def test_a_depth_that_is_wrong_between_objects_costs_more_with_a_gap_weight() -> None:
+    wanted = reference(balls((40, 60, 1), [(20, 20), (20, 39)], [10, 10]))
+    head = DistanceWatershed()
+    target = head.target(wanted)
+    ids = wanted.array[0]
+    j = np.indices(ids.shape)[1]
+    meeting, away = (ids > 0) & (abs(j - 29.5) < 3), (ids > 0) & (abs(j - 10) < 3)
+
+    def value(loss: LabelsAndField, wrong: NDArray[np.bool_]) -> float:
+        logits = head.logits(target)
+        logits[-1][wrong] += 0.5
+        given = [torch.from_numpy(each[None, ..., 0]) for each in (logits, target, np.ones_like(target[:1]))]
+        prepared = loss.prepare(wanted, head, None)
+        maps = {name: torch.from_numpy(values[None, ..., 0]) for name, values in prepared.items()}
+        return float(loss.build(head, spacing=(1.0, 1.0), channels=4)(*given, maps))
+
+    def cost(loss: LabelsAndField, wrong: NDArray[np.bool_]) -> float:
+        """Of a wrong voxel."""
+        return (value(loss, wrong) - value(loss, np.zeros_like(wrong))) / int(wrong.sum())
+
+    plain, weighted = LabelsAndField(), LabelsAndField(gap_weight=6.0)
+    assert set(plain.prepare(wanted, head, None)) == {"depth"}
+    assert cost(plain, meeting) == pytest.approx(cost(plain, away), rel=1e-3)
+    assert cost(weighted, meeting) > 2.5 * cost(weighted, away)
 
 
 def test_other_heads_are_refused() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch  # noqa: TID253
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.ndimage import map_coordinates  # noqa: TID253
 from small_network import GRID, LABELS, logits, module, noise, predicted, saved, segmenter
 
 from medseg import (
@@ -23,6 +25,7 @@ from medseg import (
     Wanted,
 )
 from medseg.builtin.head.sigmoid import Sigmoid
+from medseg.builtin.segment.zoomed import Zoomed
 
 
 def test_one_window_is_the_network_and_nothing_else(tmp_path: Path) -> None:
@@ -83,6 +86,59 @@ def test_mirroring_left_to_right_is_refused_where_labels_have_sides(tmp_path: Pa
     assert "\n" not in str(refusal.value)
     network.bound(labels=LABELS, folder=tmp_path)
     segmenter([saved(tmp_path)], mirror=["anterior-posterior"]).bound(labels=pair, folder=tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_zooming_is_the_mean_with_an_image_enlarged_by_hand(tmp_path: Path, dims: int, engine: str) -> None:
+    grid = Grid((16, 12, 8 if dims == 3 else 1), np.eye(4))
+    volume = noise(grid)
+    file = saved(tmp_path, dims=dims)
+    network = segmenter([file], window={"patch": list(grid.shape[:dims])}, zoom=[1.5, 0.5])
+    net = module(tmp_path, dims=dims)
+    whole = volume.array if dims == 3 else volume.array[..., 0]
+    copies = [logits(net, whole)]
+    for larger in [(24, 18, 12), (8, 6, 4)]:
+        image = by_scipy(whole, larger[:dims])
+        copies.append(by_scipy(logits(net, image), whole.shape[1:]))
+    resources = Resources(threads=1, engine=engine, device="cpu")
+    found = predicted(network, tmp_path, volume, resources=resources).segmentation.array[0]
+    mean = np.mean(copies, axis=0)
+    margin = np.diff(np.sort(mean, axis=0)[-2:], axis=0)[0].reshape(grid.shape)
+    same = found == mean.argmax(0).reshape(grid.shape)
+    assert same[margin > 1e-3].all()
+    assert (margin > 1e-3).mean() > 0.95
+    assert (copies[0].argmax(0).reshape(grid.shape) != found).any()
+
+
+def by_scipy(channels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Linear interpolation at the middles of so many voxels over the same extent; the edge goes on."""
+    lines = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, channels.shape[1:], strict=True)]
+    places = np.meshgrid(*lines, indexing="ij")
+    return np.stack([map_coordinates(each, places, order=1, mode="nearest") for each in channels])
+
+
+def test_an_enlarged_window_fits_the_network(tmp_path: Path) -> None:
+    shapes: list[tuple[int, ...]] = []
+    net = torch.nn.Conv2d(1, 3, 1)
+    net.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape[2:])))
+    found = Zoomed(net, [1.3, 0.5], [8, 16])(torch.zeros(1, 1, 24, 16))
+    assert shapes == [(24, 16), (32, 16), (16, 16)]  # 31.2 and 20.8, 12 and 8: the nearest multiples
+    assert found.shape == (1, 3, 24, 16)
+
+
+@pytest.mark.parametrize(
+    ("zoom", "why"), [([1.5, 1.5], "1.5 is named twice"), ([1.0], "1 is what is shown anyway")]
+)
+def test_needless_zooming_is_refused(tmp_path: Path, zoom: list[float], why: str) -> None:
+    with pytest.raises(PipelineError, match=f"zoom: {why}; leave it out"):
+        segmenter([saved(tmp_path)], zoom=zoom).bound(labels=LABELS, folder=tmp_path)
+
+
+def test_passes_count_the_voxels_of_all_copies(tmp_path: Path) -> None:
+    assert segmenter([saved(tmp_path)]).passes == 1
+    network = segmenter([saved(tmp_path)], mirror=["left-right", "superior-inferior"], zoom=[1.5, 0.5])
+    assert network.passes == pytest.approx(4 * (1 + 1.5**3 + 0.5**3))
 
 
 def test_a_2d_network_sees_one_slice_at_a_time(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from medseg_instances.parts import anchors_of, basins, described, seeded, summit
 
 __all__ = ["DistanceWatershed"]
 
+LOWEST = np.float32(0.02)  # of a depth whose logarithm is taken: what is flatter is alike
+
 
 class DistanceWatershed(InstanceHead):
     """Objects as hills: the network tells how deep in its object each voxel lies, and hills are cut apart.
@@ -33,9 +35,9 @@ class DistanceWatershed(InstanceHead):
     seed: float = Field(default=0.4, gt=0, lt=1)
     """How deep the top of a hill must be: 0 is the outside, 1 the deepest place of an object."""
 
-    prominence: float = Field(default=0.15, ge=0, lt=1)
-    """How far the depth falls at least between two objects, from the top of the flatter one. More where
-    objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
+    prominence: float = Field(default=0.25, ge=0, lt=1)
+    """How far the depth falls at least between two objects, as a part of the top of the flatter one. More
+    where objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
 
     smooth: float = Field(default=1.0, ge=0, le=8)
     """Standard deviation, in the finest voxels, of the Gaussian that the depth is smoothed with before hills
@@ -68,7 +70,8 @@ class DistanceWatershed(InstanceHead):
             sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
             deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
             depth = gaussian_filter(depth, deviations, mode="nearest")
-        sure = summits(depth, least=self.seed, prominence=self.prominence)
+        height = np.log(np.maximum(depth, LOWEST))  # so that it falls by parts of what it falls from
+        sure = summits(height, depth > self.seed, prominence=-math.log1p(-self.prominence))
         seeds = seeded(sure, inside, deep)
         ids = basins(depth, seeds, inside)
         return described(ids, anchors_of(seeds), shares[1:], least_voxels=self.least_voxels)

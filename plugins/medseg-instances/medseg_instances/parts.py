@@ -42,23 +42,23 @@ def seeded(sure: Mask, inside: Mask, likely: Mask | None = None) -> Ids:
     return seeds
 
 
-def summits(height: Floats, *, least: float, prominence: float) -> Mask:
-    """The tops of hills that are higher than `least` and stand out by `prominence`, down to half of it.
+def summits(height: Floats, tall: Mask, *, prominence: float) -> Mask:
+    """The hills of which a top is `tall` and stands out by `prominence`, as far down as that.
 
     A top stands out by as much as one must go down at least on the way to a higher one (h-maxima: Soille,
     Morphological Image Analysis, 2nd ed. 2004, section 6.3.4); ways lead through faces. With a prominence of
-    0 it is all that is higher than `least`.
+    0 it is all that is tall.
     """
     if not prominence:
-        return height > least
+        return tall
     import SimpleITK as sitk
 
     flat = height.squeeze() if height.ndim - height.shape.count(1) > 1 else height  # it is faster in 2-D
     image = sitk.GetImageFromArray(np.ascontiguousarray(flat, np.float32))
     above = height - sitk.GetArrayFromImage(sitk.HMaxima(image, prominence)).reshape(height.shape)
-    parts = _parts(above > prominence / 2)
+    parts = _parts(above > ROUNDING * prominence)  # tops of one height may be of one hill
     found = np.zeros(int(parts.max(initial=0)) + 1, np.bool_)
-    found[parts[(above > (1 - ROUNDING) * prominence) & (height > least)]] = True
+    found[parts[(above > (1 - ROUNDING) * prominence) & tall]] = True
     found[0] = False
     return found[parts]
 

@@ -81,6 +81,16 @@ def test_hills_that_meet_above_the_seed_depth_are_cut_apart_and_ripples_are_not(
     assert len(joined.objects) == 2, "by depth alone they are one"
 
 
+@pytest.mark.parametrize(("top", "valley", "count"), [(1.0, 0.82, 1), (1.0, 0.7, 2), (0.6, 0.42, 2)])
+def test_a_valley_is_as_deep_as_its_hills_are_high(top: float, valley: float, count: int) -> None:
+    """A fall of 0.18 cuts hills of 0.6, of which it is a third, and not those of 1."""
+    wanted = reference(balls((40, 60, 1), [(20, 18), (20, 34)], [9, 9]))
+    head = DistanceWatershed(smooth=0)
+    logits = ideal(head, wanted)
+    logits[-1] = np.where(wanted.array[0] > 0, np.clip(logits[-1] * 1.2, valley, top), 0)
+    assert len(decoded(head, logits, wanted).objects) == count
+
+
 @pytest.mark.parametrize("slices", [3, 4])
 @pytest.mark.parametrize("thickness", [2.0, 3.0, 5.0])
 def test_flat_objects_in_thick_slices_stay_apart(slices: int, thickness: float) -> None:

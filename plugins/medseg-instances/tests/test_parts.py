@@ -137,7 +137,7 @@ def stands_out(height: NDArray[np.float32], place: tuple[int, ...]) -> float:
 @pytest.mark.parametrize("prominence", [0.05, 0.2])
 def test_summits_are_the_tops_that_stand_out(shape: tuple[int, int, int], prominence: float) -> None:
     height, least = noise(shape, 8), 0.5
-    found = summits(height, least=least, prominence=prominence)
+    found = summits(height, height > least, prominence=prominence)
     around = ndimage.generate_binary_structure(3, 1)
     tops = np.argwhere((ndimage.maximum_filter(height, footprint=around) == height) & (height > least))
     expected = {tuple(top) for top in tops if stands_out(height, tuple(top)) >= prominence}
@@ -148,6 +148,6 @@ def test_summits_are_the_tops_that_stand_out(shape: tuple[int, int, int], promin
     assert (height[found] > least - prominence / 2).all()
 
 
-def test_without_a_prominence_summits_are_what_is_high() -> None:
+def test_without_a_prominence_summits_are_what_is_tall() -> None:
     height = noise((20, 20, 1), 9)
-    assert np.array_equal(summits(height, least=0.6, prominence=0), height > 0.6)
+    assert np.array_equal(summits(height, height > 0.6, prominence=0), height > 0.6)

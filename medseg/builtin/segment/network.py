@@ -34,6 +34,9 @@ class SlidingWindow(BaseModel):
     patch: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     """Voxels of a window along i, j, k; along i, j for a 2-D network."""
 
+    training_patch: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)] | None = None
+    """Voxels of a patch that the network is trained with; left out, those of a window."""
+
     overlap: float = Field(default=0.5, ge=0, le=0.9)
     """Part of a window that the next one covers again."""
 
@@ -68,7 +71,8 @@ class NetworkSegmenter(TrainableSegmenter):
     window: SlidingWindow
     """Windows as `{patch: [i, j, k], overlap: 0.5, blend: gaussian}`; blend may be constant. With
     `skip_empty: true`, windows are not computed where every channel is at its smallest value, as in air
-    around the body; what only they cover becomes background, and labels up to a patch away can differ."""
+    around the body; what only they cover becomes background, and labels up to a patch away can differ. With
+    `training_patch`, the network is trained with patches of another size than its windows have."""
 
     mirror: tuple[Mirror, ...] = ()
     """Axes along which mirrored copies are segmented too and averaged; each doubles the time. Not left-right
@@ -146,8 +150,8 @@ class NetworkSegmenter(TrainableSegmenter):
 
     @property
     def patch_voxels(self) -> tuple[int, ...]:
-        """Those of a window."""
-        return self.window.patch
+        """The training patch, or a window."""
+        return self.window.training_patch or self.window.patch
 
     def untrained(self, labels: LabelTable) -> torch.nn.Module:
         """What the architecture builds for the head's channels."""
@@ -248,9 +252,14 @@ class NetworkSegmenter(TrainableSegmenter):
             divisor = self.architecture.divisor(dims=self.dims)
         except ValueError as problem:
             raise PipelineError(f"architecture: {problem}") from problem
-        for side, multiple in zip(self.window.patch, divisor, strict=True):
-            if side % multiple:
+        patches = {"patch": self.window.patch, "training_patch": self.patch_voxels}
+        for name, patch in patches.items():
+            if len(patch) != self.dims:
                 raise PipelineError(
-                    f"window.patch: {list(self.window.patch)} does not fit the network, "
+                    f"window.{name}: has {len(patch)} numbers, and window.patch {self.dims}; give as many"
+                )
+            if any(side % multiple for side, multiple in zip(patch, divisor, strict=True)):
+                raise PipelineError(
+                    f"window.{name}: {list(patch)} does not fit the network, "
                     f"whose patches are multiples of {list(divisor)}"
                 )

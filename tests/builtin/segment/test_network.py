@@ -141,6 +141,16 @@ def test_passes_count_the_voxels_of_all_copies(tmp_path: Path) -> None:
     assert network.passes == pytest.approx(4 * (1 + 1.5**3 + 0.5**3))
 
 
+def test_windows_need_not_be_as_large_as_training_patches(tmp_path: Path) -> None:
+    file, volume = saved(tmp_path), noise(Grid((16, 12, 8), np.eye(4)))
+    network = segmenter([file], window={"patch": [16, 12, 8], "training_patch": [8, 8, 8]})
+    assert network.patch_voxels == (8, 8, 8)
+    found = predicted(network, tmp_path, volume)
+    assert found.used["windows"] == 1
+    assert np.array_equal(found.segmentation.array[0], logits(module(tmp_path), volume.array).argmax(0))
+    assert segmenter([file], window={"patch": [16, 12, 8]}).patch_voxels == (16, 12, 8)
+
+
 def test_a_2d_network_sees_one_slice_at_a_time(tmp_path: Path) -> None:
     file = saved(tmp_path, dims=2)
     volume = noise(Grid((16, 8, 5), np.eye(4)))
@@ -295,6 +305,8 @@ def test_what_is_trained_becomes_its_weights(tmp_path: Path) -> None:
 def test_parameters_that_do_not_fit_are_refused_before_there_are_weights() -> None:
     for wrong, said in (
         ({"window": {"patch": [8, 8, 7]}}, "window.patch: .* does not fit the network"),
+        ({"window": {"patch": [8, 8, 8], "training_patch": [8, 7, 8]}}, "window.training_patch: .* not fit"),
+        ({"window": {"patch": [8, 8, 8], "training_patch": [8, 8]}}, "window.training_patch: has 2 numbers"),
         ({"mirror": ["left-right", "left-right"]}, "mirror: left-right is named twice"),
     ):
         with pytest.raises(PipelineError, match=said):

@@ -32,9 +32,10 @@ class Head(Step, ABC):
     channel 0 is the background and the others are the labels in order of value, "sigmoid" where each channel
     is a label by itself, None where channels are something else; soft volumes, entropy and probability maps
     are then not to be had. `of_objects` says that it tells the objects of a label apart, and so must know in
-    training which voxel is of which; `lengths_in_voxels` that some channels are lengths in the network's
-    voxels, as rays are, so that an enlarged window has other ones. `default_loss` is the loss, as
-    `distribution/name`, that a network with this head is trained with where the user names none.
+    training which voxel is of which; `lengths_in_voxels` that what channels say depends on lengths in the
+    network's voxels, as rays and the width of a border do, so that an enlarged window has other ones.
+    `default_loss` is the loss, as `distribution/name`, that a network with this head is trained with where
+    the user names none.
     """
 
     merge: ClassVar[Literal["average", "per-window"]] = "average"

@@ -141,10 +141,15 @@ class TrainableSegmenter(Segmenter, ABC):
         """Voxels of a training patch along the axes of the network: two for a 2-D one, which sees slices."""
 
     @property
-    def passes(self) -> float:
-        """How often segmenting an image computes each window, by its voxels: 4 where two axes are mirrored.
+    def window_voxels(self) -> tuple[int, ...]:
+        """Voxels of a window of an image that is segmented; by default those of a training patch."""
+        return self.patch_voxels
 
-        With it `medseg train` foretells what scoring the held-out cases will take.
+    @property
+    def copies(self) -> float:
+        """How many copies of a window segmenting computes, by their voxels: 4 where two axes are mirrored.
+
+        With it and the windows `medseg train` foretells what scoring the held-out cases will take.
         """
         return 1.0
 

@@ -61,6 +61,8 @@ class Account:
         held = sum(len(fold) for fold in self.begun.folds)
         stated = f"of {len({case.subject for case in cases})} subjects"
         whose = stated if self.dataset.subjects_stated else "(subjects are not stated)"
+        window = recipe.segment.step.window_voxels
+        windows = f"; windows {' x '.join(map(str, window))}" if window != recipe.patch else ""
         return [
             ("dataset", self.dataset.name),
             ("cases", f"{len(cases)} {whose}"),
@@ -68,7 +70,7 @@ class Account:
             ("folds", str(len(self.begun.folds))),
             ("network", name.rpartition("/")[2]),
             ("features", ", ".join(map(str, features)) if isinstance(features, list) else str(features)),
-            ("patch", " x ".join(str(side) for side in recipe.patch)),
+            ("patch", " x ".join(map(str, recipe.patch)) + windows),
             ("batch", str(recipe.spec.batch)),
             ("epochs", ", ".join(str(len(curve.rows)) for curve in curves)),
             ("training time", f"{seconds / 60:.1f} min"),

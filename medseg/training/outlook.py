@@ -19,7 +19,7 @@ from medseg.volume import Grid
 
 __all__ = ["network_s", "scoring_s", "watched"]
 
-SHARE = 2  # windows of a validation, by an epoch's samples, of which one takes three times as long
+SHARE = 2  # voxels of a validation's windows, by those of an epoch's samples, which take three times as long
 OVERLAP, NATIVE_OVERLAP = 0.25, 0.5  # of windows: while a network learns, and once it has
 
 
@@ -28,10 +28,13 @@ def watched(cases: Sequence[PreparedCase], recipe: Recipe) -> tuple[PreparedCase
 
     It does not depend on the clock. All are appraised once the network is trained.
     """
-    most = SHARE * recipe.spec.batch * recipe.spec.steps_per_epoch
+    window = recipe.segment.step.window_voxels
+    most = (
+        SHARE * recipe.spec.batch * recipe.spec.steps_per_epoch * math.prod(recipe.patch) / math.prod(window)
+    )
     chosen: list[PreparedCase] = []
     for case in cases:
-        most -= _windows([case], recipe, OVERLAP)
+        most -= _windows([case], window, OVERLAP)
         if chosen and most < 0:
             break
         chosen.append(case)
@@ -42,12 +45,12 @@ def network_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> flo
     """Seconds that the network will take with the cases at most, by the time of one window on this device."""
     import torch
 
-    windows = _windows(cases, recipe, NATIVE_OVERLAP)
+    segmenter = recipe.segment.step
+    windows = _windows(cases, segmenter.window_voxels, NATIVE_OVERLAP)
     if not windows:
         return 0.0
-    segmenter = recipe.segment.step
     network = segmenter.untrained(recipe.labels).to(device).eval()
-    window = torch.zeros(1, segmenter.channels, *recipe.patch, device=device)
+    window = torch.zeros(1, segmenter.channels, *segmenter.window_voxels, device=device)
     taken = 0.0
     with torch.inference_mode():
         for _ in range(2):  # the first one prepares
@@ -56,7 +59,7 @@ def network_s(cases: Iterable[PreparedCase], recipe: Recipe, device: str) -> flo
             if window.is_cuda:
                 torch.cuda.synchronize(window.device)
             taken = time.monotonic() - began
-    return windows * segmenter.passes * taken
+    return windows * segmenter.copies * taken
 
 
 def scoring_s(cases: Sequence[PreparedCase], recipe: Recipe, appraiser: Appraiser) -> float:
@@ -102,6 +105,6 @@ def _decoding_s(case: PreparedCase, example: Example, recipe: Recipe) -> float:
     return taken * math.prod(example.volume.grid.shape) / (i * j * k)
 
 
-def _windows(cases: Iterable[PreparedCase], recipe: Recipe, overlap: float) -> int:
-    i, j, k = (*recipe.patch, 1)[:3]
+def _windows(cases: Iterable[PreparedCase], window: tuple[int, ...], overlap: float) -> int:
+    i, j, k = (*window, 1)[:3]
     return sum(len(Windows(case.grid.shape, (i, j, k), overlap)) for case in cases)

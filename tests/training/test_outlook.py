@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trainings
@@ -17,6 +18,7 @@ from medseg.training.appraisal import CANDIDATES, Appraiser
 from medseg.training.dataset import open_dataset
 from medseg.training.fit import Course
 from medseg.training.outlook import network_s, scoring_s, watched
+from medseg.training.recipe import Recipe
 
 SLOW_S = 0.1
 
@@ -73,8 +75,30 @@ def test_the_network_takes_longer_with_more_cases(course: Course) -> None:
     assert 0 < one < many
 
 
+def test_the_network_takes_longer_with_more_copies_and_larger_windows(course: Course) -> None:
+    """Nine times the voxels at least, so that a busy machine does not hide it."""
+    cases = [course.validation[0]] * 200
+    plain = network_s(cases, course.recipe, "cpu")
+    assert network_s(cases, changed(course, zoom=(2.0, 0.5)), "cpu") > 3 * plain
+    patch = tuple(4 * side for side in course.recipe.patch)
+    window = {"patch": patch, "training_patch": course.recipe.patch}
+    assert network_s(cases, changed(course, window=window), "cpu") > 3 * plain
+
+
+def changed(course: Course, **parameters: Any) -> Recipe:
+    """The recipe with other parameters of its network."""
+    recipe = course.recipe
+    step = type(recipe.segment.step).model_validate({**dict(recipe.segment.step), **parameters})
+    return replace(recipe, segment=replace(recipe.segment, step=step))
+
+
 def test_as_many_cases_are_watched_as_an_epoch_takes(course: Course) -> None:
     """Eight samples an epoch are worth 16 windows; each case is one window of the patch's size."""
     (case, *_) = course.validation
     assert len(watched([case] * 40, course.recipe)) == 16
     assert watched([case], course.recipe) == (case,)
+    window = {"patch": tuple(2 * side for side in course.recipe.patch), "training_patch": course.recipe.patch}
+    larger = len(watched([case] * 40, changed(course, window=window)))
+    assert larger == max(
+        1, 16 // 2 ** len(course.recipe.patch)
+    )  # a case still takes a window, of more voxels

@@ -35,7 +35,8 @@ class SlidingWindow(BaseModel):
     """Voxels of a window along i, j, k; along i, j for a 2-D network."""
 
     training_patch: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)] | None = None
-    """Voxels of a patch that the network is trained with; left out, those of a window."""
+    """Voxels of a patch that the network is trained with; left out, those of a window. Held-out images are
+    seen by windows while it learns, too."""
 
     overlap: float = Field(default=0.5, ge=0, le=0.9)
     """Part of a window that the next one covers again."""
@@ -144,8 +145,13 @@ class NetworkSegmenter(TrainableSegmenter):
         self._check_patch()
 
     @property
-    def passes(self) -> float:
-        """Mirrored copies, and those of other sizes by their voxels."""
+    def window_voxels(self) -> tuple[int, ...]:
+        """Those of a window, also where the network is trained with smaller patches."""
+        return self.window.patch
+
+    @property
+    def copies(self) -> float:
+        """Mirrored ones, and those of other sizes by their voxels."""
         return float(2 ** len(self.mirror) * (1 + sum(factor**self.dims for factor in self.zoom)))
 
     @property
@@ -184,7 +190,7 @@ class NetworkSegmenter(TrainableSegmenter):
         """By MONAI's sliding window, decoded by the head."""
         from medseg.builtin.segment.network_training import slid_over
 
-        patch = self.patch_voxels
+        patch = self.window.patch
         return slid_over(forward, volume, head=self.head, labels=labels, patch=patch, device=device)
 
     def trained(self, weights: Mapping[str, str]) -> Mapping[str, Any]:
@@ -226,8 +232,8 @@ class NetworkSegmenter(TrainableSegmenter):
             )
         if self.zoom and self.head.lengths_in_voxels:
             raise PipelineError(
-                "zoom: the head's channels are lengths in voxels, which an enlarged window has more of; "
-                "leave it out"
+                "zoom: what the head's channels say depends on lengths in voxels, and an enlarged window "
+                "has more of them; leave it out"
             )
 
     def _check_head(self, labels: LabelTable) -> None:

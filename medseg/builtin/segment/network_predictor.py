@@ -81,7 +81,7 @@ class NetworkPredictor(Predictor):
             device=engine.device,
             peak_bytes=way.peak_bytes,
             resident_bytes=held,
-            strategy=_in_words(windows, way, effort.slab_channels, engine) + self._skipping + sinks.on_disk,
+            strategy=_in_words(windows, way, effort.slab_channels, engine) + self._more + sinks.on_disk,
             engine=engine.name,
             precision=engine.precision,
             batch=way.batch,
@@ -103,9 +103,15 @@ class NetworkPredictor(Predictor):
         return gpu.held_bytes(engine.device) if engine.on_gpu else 0
 
     @property
-    def _skipping(self) -> str:
-        """What is said of windows that will not be computed: how many there are, only the image can tell."""
-        return "; windows that are empty will be skipped" if self._segmenter.window.skip_empty else ""
+    def _more(self) -> str:
+        """What is said of windows beside their number: those of other sizes, and those not to be computed.
+
+        How many are empty, only the image can tell.
+        """
+        zoomed = "".join(f"; each at {factor:g} times its size, too" for factor in self._segmenter.zoom)
+        return zoomed + (
+            "; windows that are empty will be skipped" if self._segmenter.window.skip_empty else ""
+        )
 
     def _sinks(self, grid: Grid, onto: Grid, wanted: Wanted) -> WantedSinks:
         return WantedSinks(
@@ -259,6 +265,7 @@ class NetworkPredictor(Predictor):
             "evaluations": computed,
             "skipped": way.evaluations - computed,
             "passes": effort.passes,
+            **({"zoom": list(self._segmenter.zoom)} if self._segmenter.zoom else {}),
             "batch": way.batch,
             "blocks": way.blocks,
             "slab": list(way.slab),

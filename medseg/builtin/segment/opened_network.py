@@ -46,7 +46,9 @@ class OpenedNetwork:
         self.resources = resources
         self.engines: tuple[Engine, ...] = ()
         self.notes: list[str] = []
-        self.batch = _at_once(torch_device(resources).type, segmenter.window.patch)
+        self._enlarged = max((1.0, *segmenter.zoom)) ** segmenter.dims
+        voxels = math.prod(segmenter.window.patch) * self._enlarged
+        self.batch = _at_once(torch_device(resources).type, voxels)
         self.slab_here = gpu.lacking() or unmirrors_itself(segmenter.head) or ""
         self.ensure()
 
@@ -125,6 +127,7 @@ class OpenedNetwork:
             channels=segmenter.channels,
             patch=segmenter.window.patch,
             resources=self.resources,
+            enlarged=self._enlarged,
             precision="fp32" if self.resources.precision == "auto" else self.resources.precision,
         )
 
@@ -163,9 +166,9 @@ def free_failed_attempt() -> None:
     gpu.release_freed_memory()
 
 
-def _at_once(device: str, patch: tuple[int, ...]) -> int:
-    """How many windows a device is asked for at once, if there is memory: a power of 2."""
+def _at_once(device: str, voxels: float) -> int:
+    """How many windows of so many voxels a device is asked for at once, if there is memory: a power of 2."""
     if device in BATCH:
         return BATCH[device]
-    windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS // math.prod(patch)))
+    windows = max(1, min(MOST_AT_ONCE, GPU_VOXELS / voxels))
     return int(2 ** math.floor(math.log2(windows)))

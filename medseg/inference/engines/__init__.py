@@ -77,12 +77,14 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     patch: tuple[int, ...],
     resources: Resources,
     precision: str,
+    enlarged: float = 1.0,
 ) -> Engine:
     """Make a network ready for up to `batch` windows `[C, *patch]` at once; of 2-D networks, two sides.
 
     `recipe` says what built it, `sha256` is that of its weights file; graphs are kept under both. The engine
     of PyTorch uses `member` itself, moved to the device; the others keep nothing of it. Where `auto` cannot
-    have OpenVINO, the engine's `notes` say why. Where no graph can be made within the limit on memory,
+    have OpenVINO, the engine's `notes` say why. `enlarged` says how many times as many voxels the network
+    itself makes of a window, at most. Where no graph can be made within the limit on memory,
     PyTorch takes its place whatever was asked for, and `missed` says so: the caller may not want that.
 
     Raises UsageError for an engine or precision that is not to be had here, with what to do; ModelError where
@@ -91,7 +93,7 @@ def open_engine(  # noqa: PLR0913 - a network and all that decides how it runs
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-    shape = Shape(batch, channels, patch)
+    shape = Shape(batch, channels, patch, enlarged)
     device = torch_device(resources)
     choice = _choose(resources, device.type, precision)
     work = work_of(member, shape) if resources.max_memory_bytes is not None else None

@@ -62,11 +62,15 @@ class NotExportable(Exception):  # noqa: N818 - no failure of the run: another e
 
 @dataclass(frozen=True)
 class Shape:
-    """What an engine is made for: so many windows of so many channels and voxels at once."""
+    """What an engine is made for: so many windows of so many channels and voxels at once.
+
+    `enlarged` says how many times as many voxels the network itself makes of a window.
+    """
 
     batch: int
     channels: int
     patch: tuple[int, ...]
+    enlarged: float = 1.0
 
     @property
     def input(self) -> tuple[int, ...]:
@@ -102,7 +106,8 @@ def work_of(member: torch.nn.Module, shape: Shape) -> Work:
     with taking(shape.patch):
         found = activation_bytes(partial(copy.deepcopy, member, without_weights), shape.input)
     if found is None:
-        return Work(weights, UNKNOWN_ACTIVATIONS * shape.batch * math.prod(shape.patch), guessed=True)
+        voxels = shape.batch * math.prod(shape.patch) * shape.enlarged
+        return Work(weights, round(UNKNOWN_ACTIVATIONS * voxels), guessed=True)
     return Work(weights, found)
 
 

@@ -25,6 +25,7 @@ class BorderCore(InstanceHead):
     """
 
     default_loss: ClassVar[str] = "medseg-instances/trimap"
+    lengths_in_voxels: ClassVar[bool] = True
 
     border: float = Field(default=2.0, gt=0, le=32)
     """Width of the border, in the network's finest voxels; thin objects keep a core of half their depth.

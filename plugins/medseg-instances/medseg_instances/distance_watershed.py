@@ -16,8 +16,6 @@ from medseg_instances.parts import anchors_of, basins, described, seeded, summit
 
 __all__ = ["DistanceWatershed"]
 
-LOWEST = np.float32(0.02)  # of a depth whose logarithm is taken: what is flatter is alike
-
 
 class DistanceWatershed(InstanceHead):
     """Objects as hills: the network tells how deep in its object each voxel lies, and hills are cut apart.
@@ -70,7 +68,8 @@ class DistanceWatershed(InstanceHead):
             sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
             deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
             depth = gaussian_filter(depth, deviations, mode="nearest")
-        height = np.log(np.maximum(depth, LOWEST))  # so that it falls by parts of what it falls from
+        # as a logarithm it falls by parts of what it falls from; what is flatter than any valley is alike
+        height = np.log(np.maximum(depth, np.float32(self.seed * (1 - self.prominence) / 2)))
         sure = summits(height, depth > self.seed, prominence=-math.log1p(-self.prominence))
         seeds = seeded(sure, inside, deep)
         ids = basins(depth, seeds, inside)

@@ -37,8 +37,8 @@ class Embedding(InstanceHead):
     see in part, and there it may come apart. Right for objects in several pieces or within others too.
     """
 
-    lengths_in_voxels: ClassVar[bool] = True
     default_loss: ClassVar[str] = "medseg-instances/discriminative"
+    lengths_in_voxels: ClassVar[bool] = True
 
     dimensions: int = Field(default=4, ge=4, le=6)
     """How many numbers a point has: one for each of three axes, and at least one that is no place."""

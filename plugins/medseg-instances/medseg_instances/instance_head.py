@@ -70,17 +70,19 @@ class Objects:
         depth = self.depth()
         return np.asarray(depth / np.maximum(self.most_of_each(depth), TINY), np.float32)
 
-    def closeness(self, width: float) -> Floats:
-        """How near two objects are where a voxel lies: 1 where they meet, 0 far from one of them.
+    def closeness(self, width: float, known: NDArray[np.bool_] | None = None) -> Floats:
+        """How near two objects are where a voxel lies: nearly 1 where they meet, 0 far from one of them.
 
         exp(-(d1 + d2)^2 / (2 width^2)) of the distances to the nearest object and the next one, both in units
         of the grid's finest spacing, as the width is (Ronneberger et al., U-Net, MICCAI 2015, equation 2).
-        Beyond three widths it is 0.
+        Distances are between the middles of voxels, so that of objects that meet they add up to a voxel.
+        Beyond three widths it is 0. What is not `known` is of no object.
         """
         import edt
         from scipy.ndimage import find_objects
 
-        numbers, ids = np.unique(self.ids, return_inverse=True)
+        there = self.ids if known is None else np.where(known, self.ids, 0)
+        numbers, ids = np.unique(there, return_inverse=True)
         ids = ids.reshape(self.ids.shape).astype(np.uint32) + (numbers[0] != 0)
         finest = min(self.spacing)
         reach = [math.ceil(3 * width * finest / side) for side in self.spacing]

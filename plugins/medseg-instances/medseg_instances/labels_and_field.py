@@ -32,12 +32,13 @@ class LabelsAndField(Loss):
     """What the term of the field is multiplied with."""
 
     gap_weight: float = Field(default=0.0, ge=0, le=100)
-    """How much more voxels count where two objects meet than those far from one of them, in the
-    cross-entropy and in the field: more where objects that touch come out as one."""
+    """How much more voxels count where two objects meet than where no two are near, in the cross-entropy and
+    in the field: more where objects that touch come out as one."""
 
-    gap_width: float = Field(default=4.0, gt=0, le=64)
-    """How far from each other two objects may be to count as near, in the network's finest voxels: the
-    weight falls with the sum of a voxel's distances to both as a Gaussian of this standard deviation."""
+    gap_width: float = Field(default=4.0, ge=1, le=64)
+    """How that falls with the sum of a voxel's distances to two objects: as a Gaussian of this standard
+    deviation, in the network's finest voxels. Objects in slices thicker than that are never near across
+    slices."""
 
     def prepare(
         self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None
@@ -51,7 +52,7 @@ class LabelsAndField(Loss):
             depth = np.where(objects.reaching(~valid), np.float32(-1), depth)
         maps = {"depth": depth[None]}
         if self.gap_weight:
-            maps["closeness"] = objects.closeness(self.gap_width)[None]
+            maps["closeness"] = objects.closeness(self.gap_width, valid)[None]
         return maps
 
     def build(self, head: Head, *, spacing: tuple[float, ...], channels: int) -> nn.Module:

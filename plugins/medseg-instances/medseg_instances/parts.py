@@ -42,15 +42,15 @@ def seeded(sure: Mask, inside: Mask, likely: Mask | None = None) -> Ids:
     return seeds
 
 
-def summits(height: Floats, tall: Mask, *, prominence: float) -> Mask:
-    """The hills of which a top is `tall` and stands out by `prominence`, as far down as that.
+def summits(height: Floats, enough: Mask, *, prominence: float) -> Mask:
+    """The hills with a top where it is `enough` that stands out by `prominence`, down to so much below it.
 
     A top stands out by as much as one must go down at least on the way to a higher one (h-maxima: Soille,
     Morphological Image Analysis, 2nd ed. 2004, section 6.3.4); ways lead through faces. With a prominence of
-    0 it is all that is tall.
+    0 it is all that is enough.
     """
     if not prominence:
-        return tall
+        return enough
     import SimpleITK as sitk
 
     flat = height.squeeze() if height.ndim - height.shape.count(1) > 1 else height  # it is faster in 2-D
@@ -58,7 +58,7 @@ def summits(height: Floats, tall: Mask, *, prominence: float) -> Mask:
     above = height - sitk.GetArrayFromImage(sitk.HMaxima(image, prominence)).reshape(height.shape)
     parts = _parts(above > ROUNDING * prominence)  # tops of one height may be of one hill
     found = np.zeros(int(parts.max(initial=0)) + 1, np.bool_)
-    found[parts[(above > (1 - ROUNDING) * prominence) & tall]] = True
+    found[parts[(above > (1 - ROUNDING) * prominence) & enough]] = True
     found[0] = False
     return found[parts]
 

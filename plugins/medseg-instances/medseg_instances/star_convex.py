@@ -45,8 +45,8 @@ class StarConvex(InstanceHead):
     of their boundary can be seen from the middle.
     """
 
-    lengths_in_voxels: ClassVar[bool] = True
     default_loss: ClassVar[str] = "medseg-instances/star-convex"
+    lengths_in_voxels: ClassVar[bool] = True
 
     axes: Literal[2, 3] = 3
     """Whether objects are in space, 3, or in pictures, 2."""

@@ -82,13 +82,24 @@ def test_hills_that_meet_above_the_seed_depth_are_cut_apart_and_ripples_are_not(
 
 
 @pytest.mark.parametrize(("top", "valley", "count"), [(1.0, 0.82, 1), (1.0, 0.7, 2), (0.6, 0.42, 2)])
-def test_a_valley_is_as_deep_as_its_hills_are_high(top: float, valley: float, count: int) -> None:
-    """A fall of 0.18 cuts hills of 0.6, of which it is a third, and not those of 1."""
+def test_a_fall_counts_as_a_part_of_the_flatter_top(top: float, valley: float, count: int) -> None:
+    """One of 0.18 cuts hills of 0.6, of which it is a third, and not those of 1; tops are level."""
     wanted = reference(balls((40, 60, 1), [(20, 18), (20, 34)], [9, 9]))
     head = DistanceWatershed(smooth=0)
     logits = ideal(head, wanted)
     logits[-1] = np.where(wanted.array[0] > 0, np.clip(logits[-1] * 1.2, valley, top), 0)
     assert len(decoded(head, logits, wanted).objects) == count
+
+
+@pytest.mark.parametrize(("seed", "prominence"), [(0.005, 0.25), (0.4, 0.97)])
+def test_flat_hills_and_deep_valleys_count_too(seed: float, prominence: float) -> None:
+    """Two discs whose tops are twice as deep as they must be, and with nothing between them."""
+    ids = balls((40, 60, 1), [(20, 18), (20, 36)], [9, 9])
+    wanted = reference(ids)
+    head = DistanceWatershed(smooth=0, seed=seed, prominence=prominence)
+    logits = ideal(head, wanted)
+    logits[-1] = np.where(logits[-1] > 0.5, 2 * seed, 0.001 * seed)
+    assert len(decoded(head, logits, wanted).objects) == 2
 
 
 @pytest.mark.parametrize("slices", [3, 4])

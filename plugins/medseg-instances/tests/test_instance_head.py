@@ -52,6 +52,22 @@ def test_a_panoptic_segmentation_comes_back_from_its_target(kind: type[InstanceH
     assert quality == pytest.approx({"vessel": 1.0, "nucleus": 1.0, "tissue": 1.0}, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("kind", "depends"),
+    [(BorderCore, True), (DistanceWatershed, False), (Embedding, True), (Flows, False), (StarConvex, True)],
+)
+def test_what_depends_on_lengths_in_voxels_says_so(kind: type[InstanceHead], depends: bool) -> None:
+    """The ideal output for an image of twice as many voxels along each axis, beside the image's own."""
+    head = kind(axes=2) if kind is StarConvex else kind()
+    ids = balls((48, 48, 1), [(14, 14), (32, 32)], [9, 11])
+    small, large = (
+        head.logits(head.target(reference(each))) for each in (ids, ids.repeat(2, 0).repeat(2, 1))
+    )
+    off = np.abs(large[:, ::2, ::2] - small)[:, ids > 0] > 1
+    assert (off.mean() > 0.05) == depends
+    assert head.lengths_in_voxels == depends
+
+
 @pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed])
 def test_stuff_is_one_object_over_all_blocks(kind: type[InstanceHead]) -> None:
     wanted = slide()

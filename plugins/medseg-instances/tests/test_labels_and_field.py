@@ -57,6 +57,17 @@ def test_a_depth_that_is_wrong_between_objects_costs_more_with_a_gap_weight() ->
     assert cost(weighted, meeting) > 2.5 * cost(weighted, away)
 
 
+def test_what_is_not_known_makes_nothing_close() -> None:
+    ids = balls((40, 60, 1), [(20, 20), (20, 39)], [10, 10])
+    valid = np.indices(ids.shape)[1] < 30  # the second object is not known
+    loss, head = LabelsAndField(gap_weight=6.0), DistanceWatershed()
+    found = loss.prepare(reference(ids), head, valid)["closeness"]
+    without = loss.prepare(reference(np.where(valid, ids, 0)), head, valid)["closeness"]
+    assert np.array_equal(found, without)
+    assert not found.any()
+    assert loss.prepare(reference(ids), head, None)["closeness"].max() > 0.9
+
+
 def test_other_heads_are_refused() -> None:
     with pytest.raises(PipelineError, match="the loss of the head distance-watershed"):
         LabelsAndField().build(BorderCore(), spacing=(1.0, 1.0), channels=3)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from saved_weights import saved as saved_of
 from scipy.ndimage import map_coordinates  # noqa: TID253
 from small_network import GRID, LABELS, logits, module, noise, predicted, saved, segmenter
+from torch.nn.functional import interpolate  # noqa: TID253
 
 from medseg import (
     Grid,
@@ -25,6 +27,8 @@ from medseg import (
     Wanted,
 )
 from medseg.builtin.head.sigmoid import Sigmoid
+from medseg.builtin.head.softmax import Softmax
+from medseg.builtin.network.unet import Unet
 from medseg.builtin.segment.zoomed import Zoomed
 
 
@@ -88,7 +92,7 @@ def test_mirroring_left_to_right_is_refused_where_labels_have_sides(tmp_path: Pa
     segmenter([saved(tmp_path)], mirror=["anterior-posterior"]).bound(labels=pair, folder=tmp_path)
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ["torch", "openvino", "onnx"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_zooming_is_the_mean_with_an_image_enlarged_by_hand(tmp_path: Path, dims: int, engine: str) -> None:
     grid = Grid((16, 12, 8 if dims == 3 else 1), np.eye(4))
@@ -102,7 +106,9 @@ def test_zooming_is_the_mean_with_an_image_enlarged_by_hand(tmp_path: Path, dims
         image = by_scipy(whole, larger[:dims])
         copies.append(by_scipy(logits(net, image), whole.shape[1:]))
     resources = Resources(threads=1, engine=engine, device="cpu")
-    found = predicted(network, tmp_path, volume, resources=resources).segmentation.array[0]
+    prediction = predicted(network, tmp_path, volume, resources=resources)
+    assert prediction.used["zoom"] == [1.5, 0.5]
+    found = prediction.segmentation.array[0]
     mean = np.mean(copies, axis=0)
     margin = np.diff(np.sort(mean, axis=0)[-2:], axis=0)[0].reshape(grid.shape)
     same = found == mean.argmax(0).reshape(grid.shape)
@@ -118,13 +124,50 @@ def by_scipy(channels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float
     return np.stack([map_coordinates(each, places, order=1, mode="nearest") for each in channels])
 
 
-def test_an_enlarged_window_fits_the_network(tmp_path: Path) -> None:
+def test_an_enlarged_window_has_its_size_and_goes_on_to_what_the_network_takes() -> None:
     shapes: list[tuple[int, ...]] = []
     net = torch.nn.Conv2d(1, 3, 1)
     net.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape[2:])))
-    found = Zoomed(net, [1.3, 0.5], [8, 16])(torch.zeros(1, 1, 24, 16))
-    assert shapes == [(24, 16), (32, 16), (16, 16)]  # 31.2 and 20.8, 12 and 8: the nearest multiples
-    assert found.shape == (1, 3, 24, 16)
+    zoomed, image = Zoomed(net, [1.3, 0.5], [8, 16]), torch.rand(1, 1, 24, 32)
+    found = zoomed(image)
+    assert shapes == [(24, 32), (32, 48), (16, 16)]  # of 31 x 42 and 12 x 16
+    whole = net(image)
+    parts = [
+        interpolate(net(interpolate(image, size, mode="bilinear")), (24, 32), mode="bilinear")
+        for size in ((31, 42), (12, 16))
+    ]
+    torch.testing.assert_close(found, (whole + sum(parts)) / 3)
+
+
+def test_an_axis_of_one_voxel_is_not_enlarged() -> None:
+    shapes: list[tuple[int, ...]] = []
+    net = torch.nn.Conv3d(1, 1, 1)
+    net.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape[2:])))
+    Zoomed(net, [2.0], [1, 1, 1])(torch.zeros(1, 1, 6, 4, 1))
+    assert shapes == [(6, 4, 1), (12, 8, 1)]
+
+
+def test_a_network_that_cannot_take_a_smaller_window_names_the_zoom(tmp_path: Path) -> None:
+    small = Unet(channels=(4, 8, 8))
+    file = saved_of(small, tmp_path)
+    parameters: dict[str, Any] = {"window": {"patch": [8, 8, 8]}, "architecture": small}
+    volume = noise(Grid((8, 8, 8), np.eye(4)))
+    predicted(segmenter([file], **parameters), tmp_path, volume)
+    with pytest.raises(PipelineError, match=r"cannot take \[8, 8, 8\]: zoomed by 0.5, .*larger patch"):
+        predicted(segmenter([file], zoom=[0.5], **parameters), tmp_path, volume)
+
+
+class InVoxels(Softmax):
+    """As if its channels were lengths."""
+
+    lengths_in_voxels: ClassVar[bool] = True
+
+
+def test_zooming_is_refused_where_channels_depend_on_lengths_in_voxels(tmp_path: Path) -> None:
+    network = segmenter([saved(tmp_path)], head=InVoxels())
+    network.check(LABELS)
+    with pytest.raises(PipelineError, match=r"zoom: .* lengths in voxels"):
+        network.model_copy(update={"zoom": (1.5,)}).check(LABELS)
 
 
 @pytest.mark.parametrize(
@@ -135,16 +178,18 @@ def test_needless_zooming_is_refused(tmp_path: Path, zoom: list[float], why: str
         segmenter([saved(tmp_path)], zoom=zoom).bound(labels=LABELS, folder=tmp_path)
 
 
-def test_passes_count_the_voxels_of_all_copies(tmp_path: Path) -> None:
-    assert segmenter([saved(tmp_path)]).passes == 1
+def test_copies_are_as_many_as_voxels_are_shown(tmp_path: Path) -> None:
+    """Of a window of 16 x 12 x 8: four mirrored copies, and all of them at 1.5 and half its size."""
+    assert segmenter([saved(tmp_path)]).copies == 1
     network = segmenter([saved(tmp_path)], mirror=["left-right", "superior-inferior"], zoom=[1.5, 0.5])
-    assert network.passes == pytest.approx(4 * (1 + 1.5**3 + 0.5**3))
+    shown = 4 * (16 * 12 * 8 + 24 * 18 * 12 + 8 * 6 * 4)
+    assert network.copies == pytest.approx(shown / (16 * 12 * 8))
 
 
 def test_windows_need_not_be_as_large_as_training_patches(tmp_path: Path) -> None:
     file, volume = saved(tmp_path), noise(Grid((16, 12, 8), np.eye(4)))
     network = segmenter([file], window={"patch": [16, 12, 8], "training_patch": [8, 8, 8]})
-    assert network.patch_voxels == (8, 8, 8)
+    assert (network.patch_voxels, network.window_voxels) == ((8, 8, 8), (16, 12, 8))
     found = predicted(network, tmp_path, volume)
     assert found.used["windows"] == 1
     assert np.array_equal(found.segmentation.array[0], logits(module(tmp_path), volume.array).argmax(0))
@@ -287,7 +332,7 @@ def test_without_weights_it_is_to_be_trained_and_not_run(tmp_path: Path) -> None
     network = segmenter([])
     network.check(LABELS)
     assert network.files() == {}
-    assert network.patch_voxels == (8, 8, 8)
+    assert (network.patch_voxels, network.window_voxels) == ((8, 8, 8), (16, 12, 8))
     assert segmenter([], window={"patch": [8, 8]}).patch_voxels == (8, 8)
     with pytest.raises(PipelineError, match=r"^weights: there are none; train them with `medseg train`, or"):
         network.bound(labels=LABELS, folder=tmp_path)

@@ -18,6 +18,7 @@ from medseg import ModelError, PipelineError, PluginError, ResourceError, Resour
 from medseg.builtin.network.attention_unet import AttentionUnet
 from medseg.builtin.network.dynunet import DynUnet
 from medseg.builtin.network.unet import Unet
+from medseg.builtin.segment.zoomed import Zoomed
 from medseg.inference.engines import Engine, Recipe, automatic_engine, open_engine
 from medseg.inference.engines.cache import GraphCache, user_cache
 from medseg.inference.engines.export import (
@@ -224,6 +225,8 @@ def test_the_key_of_a_graph_has_all_that_decides_it() -> None:
             member, replace(RECIPE, module="medseg.builtin.network.dynunet"), SHA, shape, engine="openvino"
         ),
         graph_key(built(Unet(channels=(4, 8, 8)), 2, 3), RECIPE, SHA, shape, engine="openvino"),
+        graph_key(Zoomed(member, [1.5], [2, 2]), RECIPE, SHA, shape, engine="openvino"),
+        graph_key(Zoomed(member, [2.0], [2, 2]), RECIPE, SHA, shape, engine="openvino"),
     ]
     assert len(set(keys)) == len(keys)
     assert graph_key(built(*NETWORKS["unet, 2-D"], seed=5), RECIPE, SHA, shape, engine="openvino") == keys[0]

@@ -37,6 +37,11 @@ class DistanceWatershed(InstanceHead):
     """How far the depth falls at least between two objects, as a part of the top of the flatter one. More
     where objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
 
+    outline: float = Field(default=0.0, ge=0, le=4)
+    """How much the outline of what is connected says, too: heights are the depth times the distance to the
+    outside, to the power of this. With 0.5, objects that meet in a waist are cut there though the depth
+    hardly falls; long objects of changing width may fall into pieces. It takes somewhat longer."""
+
     smooth: float = Field(default=1.0, ge=0, le=8)
     """Standard deviation, in the finest voxels, of the Gaussian that the depth is smoothed with before hills
     are looked for: more where objects fall into pieces, 0 for none. Across thick slices it is as long as
@@ -57,20 +62,41 @@ class DistanceWatershed(InstanceHead):
 
     def decode(self, logits: NDArray[np.float32]) -> Decoded:
         """Seeds, and the ways up to them."""
-        from scipy.ndimage import gaussian_filter
-
         shares = softmax(logits[:-1])
         inside = shares[0] < 0.5
         depth = np.where(inside, logits[-1].clip(0, 1), np.float32(0))  # outside nothing was asked of it
         deep = depth > self.seed
-        if self.smooth:
-            long = [n > 1 for n in depth.shape]  # how thick a single slice is does not matter
-            sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
-            deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
-            depth = gaussian_filter(depth, deviations, mode="nearest")
+        depth = self._smoothed(depth)
         # as a logarithm it falls by parts of what it falls from; what is flatter than any valley is alike
         height = np.log(np.maximum(depth, np.float32(self.seed * (1 - self.prominence) / 2)))
+        if self.outline:
+            height += np.float32(self.outline) * np.log(self._smoothed(self._away(inside)))
         sure = summits(height, depth > self.seed, prominence=-math.log1p(-self.prominence))
         seeds = seeded(sure, inside, deep)
-        ids = basins(depth, seeds, inside)
+        ids = basins(height if self.outline else depth, seeds, inside)
         return described(ids, anchors_of(seeds), shares[1:], least_voxels=self.least_voxels)
+
+    def _smoothed(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """By a Gaussian that is as long across thick slices as within them."""
+        from scipy.ndimage import gaussian_filter
+
+        if not self.smooth:
+            return values
+        long = [n > 1 for n in values.shape]  # how thick a single slice is does not matter
+        sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
+        deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
+        return np.asarray(gaussian_filter(values, deviations, mode="nearest"), np.float32)
+
+    def _away(self, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Distance to the outside in the finest voxels, from a half to half of `size`.
+
+        No farther, so that blocks that overlap by `size` agree. What the image ends at is no outside.
+        """
+        import edt
+
+        sides = [side for side, n in zip(self._spacing, inside.shape, strict=True) if n > 1]
+        spacing = [side if n > 1 else 1.0 for side, n in zip(self._spacing, inside.shape, strict=True)]
+        finest = min(sides, default=1.0)
+        found = edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False) / finest
+        most = self.size / 2
+        return np.asarray(np.clip(np.nan_to_num(found, posinf=most), 0.5, most), np.float32)

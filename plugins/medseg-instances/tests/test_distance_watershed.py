@@ -91,6 +91,34 @@ def test_a_fall_counts_as_a_part_of_the_flatter_top(top: float, valley: float, c
     assert len(decoded(head, logits, wanted).objects) == count
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.5, 3.0)])
+@pytest.mark.parametrize("deep", [1, 9])
+def test_the_outline_cuts_at_waists(spacing: tuple[float, ...], deep: int) -> None:
+    """Two discs or columns that meet, whose depth is level as where a network sees one object."""
+    ids = balls((40, 60, 1), [(20, 18), (20, 35)], [9, 9]).repeat(deep, axis=2)
+    wanted = reference(ids, np.diag([*spacing, 1.0]))
+    logits = ideal(DistanceWatershed(), wanted)
+    logits[-1] = np.where(ids > 0, 0.9, 0)
+    assert len(decoded(DistanceWatershed(), logits, wanted).objects) == 1
+    found = decoded(DistanceWatershed(outline=0.5), logits, wanted)
+    assert len(found.objects) == 2
+    for number in (1, 2):
+        there = found.array[0][ids == number]
+        assert np.bincount(there).max() > 0.95 * there.size
+
+
+def test_an_outline_without_a_waist_is_not_cut() -> None:
+    """A rod whose ends the image cuts off, and a ball."""
+    rod = np.zeros((40, 60, 1), np.uint32)
+    rod[16:25] = 1
+    ids = np.concatenate([rod, balls((40, 60, 1), [(20, 30)], [12]) * 2])
+    wanted = reference(ids)
+    head = DistanceWatershed(outline=1.0)
+    found = decoded(head, ideal(head, wanted), wanted)
+    assert np.array_equal(found.array[0] > 0, ids > 0)
+    assert len(found.objects) == 2
+
+
 @pytest.mark.parametrize(("seed", "prominence"), [(0.005, 0.25), (0.4, 0.97)])
 def test_flat_hills_and_deep_valleys_count_too(seed: float, prominence: float) -> None:
     """Two discs whose tops are twice as deep as they must be, and with nothing between them."""

@@ -30,6 +30,12 @@ class Small(ObjectSink):
     most_voxels = 1500
 
 
+class Outlined(DistanceWatershed):
+    """With the outline."""
+
+    outline: float = 0.5
+
+
 def slide() -> Segmentation:
     """Nuclei that touch, in tissue with a vessel in it; glass on the left is background."""
     ids = balls((64, 66, 1), [(20, 20), (20, 40), (45, 30), (60, 5)], [10, 10, 12, 7])
@@ -157,7 +163,7 @@ def test_softmax_does_not_overflow() -> None:
     assert shares.ravel().tolist() == [1, 0, 0]
 
 
-@pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed])
+@pytest.mark.parametrize("kind", [BorderCore, DistanceWatershed, Outlined])
 @pytest.mark.parametrize(("labels", "stuff"), [(2, 0), (2, 1), (20, 0), (20, 10)])
 def test_memory_is_what_was_said(
     kind: type[InstanceHead], labels: int, stuff: int, monkeypatch: pytest.MonkeyPatch
@@ -215,6 +221,7 @@ class InBlocks(ObjectSink):
 HEADS: dict[type[InstanceHead], tuple[int, float]] = {
     BorderCore: (1, 0.0),
     DistanceWatershed: (1, 0.0),
+    Outlined: (1, 0.0),
     Flows: (3, 0.15),
     Embedding: (4, 0.3),
 }

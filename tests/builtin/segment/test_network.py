@@ -332,7 +332,7 @@ def test_without_weights_it_is_to_be_trained_and_not_run(tmp_path: Path) -> None
     network = segmenter([])
     network.check(LABELS)
     assert network.files() == {}
-    assert (network.patch_voxels, network.window_voxels) == ((8, 8, 8), (16, 12, 8))
+    assert network.patch_voxels == (8, 8, 8)
     assert segmenter([], window={"patch": [8, 8]}).patch_voxels == (8, 8)
     with pytest.raises(PipelineError, match=r"^weights: there are none; train them with `medseg train`, or"):
         network.bound(labels=LABELS, folder=tmp_path)

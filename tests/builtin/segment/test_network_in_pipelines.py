@@ -51,6 +51,7 @@ def test_a_pipeline_file_runs_and_says_what_it_used(tmp_path: Path) -> None:
     assert written["architecture"]["medseg/unet"]["channels"] == [4, 8]
     assert written["window"] == {
         "patch": [8, 8, 8],
+        "training_patch": None,
         "overlap": 0.5,
         "blend": "gaussian",
         "skip_empty": False,

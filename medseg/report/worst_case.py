@@ -71,9 +71,8 @@ def draw_worst_case(worst: WorstCase) -> tuple[Picture, ...]:
     prediction, reference = worst.prediction.onto(worst.volume.grid), worst.reference.onto(worst.volume.grid)
     names = dict.fromkeys(label.name for labels in (reference.labels, prediction.labels) for label in labels)
 
-    def both(
-        name: str,
-    ) -> tuple[Regions, Regions]:  # anew each time: those of all labels take much memory
+    def both(name: str) -> tuple[Regions, Regions]:
+        """Made anew each time: those of all labels take much memory."""
         return _regions(reference, name), _regions(prediction, name)
 
     differing = [name for name in names if _differing(*both(name)).any()]

@@ -82,9 +82,11 @@ class DistanceWatershed(InstanceHead):
 
         if not self.smooth:
             return values
-        long = [n > 1 for n in values.shape]  # how thick a single slice is does not matter
-        sides = [side if more else math.inf for side, more in zip(self._spacing, long, strict=True)]
-        deviations = [self.smooth * min(sides) / side if math.isfinite(side) else 0.0 for side in sides]
+        finest = self._finest(values.shape)
+        deviations = [
+            self.smooth * finest / side if n > 1 else 0.0
+            for side, n in zip(self._spacing, values.shape, strict=True)
+        ]
         return np.asarray(gaussian_filter(values, deviations, mode="nearest"), np.float32)
 
     def _away(self, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -94,9 +96,10 @@ class DistanceWatershed(InstanceHead):
         """
         import edt
 
-        sides = [side for side, n in zip(self._spacing, inside.shape, strict=True) if n > 1]
-        spacing = [side if n > 1 else 1.0 for side, n in zip(self._spacing, inside.shape, strict=True)]
-        finest = min(sides, default=1.0)
-        found = edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False) / finest
+        found = edt.edt(np.ascontiguousarray(inside), anisotropy=self._spacing, black_border=False)
         most = self.size / 2
-        return np.asarray(np.clip(np.nan_to_num(found, posinf=most), 0.5, most), np.float32)
+        return np.asarray(np.clip(found / self._finest(inside.shape), 0.5, most), np.float32)
+
+    def _finest(self, shape: tuple[int, ...]) -> float:
+        """The shortest side of a voxel; how thick a single slice is does not matter."""
+        return min((side for side, n in zip(self._spacing, shape, strict=True) if n > 1), default=1.0)

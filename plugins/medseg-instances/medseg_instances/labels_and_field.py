@@ -37,8 +37,8 @@ class LabelsAndField(Loss):
 
     gap_width: float = Field(default=4.0, ge=1, le=64)
     """How that falls with the sum of a voxel's distances to two objects: as a Gaussian of this standard
-    deviation, in the network's finest voxels. Objects in slices thicker than that are never near across
-    slices."""
+    deviation, in the network's finest voxels. Objects are not near across slices that are thicker than
+    three times that."""
 
     def prepare(
         self, segmentation: Segmentation, head: Head, valid: NDArray[np.bool_] | None

@@ -47,7 +47,7 @@ def summits(height: Floats, enough: Mask, *, prominence: float) -> Mask:
 
     A top stands out by as much as one must go down at least on the way to a higher one (h-maxima: Soille,
     Morphological Image Analysis, 2nd ed. 2004, section 6.3.4); ways lead through faces. With a prominence of
-    0 it is all that is enough.
+    0 they are `enough` itself.
     """
     if not prominence:
         return enough

@@ -59,7 +59,7 @@ def decoded(
         sink = kind(
             like.labels, grid=like.grid, axis=2, channels=channels, decode=head.decode, margin=head.size
         )
-    sink.take(Scores(logits.astype(np.float32), like.grid, "logits"), 0)
+    sink.take(Scores(logits.astype(np.float32, copy=False), like.grid, "logits"), 0)
     found: Segmentation = sink.finish()
     return found
 

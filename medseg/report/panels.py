@@ -5,8 +5,8 @@ Laid out in pixels (72 dots per inch make a point a pixel) on a matplotlib Figur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Rect", "draw_letters", "draw_panel", "draw_scale", "is_ct", "outline", "shades"]
+__all__ = [
+    "Rect",
+    "Region",
+    "draw_letters",
+    "draw_panel",
+    "draw_scale",
+    "is_ct",
+    "outline",
+    "outlines",
+    "shades",
+]
 
 GROUND = "#0e1116"
 RIM = (0.0, 0.0, 0.0, 0.65)
@@ -114,6 +124,30 @@ def outline(mask: NDArray[np.bool_]) -> Any:
         np.r_[Outline.MOVETO, np.full(len(ring) - 2, Outline.LINETO), Outline.CLOSEPOLY] for ring in corners
     ]
     return Outline(np.concatenate(corners), np.concatenate(codes).astype(np.uint8))
+
+
+class Region(NamedTuple):
+    """Where a slice `[row, column]` has one value: the value, how many voxels, and the border, a Path."""
+
+    value: int
+    voxels: int
+    border: Any
+
+
+def outlines(values: NDArray[Any]) -> Iterator[Region]:
+    """Each value of a slice but 0, ascending; sought in a box of its own, as there may be thousands."""
+    from matplotlib.path import Path as Outline
+    from scipy.ndimage import find_objects
+
+    found = np.unique(values)
+    found = found[found > 0]
+    # from 1 on, as find_objects has a place for every number up to the highest
+    numbers = np.searchsorted(found, values).astype(np.int32) + (values > 0)
+    for number, (value, box) in enumerate(zip(found.tolist(), find_objects(numbers), strict=True), start=1):
+        inside = numbers[box] == number
+        path = outline(inside)
+        moved = path.vertices + np.array((box[1].start, box[0].start))
+        yield Region(value, int(np.count_nonzero(inside)), Outline(moved, path.codes))
 
 
 def draw_letters(figure: Figure, plane: Plane, rect: Rect) -> None:

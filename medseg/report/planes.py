@@ -136,7 +136,8 @@ def _areas(segmentation: Segmentation, axis: int) -> NDArray[np.int64]:
             continue
         slices = np.moveaxis(segmentation.array[layer], axis, 0)
         for index in range(size):
-            np.add.at(areas[index], columns, _count(slices[index], values))
+            at, often = _count(slices[index], values)
+            np.add.at(areas[index], columns[at], often)
     return areas
 
 
@@ -157,10 +158,13 @@ def _columns(
     return table[:, 0], table[:, 1]
 
 
-def _count(plane: NDArray[Any], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each of `values` (ascending) is in a slice."""
+def _count(plane: NDArray[Any], values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of `values` (ascending) are in a slice, as indices, and how often each."""
     if values[-1] < BINCOUNT_BELOW and plane.dtype.itemsize <= 2:
-        return np.bincount(plane.ravel(), minlength=int(values[-1]) + 1)[values]
+        count = np.bincount(plane.ravel(), minlength=int(values[-1]) + 1)[values]
+        at = np.flatnonzero(count)
+        return at, count[at]
     present, often = np.unique(plane, return_counts=True)
-    at = np.clip(np.searchsorted(present, values), 0, len(present) - 1)
-    return np.where(present[at] == values, often[at], 0)
+    at = np.searchsorted(values, present).clip(max=len(values) - 1)
+    known = values[at] == present
+    return at[known], often[known]

@@ -7,7 +7,7 @@ pyplot, no settings shared with other code, and the same bytes each time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from medseg.report.panels import (
     draw_panel,
     draw_scale,
     is_ct,
-    outline,
+    outlines,
     shades,
 )
 from medseg.report.planes import Plane, planes_of
@@ -55,6 +55,7 @@ LEGEND_COLUMN = 400
 TALLEST = 900
 NARROWEST = 900
 LINE = 1.5
+MOST_OUTLINED = 8192  # regions of a slice; of more, each has a few pixels of the panel
 TIMES = " \u00d7 "
 
 
@@ -107,7 +108,7 @@ def compose(
     _draw_header(figure, volume, title, len(segmentation.labels))
     for plane, shade, rect in zip(planes, pictures, layout.panels, strict=True):
         axes = draw_panel(figure, plane, shade, rect)
-        _draw_labels(axes, plane, segmentation)
+        _draw_labels(axes, plane, segmentation, rect)
         draw_letters(figure, plane, rect)
         draw_scale(figure, plane, rect, volume.grid.unit)
     layout.legend.draw(figure, layout.legend_at, layout.legend_width)
@@ -226,25 +227,56 @@ def _draw_notes(figure: Figure, notes: Sequence[str], top: float) -> None:
         write_text(figure, (MARGIN, top + number * NOTE), line, size=NOTE_SIZE, color=WARNING)
 
 
-def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation) -> None:
+def _draw_labels(axes: Axes, plane: Plane, segmentation: Segmentation, rect: Rect) -> None:
     """Tint and outline each region: large ones first, so as not to hide small ones, upper layers last."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import PathPatch
 
     for layer in range(len(segmentation.kinds)):
         values = plane.of(segmentation.array[layer])
-        regions = [(values == value, colour) for value, colour in _colours(segmentation, layer, values)]
-        for mask, colour in sorted(regions, key=lambda region: -np.count_nonzero(region[0])):
-            axes.add_patch(
+        colours = dict(_colours(segmentation, layer, values))
+        fill = FILL if layer == 0 else 0.0
+        if len(colours) > MOST_OUTLINED:
+            _draw_many(axes, values, colours, rect, fill=fill, zorder=2 + layer)
+            continue
+        regions = [region for region in outlines(values) if region.value in colours]
+        for region in sorted(regions, key=lambda region: -region.voxels):
+            colour = colours[region.value]
+            # not add_patch, which would seek the extent of each
+            axes.add_artist(
                 PathPatch(
-                    outline(mask),
-                    facecolor=to_rgba(colour, FILL if layer == 0 else 0.0),
+                    region.border,
+                    facecolor=to_rgba(colour, fill),
                     edgecolor=colour,
                     linewidth=LINE,
                     joinstyle="round",
                     zorder=2 + layer,
                 )
             )
+
+
+def _draw_many(
+    axes: Axes, values: NDArray[Any], colours: Mapping[int, str], rect: Rect, *, fill: float, zorder: int
+) -> None:
+    """The same of more regions than a panel has room to outline, by its own pixels: rims a pixel wide."""
+    from matplotlib.colors import to_rgba
+    from skimage.segmentation import find_boundaries
+
+    width, height = (int(size) for size in rect[2:])
+    rows, columns = values.shape
+    seen = values[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
+    there, at = np.unique(seen, return_inverse=True)
+    tints = np.array([to_rgba(colours[n], fill) if n in colours else (0.0,) * 4 for n in there.tolist()])
+    picture = tints[at.reshape(seen.shape)]
+    known = np.isin(there, list(colours))[at.reshape(seen.shape)]
+    picture[find_boundaries(seen, mode="inner") & known, 3] = 1.0
+    axes.imshow(
+        picture,
+        interpolation="nearest",
+        extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+        aspect="auto",
+        zorder=zorder,
+    )
 
 
 def _colours(segmentation: Segmentation, layer: int, values: NDArray[Any]) -> Iterator[tuple[int, str]]:

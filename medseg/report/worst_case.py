@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from medseg.report.panels import (
     draw_letters,
     draw_panel,
     draw_scale,
-    outline,
+    outlines,
     shades,
 )
 from medseg.report.planes import Plane, planes_of
@@ -221,7 +221,7 @@ def _draw_outline(axes: Axes, regions: Regions, colour: str, line: Mapping[str, 
     from matplotlib.path import Path as Outline
     from matplotlib.patheffects import withStroke
 
-    paths = list(_outlines(regions))
+    paths = [region.border for region in outlines(regions)]
     if paths:
         rim = [withStroke(linewidth=line["linewidth"] + 2, foreground=RIM)]
         path = Outline.make_compound_path(*paths)
@@ -229,18 +229,6 @@ def _draw_outline(axes: Axes, regions: Regions, colour: str, line: Mapping[str, 
         axes.add_artist(
             PathPatch(path, facecolor="none", edgecolor=colour, zorder=3, path_effects=rim, **line)
         )
-
-
-def _outlines(regions: Regions) -> Iterator[Any]:
-    """The border of each region, a Path; each is sought in its own box, as there may be thousands."""
-    from matplotlib.path import Path as Outline
-    from scipy.ndimage import find_objects
-
-    ids = np.unique(regions)  # from 1 on, as find_objects has a place for every number up to the highest
-    numbers = np.searchsorted(ids[ids > 0], regions).astype(np.int32) + (regions > 0)
-    for number, box in enumerate(find_objects(numbers), start=1):
-        path = outline(numbers[box] == number)
-        yield Outline(path.vertices + np.array((box[1].start, box[0].start)), path.codes)
 
 
 def _draw_legend(figure: Figure, y: float) -> None:

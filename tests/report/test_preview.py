@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,43 @@ def test_touching_objects_of_one_label_are_told_apart(tmp_path: Path) -> None:
         picture[middle, round(picture.shape[1] * 0.65)],
     )
     assert np.abs(left.astype(int) - right).max() > 20
+
+
+def cells(side: int, step: int, *, until: int | None = None) -> tuple[Volume, Segmentation]:
+    """Squares that touch no other, in rows of a picture; none from column `until` on."""
+    i, j = np.indices((side, side))
+    inside = (i % step > 0) & (j % step > 0) & (i < (side if until is None else until))
+    ids = np.where(inside, 1 + i // step * -(-side // step) + j // step, 0)[None, :, :, None]
+    grid = Grid((side, side, 1), np.eye(4), "px")
+    table = LabelTable((Label(1, "cell"),))
+    found = Segmentation.from_objects(ids.astype(np.uint32), ids > 0, grid, table)
+    return Volume(np.zeros((1, *grid.shape), np.uint8), grid), found
+
+
+def test_thousands_of_objects_take_no_mask_each(tmp_path: Path) -> None:
+    """Masks of the whole slice would be 3.6 GB."""
+    volume, found = cells(1200, 24)
+    assert len(found.objects) == 2500
+    draw_preview(*cells(60, 24), tmp_path / "first.png")  # what libraries load is not counted
+    tracemalloc.start()
+    try:
+        draw_preview(volume, found, tmp_path / "p.png")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 120 << 20
+
+
+@pytest.mark.parametrize("step", [10, 3])  # 8,100 objects are outlined, 90,000 are more than can be
+def test_objects_are_drawn_where_they_are_however_many(tmp_path: Path, step: int) -> None:
+    volume, found = cells(900, step, until=450)
+    draw_preview(volume, found, tmp_path / "p.png")
+    picture = panel(pixels(tmp_path / "p.png"), compose(volume, found), "")
+    middle = picture.shape[1] // 2
+    drawn = picture.max(axis=-1) > 40
+    assert drawn[:, : middle - 2].mean() > 0.95 * ((step - 1) / step) ** 2
+    assert drawn[: -picture.shape[0] // 10, middle + 2 :].mean() == 0  # below is the scale
+    assert len(np.unique(picture[:, : middle - 2].reshape(-1, 3), axis=0)) > 8  # told apart by colour
 
 
 def test_the_same_case_gives_the_same_bytes_and_no_trace_of_the_software(tmp_path: Path) -> None:

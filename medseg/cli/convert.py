@@ -22,6 +22,11 @@ __all__ = ["command"]
 @click.argument("image", metavar="IMAGE")
 @click.option("-o", "--out", required=True, metavar="FILE", help="File to write: .nii.gz or .nii.")
 @click.option("--onto", metavar="IMAGE", help="Read IMAGE as a segmentation, onto the voxels of this image.")
+@click.option(
+    "--objects",
+    metavar="NAME",
+    help="With --onto: values are ids of objects, not labels; the objects are called NAME.",
+)
 @options.pixel_size
 @options.policy
 @options.overwrite
@@ -31,6 +36,7 @@ def command(
     image: str,
     out: str,
     onto: str | None,
+    objects: str | None,
     pixel_size: float | None,
     policy: Policy,
     overwrite: bool,
@@ -47,10 +53,11 @@ def command(
     require_existing(image)
     if onto is not None:
         require_existing(onto)
-        _convert_labels(
-            image, Path(out), onto=_read(onto, policy, pixel_size), overwrite=overwrite, quiet=quiet
-        )
+        image_onto = _read(onto, policy, pixel_size)
+        _convert_labels(image, Path(out), onto=image_onto, objects=objects, overwrite=overwrite, quiet=quiet)
         return
+    if objects is not None:
+        raise UsageError("--objects is for segmentations: say --onto IMAGE, too")
 
     from medseg.io.atomic import staged_file
     from medseg.io.nifti import write_volume
@@ -75,24 +82,30 @@ def _read(image: str, policy: Policy, pixel_size: float | None) -> Volume:
     return volume
 
 
-def _convert_labels(mask: str, out: Path, *, onto: Volume, overwrite: bool, quiet: bool) -> None:
+def _convert_labels(
+    mask: str, out: Path, *, onto: Volume, objects: str | None, overwrite: bool, quiet: bool
+) -> None:
     """Write the labels of a segmentation on the voxels of an image; print what was decided, and each file."""
     from medseg.io.atomic import staged_file
     from medseg.io.masks import read_segmentation
+    from medseg.io.masks.objects import ids_of
     from medseg.io.nifti import write_labels
     from medseg.report.label_files import label_files
 
     notes = list(onto.source.decided if onto.source is not None else ())
-    segmentation = read_segmentation(mask, onto=onto, tell=notes.append)
+    segmentation = read_segmentation(mask, onto=onto, tell=notes.append, ids=objects is not None)
+    if objects is not None:
+        segmentation = ids_of(objects, segmentation)
     suffix = ".nii.gz" if out.name.endswith(".gz") else ".nii"
     stem = out.name.removesuffix(suffix)
     with ExitStack() as files:
         written = []
-        for ending, array, labels, objects in label_files(segmentation):
+        for ending, array, labels, ids in label_files(segmentation):
             file = out.with_name(f"{stem}{ending}{suffix}")
             path = files.enter_context(staged_file(file, overwrite=overwrite))
-            write_labels(array, segmentation.grid, path, labels=labels, source=onto.source, objects=objects)
-            written.append(f"{file}: {', '.join(label.name for label in labels) or 'no label'}")
+            write_labels(array, segmentation.grid, path, labels=labels, source=onto.source, objects=ids)
+            told = [f"{name} ({len(own)} objects)" for name, own in ids.items()]
+            written.append(f"{file}: {', '.join(told or [label.name for label in labels]) or 'no label'}")
     if not quiet:
         for line in (*written, *(f"note: {note}" for note in notes)):
             click.echo(line)

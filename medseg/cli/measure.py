@@ -30,13 +30,19 @@ MOST_PRINTED = 40  # lesions of a label; all are in the tables
 @click.option(
     "--measure",
     metavar="NAME,NAME",
-    help="What to measure, as in a pipeline file; by default volumes, shape, diameters, lesions, quality.",
+    help="What to measure, as in a pipeline file; by default volumes, shape, diameters, lesions, quality, or "
+    "of objects alone volumes, objects, quality.",
 )
 @click.option(
     "--labels",
     metavar="NAME,NAME",
     callback=options.names,
     help="Measure these labels only; by default all that the mask has.",
+)
+@click.option(
+    "--objects",
+    metavar="NAME",
+    help="The mask's values are ids of objects, not labels; the objects are called NAME.",
 )
 @options.pixel_size
 @options.policy
@@ -50,13 +56,14 @@ def command(
     out: str | None,
     measure: str | None,
     labels: tuple[str, ...] | None,
+    objects: str | None,
     pixel_size: float | None,
     policy: Policy,
     case: str | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Measure MASK, made by any program, on its IMAGE: volumes, diameters, shape, each lesion.
+    """Measure MASK, made by any program, on its IMAGE: volumes, diameters, shape, each lesion or object.
 
     MASK may be NIfTI, NRRD, MetaImage, .seg.nrrd, DICOM SEG or RTSTRUCT, PNG, TIFF or COCO. With -o, tables,
     a picture and run.json are written into FOLDER.
@@ -74,6 +81,7 @@ def command(
             out=out,
             measure=measure,
             labels=labels,
+            objects=objects,
             overwrite=overwrite,
             pixel_size=pixel_size,
             policy=policy,
@@ -114,8 +122,10 @@ def _size(found: dict[str, Measured]) -> str:
 
 
 def _diameters(found: dict[str, Measured]) -> str:
-    """The longest axial diameter by the one perpendicular to it."""
+    """The longest axial diameter by the one perpendicular to it; else an object's longest and shortest."""
     pair = [found.get(f"{name}_axial_diameter") for name in ("longest", "perpendicular")]
+    if not all(pair):
+        pair = [found.get(f"{name}_axis") for name in ("longest", "shortest")]
     told = [f"{row.value:.1f}" for row in pair if row and isinstance(row.value, float | int)]
     return f"{' x '.join(told)} {pair[0].unit}" if told and pair[0] else ""
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from medseg.errors import GeometryError, InputError
+from medseg.io.masks.layers import is_nameless
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["comparable", "is_nameless", "paired"]
+__all__ = ["comparable", "paired"]
 
 MOST_SHOWN = 6
 
@@ -78,11 +79,6 @@ def _same(prediction: LabelTable, reference: LabelTable) -> dict[str, str]:
             f"the prediction has labels {here}, the reference {there}: none in common; name them alike"
         )
     return same
-
-
-def is_nameless(table: LabelTable) -> bool:
-    """Whether labels are called "label 1", "label 2" after their values, as where a file names none."""
-    return all(label.name == f"label {label.value}" for label in table)
 
 
 def _by_spelling(names: Sequence[str]) -> dict[str, str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.evaluation.labels import is_nameless
-from medseg.evaluation.objects import as_objects, ids_of, with_objects
+from medseg.evaluation.objects import as_objects
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import inspect, read
 from medseg.io.masks import read_segmentation
+from medseg.io.masks.objects import ids_of, may_be_ids
 from medseg.io.regular_file import open_regular
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Volume
@@ -21,7 +21,6 @@ from medseg.volume import Volume
 __all__ = ["read_pair", "require_one_volume"]
 
 GRIDLESS = (".json", *DICOM_ENDINGS)  # formats whose masks need the image that they were drawn on
-MANY = 16  # values without names from which on they may well be ids of objects
 SEVERAL = (".nii", ".nii.gz")  # formats of which a file may hold several volumes
 
 Tell = Callable[[str], None]
@@ -45,7 +44,7 @@ def read_pair(
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"), ids)
     if objects is not None:
         return ids_of(objects, prediction), ids_of(objects, reference)
-    if all(is_nameless(part.labels) and len(part.labels) >= MANY for part in (prediction, reference)):
+    if may_be_ids(prediction.labels) and may_be_ids(reference.labels):
         tell("without names, values are compared as labels; if they are ids of objects, say --objects NAME")
     found = _as_objects("prediction", pair.prediction, prediction, reference, tell)
     return found, _as_objects("reference", pair.reference, reference, prediction, tell)
@@ -88,9 +87,7 @@ def _is_gridless(path: Path) -> bool:
 
 def _merged(files: Files, onto: Volume, tell: Tell, ids: bool) -> Segmentation:
     """One segmentation of all files, the layers of each after those of the one before."""
-    first, *others = [
-        with_objects(path, read_segmentation(path, onto=onto, tell=tell, ids=ids)) for path in files
-    ]
+    first, *others = [read_segmentation(path, onto=onto, tell=tell, ids=ids) for path in files]
     if not others:
         return first
     parts, labels, layers = [first], list(first.labels), len(first.array)

@@ -4,15 +4,20 @@ A `CaretExtension` with a `LabelTable`, twice: Workbench looks for extension cod
 code 0 and reads the first extension, and fails on 30 (as nibabel's `get_content` does from 5.3 on).
 
 Whose objects values are stands in a comment between them, which other programs pass over:
-`{"medseg objects": {"nucleus": [1, 2, 3]}}`.
+`{"medseg objects": {"nucleus": [1, 2, [5, 9]]}}` is 1, 2 and 5 to 9.
 """
 
 import json
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from medseg.errors import UsageError
 from medseg.io.colours import colours_of
 from medseg.io.nifti_header import layout
 from medseg.io.nifti_stream import MOST_EXTENSION_BYTES, exactly, opened
@@ -23,37 +28,45 @@ __all__ = ["extensions", "label_names", "label_objects", "read_label_names", "re
 ECODES = (0, 30)  # "ignore" and NIFTI_ECODE_CARET
 COMMENT = 6  # NIFTI_ECODE_COMMENT, plain text
 OBJECTS = "medseg objects"
-MOST_BYTES = 1 << 24
+MOST_BYTES = 1 << 26
+MOST_VALUE = (1 << 32) - 1  # uint32, the largest type a layer has
+MOST_NAMED = 10_000  # objects: of more, names would take many times the voxels, and tell nothing
 
 
 def read_label_names(path: Path) -> dict[int, str]:
     """Label names by value from the file's header extension; empty where it has none."""
-    return label_names(*_told(path))
+    told, order, _ = _told(path)
+    return label_names(told, order)
 
 
 def read_label_objects(path: Path) -> dict[str, tuple[int, ...]]:
     """Ids by the label whose objects they are, from the header extension; empty where values are labels."""
-    return label_objects(*_told(path))
+    told, order, voxels = _told(path)
+    return label_objects(told, order, most=voxels)
 
 
-def _told(path: Path) -> tuple[bytes, str]:
-    """The bytes between header and voxels, and the byte order."""
+def _told(path: Path) -> tuple[bytes, str, int]:
+    """The bytes between header and voxels, the byte order, and how many voxels there are."""
     with opened(path) as file:
-        length = layout(file.header, file.name).offset - file.position
+        wanted = layout(file.header, file.name)
+        length = wanted.offset - file.position
         told = file.told or exactly(file.stream, min(length, MOST_EXTENSION_BYTES))
-        return told, file.header.endianness
+        return told, file.header.endianness, wanted.voxel_bytes // wanted.dtype.itemsize
 
 
 def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None = None) -> bytes:
     """The header extensions that name these labels: each size, code and XML, to a multiple of 16 bytes.
 
-    `objects`, ids by the label whose objects they are, adds a comment that says so.
+    `objects`, ids by the label whose objects they are, adds a comment that says so; of more than 10,000 none
+    is named. Raises UsageError where the comment would be larger than a reader takes, which needs millions
+    of objects of several labels.
     """
+    named = labels if sum(map(len, (objects or {}).values())) <= MOST_NAMED else LabelTable(())
     root = ET.Element("CaretExtension")
     information = ET.SubElement(root, "VolumeInformation", Index="0")
     table = ET.SubElement(information, "LabelTable")
-    colours = colours_of(labels)
-    for label in labels:
+    colours = colours_of(named)
+    for label in named:
         red, green, blue = (f"{part:.4f}" for part in _rgb(colours[label.name]))
         entry = ET.SubElement(
             table, "Label", Key=str(label.value), Red=red, Green=green, Blue=blue, Alpha="1"
@@ -65,8 +78,23 @@ def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None =
     first, second = (_extension(text, code) for code in ECODES)
     if not objects:
         return first + second
-    told = json.dumps({OBJECTS: {name: list(ids) for name, ids in objects.items()}}, separators=(",", ":"))
+    runs = {name: _runs(ids) for name, ids in objects.items()}
+    told = json.dumps({OBJECTS: runs}, separators=(",", ":"))
+    if len(told) > MOST_BYTES:
+        raise UsageError(
+            f"whose objects the values are takes {len(told) >> 20} MiB in a NIfTI header, more than "
+            f"{MOST_BYTES >> 20}; number the objects of each label in a row"
+        )
     return first + _extension(told.encode("ascii"), COMMENT) + second
+
+
+def _runs(ids: Sequence[int]) -> list[int | list[int]]:
+    """Ascending ids, each run of at least three as its first and last."""
+    numbers = np.unique(np.asarray(ids, np.int64))
+    found: list[int | list[int]] = []
+    for run in np.split(numbers, 1 + np.flatnonzero(np.diff(numbers) != 1)):
+        found += [[int(run[0]), int(run[-1])]] if len(run) > 2 else run.tolist()
+    return found
 
 
 def _extension(content: bytes, code: int) -> bytes:
@@ -86,13 +114,14 @@ def label_names(region: bytes, byte_order: str) -> dict[int, str]:
     return {}
 
 
-def label_objects(region: bytes, byte_order: str) -> dict[str, tuple[int, ...]]:
+def label_objects(region: bytes, byte_order: str, *, most: int) -> dict[str, tuple[int, ...]]:
     """Ids by the label whose objects they are, from the same bytes; empty where the values are labels.
 
-    A label may have no objects. What is not as `extensions` writes it tells nothing.
+    A label may have no objects. What is not as `extensions` writes it tells nothing, nor do more than `most`
+    ids, as many as the file has voxels.
     """
     for code, content in _contents(region, byte_order):
-        objects = _objects(content) if code == COMMENT else {}
+        objects = _objects(content, most) if code == COMMENT else {}
         if objects:
             return objects
     return {}
@@ -109,19 +138,29 @@ def _contents(region: bytes, byte_order: str) -> Iterator[tuple[int, bytes]]:
         position += size
 
 
-def _objects(content: bytes) -> dict[str, tuple[int, ...]]:
+def _objects(content: bytes, most: int) -> dict[str, tuple[int, ...]]:
     """A table in which no id is twice; anything else is none."""
     text = content.strip(b"\0")
     if not text.startswith(b'{"' + OBJECTS.encode()) or len(text) > MOST_BYTES:
         return {}
     try:
         told = json.loads(text)[OBJECTS]
-        objects = {name: tuple(ids) for name, ids in told.items()}
+        runs = {name: [_run(ids) for ids in own] for name, own in told.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+    if not all(runs) or sum(len(run) for own in runs.values() for run in own) > most:
+        return {}
+    objects = {name: tuple(chain.from_iterable(own)) for name, own in runs.items()}
     every = [number for ids in objects.values() for number in ids]
-    sound = all(type(number) is int and number > 0 for number in every) and all(objects)
-    return objects if sound and len(set(every)) == len(every) else {}
+    return objects if len(set(every)) == len(every) else {}
+
+
+def _run(told: Any) -> range:
+    """One id, or all from a first to a last; raises ValueError for anything else."""
+    first, last = told if isinstance(told, list) else (told, told)
+    if type(first) is not int or type(last) is not int or not 1 <= first <= last <= MOST_VALUE:
+        raise ValueError(told)
+    return range(first, last + 1)
 
 
 def _names(content: bytes) -> dict[int, str]:

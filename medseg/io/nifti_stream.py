@@ -25,7 +25,7 @@ __all__ = ["Opened", "Stream", "compressor", "exactly", "nifti_files", "opened",
 Stream: TypeAlias = io.RawIOBase | gzip.GzipFile
 
 CHUNK_BYTES = 1 << 20  # what is unpacked at once stays in the processor's cache until it is copied
-MOST_EXTENSION_BYTES = 1 << 24
+MOST_EXTENSION_BYTES = 1 << 26
 OTHER_HALF = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
 # A 512 x 512 x 300 CT takes, at ISA-L's levels 1, 2 and 3, 0.20, 0.23 and 0.24 s and 90.1, 87.5 and 87.1 MB
 # (nibabel's default, zlib level 1: 1.7 s and 85.8 MB); a real CT, resampled to that size, 82.6, 80.7 and 82.1
@@ -117,7 +117,7 @@ def opened(path: Path) -> Iterator[Opened]:
             block = header_bytes(stream.read, name)
             told = exactly(stream, MOST_EXTENSION_BYTES + 1)
         if len(told) > MOST_EXTENSION_BYTES:
-            raise InputError(f"{name}: wrong size: more than 16 MiB behind a header; is it the .img?")
+            raise InputError(f"{name}: wrong size: more than 64 MiB behind a header; is it the .img?")
         header = parse(block, name, pair=True)
         with open_regular(files[1]) as voxels, _unpacked(files[1], voxels) as stream:
             yield Opened(files, (file, voxels), block, header, told, stream, 0)

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from medseg.io.colours import colour_of_object, colours_of
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["OBJECT_OF", "SLICES", "LabelFile", "label_files", "label_tables", "layer_table", "slug"]
+__all__ = ["SLICES", "LabelFile", "label_files", "label_tables", "layer_table", "slug"]
 
 SLICES = "-slices"
 """Ending of a file on the original slices: no label's file may be called so."""
-
-OBJECT_OF = "Medseg.ObjectOf:"
-"""Before the name of its label, the tag of a segment that is a single object, as 3D Slicer keeps tags."""
 
 
 class LabelFile(NamedTuple):

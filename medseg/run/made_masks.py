@@ -13,6 +13,7 @@ from medseg.errors import GeometryError, InputError
 from medseg.io import STRICT, Policy
 from medseg.io.atomic import staged_folder
 from medseg.io.masks import read_segmentation
+from medseg.io.masks.objects import ids_of, may_be_ids
 from medseg.pipeline import Input, Stage, blamed, lack, write
 from medseg.plugin.catalog import Catalog, discover
 from medseg.prediction import Measured, Prediction, Result
@@ -36,6 +37,7 @@ __all__ = ["DEFAULT_MEASURE", "measure_mask", "measurements_named"]
 
 DEFAULT_MEASURE = "volumes, shape, diameters, lesions, quality"
 OF_PICTURES = "volumes, diameters, lesions, quality"  # and of images in pixels: no surface
+OF_OBJECTS = "volumes, objects, quality"  # diameters and surface of all together say nothing
 WRITE = "csv, json, preview"
 NAME = "image"
 
@@ -54,6 +56,7 @@ class _Asked:
     catalog: Catalog
     policy: Policy
     labels: tuple[str, ...] | None
+    objects: str | None
 
 
 def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are named
@@ -63,6 +66,7 @@ def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are 
     out: str | Path | None = None,
     measure: str | None = None,
     labels: Sequence[str] | None = None,
+    objects: str | None = None,
     overwrite: bool = False,
     pixel_size: float | None = None,
     policy: Policy = STRICT,
@@ -77,6 +81,7 @@ def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are 
         out: folder to publish into; it appears complete or not at all.
         measure: measurements as a pipeline file would list them; None for what suits the image.
         labels: names of the labels to which the results are limited; None for all.
+        objects: label of which the mask's values are objects' ids; None where the mask says what it holds.
         overwrite: replace a folder that an earlier run wrote.
         pixel_size: millimetres per pixel of a picture without a scale.
         policy: what is made of a doubtful geometry, and which series is meant.
@@ -94,6 +99,7 @@ def measure_mask(  # noqa: PLR0913 - the front door: all but image and mask are 
         catalog=catalog,
         policy=policy,
         labels=None if labels is None else tuple(dict.fromkeys(labels)),
+        objects=objects,
     )
     journal = Journal(listener)
     with memory_as_resource():
@@ -116,7 +122,7 @@ def _measured(
         )
     volume = volumes[NAME]
     with journal.step("read", "mask"):
-        segmentation = _read_mask(mask, volume, notes)
+        segmentation = _read_mask(mask, volume, notes, ask.objects)
     if ask.labels is not None:
         segmentation = segmentation.only(ask.labels)
     if volume.source is not None:  # every output repeats what was decided
@@ -124,6 +130,8 @@ def _measured(
         volume = volume.replace(source=replace(source, decided=(*source.decided, *notes)))
     flat = volume.is_picture or volume.grid.unit != "mm"
     fits = OF_PICTURES if flat else DEFAULT_MEASURE
+    if set(segmentation.kinds) == {"objects"}:
+        fits = OF_OBJECTS
     steps = measurements_named(fits, ask.catalog) if ask.measure is None else ask.measure
     for stage in steps:
         require_labels(stage, segmentation.labels)
@@ -143,12 +151,19 @@ def _measured(
     )
 
 
-def _read_mask(mask: Path, onto: Volume, notes: list[str]) -> Segmentation:
-    """The labels on the image's voxels; what was decided on the way is noted."""
+def _read_mask(mask: Path, onto: Volume, notes: list[str], objects: str | None) -> Segmentation:
+    """The labels on the image's voxels, or the objects of one; what was decided on the way is noted."""
     try:
-        return read_segmentation(mask, onto=onto, tell=lambda line: notes.append(f"mask: {line}"))
+        found = read_segmentation(
+            mask, onto=onto, tell=lambda line: notes.append(f"mask: {line}"), ids=objects is not None
+        )
     except GeometryError as problem:  # raised with the mask's name
         raise InputError(str(problem)) from problem
+    if objects is not None:
+        return ids_of(objects, found)
+    if may_be_ids(found.labels):
+        notes.append("mask: its values have no names; if they are ids of objects, say --objects NAME")
+    return found
 
 
 def _record(
@@ -166,6 +181,7 @@ def _record(
         "measure": [dict(stage.written) for stage in steps],
         "write": [dict(stage.written) for stage in ask.write],
         "only": None if ask.labels is None else list(ask.labels),
+        **({} if ask.objects is None else {"objects": ask.objects}),
         "plugins": {stage.distribution: stage.version for stage in used},
         "inputs": [describe_input(NAME, volume)],
         "mask": {

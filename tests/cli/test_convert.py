@@ -56,3 +56,23 @@ def test_a_picture_stays_in_pixels(medseg: Medseg, tmp_path: Path) -> None:
     )
     assert scaled.code == 0
     assert "0.5 x 0.5 x 0.5 mm" in medseg("info", tmp_path / "scaled.nii.gz").out
+
+
+def test_ids_become_a_mask_that_says_whose_objects_they_are(
+    medseg: Medseg, ball: Path, tmp_path: Path
+) -> None:
+    image = nib.load(ball)
+    values = (np.asarray(image.dataobj) > 0) * np.uint16(300)
+    values[: values.shape[0] // 2] //= 100
+    nib.save(nib.Nifti1Image(values, image.affine), tmp_path / "ids.nii.gz")
+    done = medseg(
+        "convert", tmp_path / "ids.nii.gz", "--onto", ball, "--objects", "half", "-o", tmp_path / "a.nii.gz"
+    )
+    assert (done.code, done.out) == (0, f"{tmp_path / 'a.nii.gz'}: half (2 objects)\n")
+    again = medseg("convert", tmp_path / "a.nii.gz", "--onto", ball, "-o", tmp_path / "b.nii.gz")
+    assert "half (2 objects)" in again.out
+    assert (tmp_path / "b.nii.gz").read_bytes() == (tmp_path / "a.nii.gz").read_bytes()
+    assert np.array_equal(np.asarray(nib.load(tmp_path / "b.nii.gz").dataobj), values)
+    refused = medseg("convert", ball, "--objects", "half", "-o", tmp_path / "c.nii.gz")
+    assert refused.code == 64
+    assert "--onto IMAGE" in refused.err

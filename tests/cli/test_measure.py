@@ -66,3 +66,29 @@ def test_what_is_wrong_is_one_line(
     assert done.code == code
     assert message in done.err
     assert len(done.err.splitlines()) == 1 or "Reading" in done.err
+
+
+def wedges(ball: Path, tmp_path: Path) -> Path:
+    """The ball as 16 wedges with ids from 10 on, and no name."""
+    image = nib.load(ball)
+    values = np.asarray(image.dataobj) > 0
+    i, j, _ = np.indices(values.shape)
+    turn = np.arctan2(j - j[values].mean(), i - i[values].mean())
+    ids = np.where(values, 10 + np.floor((turn + np.pi) / (2 * np.pi) * 16).clip(0, 15), 0)
+    path = tmp_path / "ids.nii.gz"
+    nib.save(nib.Nifti1Image(ids.astype(np.uint8), image.affine), path)
+    return path
+
+
+def test_values_are_ids_of_objects_where_that_is_said(medseg: Medseg, ball: Path, tmp_path: Path) -> None:
+    ids = wedges(ball, tmp_path)
+    done = medseg("measure", ball, ids, "--objects", "wedge", "-o", tmp_path / "out")
+    assert done.code == 0
+    _, label, *objects, _ = done.out.splitlines()
+    assert float(label.split()[1]) == pytest.approx(33.51, rel=0.02)
+    assert [line.split()[0] for line in objects] == [str(number) for number in range(10, 26)]
+    assert sum(float(line.split()[1]) for line in objects) == pytest.approx(33.51, rel=0.02)
+    assert '"objects": "wedge"' in (tmp_path / "out" / "run.json").read_text(encoding="utf-8")
+    unsaid = medseg("measure", ball, ids, "--measure", "volumes")
+    assert unsaid.out.splitlines()[1].startswith("label 10 ")
+    assert "if they are ids of objects, say --objects NAME" in unsaid.out

@@ -88,7 +88,7 @@ def test_files_that_use_one_name_twice_are_refused(tmp_path: Path, save: Save) -
 
 
 def test_the_objects_of_a_label_are_read_as_they_were_split(tmp_path: Path) -> None:
-    """Two tumours in a layer of objects, as `split` leaves them, through the files that `nifti` names so."""
+    """Two tumours in a layer of objects, as `split` leaves them, through the files of `nifti`."""
     shape = (20, 8, 8)
     array = np.zeros((2, *shape), np.uint8)
     array[0, 1:18, 1:6, 1:6] = 1
@@ -101,9 +101,9 @@ def test_the_objects_of_a_label_are_read_as_they_were_split(tmp_path: Path) -> N
         objects=(Object(1, "liver tumour"), Object(2, "liver tumour")),
     )
     paths = []
-    for ending, own, labels, _ in label_files(split):
+    for ending, own, labels, objects in label_files(split):
         paths.append(tmp_path / f"segmentation{ending}.nii.gz")
-        write_labels(own, split.grid, paths[-1], labels=labels, source=None)
+        write_labels(own, split.grid, paths[-1], labels=labels, source=None, objects=objects)
     assert [path.name for path in paths] == ["segmentation.nii.gz", "segmentation-liver-tumour.nii.gz"]
     found, _, _ = read(paths[0], paths[0], paths[1])
     assert [(label.name, label.layer) for label in found.labels] == [("liver", 0), ("liver tumour", 1)]

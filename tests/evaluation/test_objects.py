@@ -12,7 +12,7 @@ from medseg.builtin.write.nifti import Nifti
 from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.errors import InputError
 from medseg.evaluation import evaluate
-from medseg.evaluation.objects import as_objects, with_objects
+from medseg.evaluation.objects import as_objects
 from medseg.io import read
 from medseg.io.masks import read_segmentation
 from medseg.prediction import Measured, Prediction, Result
@@ -81,46 +81,6 @@ def test_a_folder_with_a_seg_nrrd_alone_is_a_result(tmp_path: Path) -> None:
     assert [(row.label, row.value) for row in rows] == [("liver", 1.0), ("liver tumour", 1.0)]
 
 
-def test_names_codes_and_places_come_back(tmp_path: Path) -> None:
-    before = split(2, 20)  # the second lies outside the liver and could share its layer
-    path = as_nrrd(tmp_path, before)
-    after = with_objects(path, read_segmentation(path, onto=read(path), tell=print))
-    assert [(label.name, label.code) for label in after.labels] == [
-        ("liver", None),
-        ("liver tumour", "SCT:108369006"),
-    ]
-    for name in ("liver", "liver tumour"):
-        assert (after.mask(name) == before.mask(name)).all()
-    assert len(after.objects) == 2
-
-
-def test_numbered_labels_are_no_objects(tmp_path: Path) -> None:
-    array = np.zeros((1, *SHAPE), np.uint8)
-    array[0, 2:4, 2:5, 2:5], array[0, 8:10, 2:5, 2:5] = 1, 2
-    ribs = Segmentation(array, Grid(SHAPE, np.eye(4)), LabelTable((Label(1, "rib 1"), Label(2, "rib 2"))))
-    path = as_nrrd(tmp_path, ribs)
-    part = read_segmentation(path, onto=read(path), tell=print)
-    assert with_objects(path, part) is part
-
-
-def test_objects_drawn_over_each_other_stay_labels(tmp_path: Path) -> None:
-    """As someone may leave them who edits the file: the second segment has the first one's voxels too."""
-    path = as_nrrd(tmp_path, split(2, 4))
-    part = read_segmentation(path, onto=read(path), tell=print)
-    array = part.array.copy()
-    array = np.concatenate([array, array[-1:]])
-    names = [label.name for label in part.labels]
-    assert names == ["liver", "liver tumour 1", "liver tumour 2"]
-    second = part.labels["liver tumour 2"]
-    array[-1] = np.where(part.mask("liver tumour 1"), second.value, 0)
-    moved = [
-        Label(label.value, label.name, layer=len(array) - 1 if label.name == second.name else label.layer)
-        for label in part.labels
-    ]
-    drawn = Segmentation(array, part.grid, LabelTable(tuple(moved)))
-    assert with_objects(path, drawn) is drawn
-
-
 NUCLEI = ("nucleus",)
 KINDS = ("round", "long")
 Way = Callable[[Path, Segmentation], Path]
@@ -153,7 +113,7 @@ def id_map(path: Path, array: NDArray[np.unsignedinteger]) -> Path:
 
 
 def read_back(path: Path) -> Segmentation:
-    return with_objects(path, read_segmentation(path, onto=read(path), tell=print))
+    return read_segmentation(path, onto=read(path), tell=print)
 
 
 def numbers_of(rows: Iterable[Measured]) -> dict[tuple[str, str], float | str | None]:
@@ -162,20 +122,6 @@ def numbers_of(rows: Iterable[Measured]) -> dict[tuple[str, str], float | str | 
 
 def things(segmentation: Segmentation) -> set[tuple[int, str]]:
     return {(thing.id, thing.label) for thing in segmentation.objects}
-
-
-@pytest.mark.parametrize("names", [NUCLEI, KINDS])
-@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
-def test_objects_of_the_first_layer_come_back(tmp_path: Path, way: Way, names: tuple[str, ...]) -> None:
-    before = cubes((5, 2, 9, 300), names)
-    after = read_back(way(tmp_path, before))
-    assert (after.kinds, {label.name for label in after.labels}) == (
-        ("objects",) * len(after.kinds),
-        set(names),
-    )
-    assert things(after) == things(before)
-    for name in names:
-        assert (after.mask(name) == before.mask(name)).all()
 
 
 @pytest.mark.parametrize("names", [NUCLEI, KINDS])
@@ -253,26 +199,3 @@ def test_an_id_map_beside_several_labels_of_objects_is_refused(tmp_path: Path) -
     rows = numbers_of(evaluate(as_nifti(tmp_path / "g", cubes((1, 2, 3, 4), KINDS)), values, METRICS))
     assert (rows["dice", "round"], rows["dice", "long"]) == (1.0, 1.0)
     assert read_segmentation(values, onto=read(values)).kinds == ("labels",)
-
-
-def test_values_that_were_added_since_leave_labels(tmp_path: Path) -> None:
-    path = as_nifti(tmp_path, cubes((1, 2)))
-    part = read_segmentation(path, onto=read(path), tell=print)
-    more = part.replace(labels=LabelTable((*part.labels, Label(77, "drawn"))))
-    assert with_objects(path, more) is more
-
-
-@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
-def test_many_thousands_of_objects_come_back(tmp_path: Path, way: Way) -> None:
-    """4,500: more than labels without names may be, and a header of more than a megabyte."""
-    array = np.zeros((1, 140, 140, 1), np.uint16)
-    array[0, ::2, ::2, 0] = 1 + np.arange(70 * 70).reshape(70, 70)
-    array[array > 4500] = 0
-    before = cubes(()).replace(
-        array=array,
-        grid=Grid((140, 140, 1), np.eye(4)),
-        objects=tuple(Object(number, "nucleus") for number in range(1, 4501)),
-    )
-    after = read_back(way(tmp_path, before))
-    assert (after.array == array).all()
-    assert things(after) == things(before)

@@ -76,12 +76,21 @@ def test_what_is_not_a_sound_table_tells_nothing(content: bytes) -> None:
 
 
 def test_whose_objects_values_are_comes_back_and_names_are_as_without() -> None:
-    objects = {"Zelle \u00e4": (300, 1), "none of them": ()}
+    objects = {"Zelle \u00e4": (1, 300), "none of them": ()}
     told = START + extensions(TABLE, objects)
-    assert label_objects(told, "<") == objects
+    assert label_objects(told, "<", most=1000) == objects
     assert label_names(told, "<") == {1: "liver", 300: "a & b < c"}
     assert told.startswith(START + extensions(TABLE)[: (len(extensions(TABLE)) // 2)])
-    assert label_objects(START + extensions(TABLE), "<") == {}
+    assert label_objects(START + extensions(TABLE), "<", most=1000) == {}
+
+
+def test_ids_in_a_row_are_told_by_the_first_and_the_last() -> None:
+    objects = {"a": (1, 2, 4, 5, 6, 9), "b": tuple(range(100, 1_000_100))}
+    told = START + extensions(TABLE, objects)
+    assert b'"a":[1,2,[4,6],9],"b":[[100,1000099]]' in told
+    assert label_objects(told, "<", most=2_000_000) == objects
+    assert label_names(told, "<") == {}
+    assert label_objects(told, "<", most=1_000_005) == {}  # more objects than voxels
 
 
 @pytest.mark.parametrize(
@@ -93,6 +102,11 @@ def test_whose_objects_values_are_comes_back_and_names_are_as_without() -> None:
         '{"medseg objects": {"nucleus": [1, 0]}}',
         '{"medseg objects": {"nucleus": [1.0]}}',
         '{"medseg objects": {"nucleus": [[1]]}}',
+        '{"medseg objects": {"nucleus": [[2, 1]]}}',
+        '{"medseg objects": {"nucleus": [[1, 2, 3]]}}',
+        '{"medseg objects": {"nucleus": [[1, 4294967296]]}}',
+        '{"medseg objects": {"nucleus": [[1, 1001]]}}',
+        '{"medseg objects": {"nucleus": [[1, 3], 2]}}',
         '{"medseg objects": {"": [1]}}',
         '{"medseg objects": {"one": [1], "two": [1]}}',
         '{"medseg objects": {"nucleus": [1',
@@ -100,4 +114,4 @@ def test_whose_objects_values_are_comes_back_and_names_are_as_without() -> None:
     ],
 )
 def test_comments_of_others_and_damaged_ones_tell_of_no_objects(text: str) -> None:
-    assert label_objects(region(text.encode(), code=6), "<") == {}
+    assert label_objects(region(text.encode(), code=6), "<", most=1000) == {}

@@ -203,8 +203,8 @@ def test_the_image_of_a_pair_must_be_a_regular_file(tmp_path: Path) -> None:
 
 def test_a_header_as_long_as_an_image_is_none(tmp_path: Path) -> None:
     path = store_pair(tmp_path / "x.hdr.gz", VALUES)
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(1 << 25)))
-    with pytest.raises(InputError, match="more than 16 MiB behind a header"):
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(1 << 27)))
+    with pytest.raises(InputError, match="more than 64 MiB behind a header"):
         read(path)
 
 

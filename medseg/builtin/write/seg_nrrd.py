@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.dicom_results.terms import ANATOMY, term_of
+from medseg.io.masks.slicer import OBJECT_OF
 from medseg.prediction import Result
-from medseg.report.label_files import OBJECT_OF, layer_table
+from medseg.report.label_files import layer_table
 from medseg.segmentation import Label, Segmentation
 from medseg.steps import Writer
 from medseg.volume import LPS_TO_RAS, Grid, Volume

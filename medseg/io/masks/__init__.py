@@ -30,7 +30,7 @@ PICTURES = (".png", ".tif", ".tiff")
 def read_segmentation(
     path: str | Path, *, onto: Volume, tell: Tell = logger.warning, ids: bool = False
 ) -> Segmentation:
-    """The labels in a file, on the grid of the image `onto`.
+    """The labels in a file, on the grid of the image `onto`; objects are objects where the file says so.
 
     Voxels that coincide are copied, whatever their axis order and direction; on another grid of the same
     place the nearest is taken. `tell` gets a line for everything that was decided or left out; by default it

@@ -12,6 +12,7 @@ from medseg.errors import InputError
 from medseg.io import read
 from medseg.io.masks.layers import Tell, smallest_type, unique
 from medseg.io.masks.names import names_beside
+from medseg.io.masks.objects import objects_of
 from medseg.io.masks.place import placed
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Volume
@@ -25,6 +26,8 @@ MOST_VALUE = (1 << 32) - 1
 def read_label_map(path: Path, onto: Volume, tell: Tell) -> Segmentation:
     """The labels of a volume on the image's grid; names from a NIfTI header extension, else from beside it.
 
+    Where the extension says whose objects the values are, they are a layer of objects.
+
     Raises InputError for several channels, negative values and fractions: that is an image or a score.
     """
     volume = read(path)
@@ -32,10 +35,15 @@ def read_label_map(path: Path, onto: Volume, tell: Tell) -> Segmentation:
         raise InputError(f"{path.name}: {len(volume.array)} channels; a label map has one")
     values = whole_values(volume.array[0], path.name)
     names: dict[int, str] = {}
+    objects: dict[str, tuple[int, ...]] = {}
     if volume.source is not None and volume.source.format.startswith("NIfTI"):
-        from medseg.io.nifti import read_label_names
+        from medseg.io.nifti import read_label_names, read_label_objects
 
-        names = read_label_names(path)
+        names, objects = read_label_names(path), read_label_objects(path)
+    if objects:
+        found = objects_of(values, volume.grid, objects, names, tell)
+        if found is not None:
+            return placed(found, onto.grid, path.name, tell)
     array, table = labels_of(values, names or names_beside(path), path.name, tell)
     return placed(Segmentation(array[None], volume.grid, table), onto.grid, path.name, tell)
 

@@ -14,7 +14,7 @@ from medseg.io.decoder import refuse_oversize
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Tell", "hexadecimal", "in_layers", "listed", "smallest_type", "unique"]
+__all__ = ["Tell", "hexadecimal", "in_layers", "is_nameless", "listed", "smallest_type", "unique"]
 
 Tell = Callable[[str], None]
 """Takes one line for each thing that was decided on the way."""
@@ -45,6 +45,11 @@ def unique(labels: Sequence[Label], tell: Tell) -> list[Label]:
         taken.add(name)
         named.append(replace(label, name=name))
     return named
+
+
+def is_nameless(table: LabelTable) -> bool:
+    """Whether labels are called "label 1", "label 2" after their values, as where a file names none."""
+    return all(label.name == f"label {label.value}" for label in table)
 
 
 def in_layers(labels: Sequence[Label], wheres: Iterable[NDArray[Any]], grid: Grid, name: str) -> Segmentation:

@@ -7,7 +7,7 @@ far the cropped array is from its reference image and moves nothing, nor do the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,16 @@ from medseg.io.itk import read_itk
 from medseg.io.masks.label_map import whole_values
 from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, unique
 from medseg.io.masks.place import placed
-from medseg.segmentation import Label, Segmentation
+from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
 from medseg.volume import Volume
 
-__all__ = ["is_slicer", "read_slicer"]
+__all__ = ["OBJECT_OF", "is_slicer", "read_slicer"]
+
+OBJECT_OF = "Medseg.ObjectOf:"
+"""Before the name of its label, the tag of a segment that is a single object, as 3D Slicer keeps tags."""
 
 SEGMENT = re.compile(r"Segment(\d{1,9})_(ID|Name|LabelValue|Layer|Color|Tags)")
+OWNER = re.compile(rf"{re.escape(OBJECT_OF)}([^|]+)")
 TERMINOLOGY = re.compile(r"TerminologyEntry:([^|]*)")
 MOST_NAME = 200
 FEW = 64  # segments that are looked for one by one
@@ -39,6 +43,8 @@ def is_slicer(texts: dict[str, str]) -> bool:
 def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> Segmentation:
     """The segments on the image's grid with names, colours and codes; values are kept where they are unique.
 
+    Segments that are single objects of a label become a layer of objects.
+
     Raises InputError where a segment names a layer that is not there, or voxels belong to no segment.
     """
     volume = read_itk(path)
@@ -48,7 +54,7 @@ def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> 
         match = SEGMENT.fullmatch(key)
         if match:
             segments.setdefault(int(match[1]), {})[match[2]] = text
-    stored, sources = [], []
+    stored, sources, owners = [], [], []
     for number in sorted(segments):
         fields = segments[number]
         # before layers could be shared (Slicer 4.10), each segment had its own and the value 1
@@ -58,6 +64,7 @@ def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> 
             raise InputError(f"{path.name}: segment {name!r} is in layer {layer} of {len(layers)}")
         stored.append(Label(value, name, _code(fields.get("Tags", "")), _colour(fields.get("Color", ""))))
         sources.append((layer, value))
+        owners.append(OWNER.search(fields.get("Tags", "")))
     if len(set(sources)) < len(sources):
         raise InputError(f"{path.name}: two segments share a layer and a value")
     for layer, values in enumerate(layers):
@@ -66,8 +73,45 @@ def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> 
             told = listed([str(value) for value in sorted(stray)])
             raise InputError(f"{path.name}: layer {layer} holds value {told}, which no segment describes")
     labels = unique(stored, tell)
-    wheres = _wheres(layers, sources)
-    return placed(in_layers(labels, wheres, volume.grid, path.name), onto.grid, path.name, tell)
+    found = in_layers(labels, _wheres(layers, sources), volume.grid, path.name)
+    owned = {label.name: owner[1] for label, owner in zip(labels, owners, strict=True) if owner is not None}
+    return placed(_with_objects(found, owned), onto.grid, path.name, tell)
+
+
+def _with_objects(part: Segmentation, owners: Mapping[str, str]) -> Segmentation:
+    """The objects of each label in a layer of their own, behind the layers of labels.
+
+    `owners` has, by the name of a segment, whose object it is. Objects that were drawn over each other since
+    stay labels: a layer has one object at each place.
+    """
+    owned: dict[str, list[Label]] = {}
+    for label in part.labels:
+        if label.name in owners:
+            owned.setdefault(owners[label.name], []).append(label)
+    rest = [label.name for label in part.labels if label.name not in owners]
+    if not owned:
+        return part
+    labels: list[Label] = list(part.labels.only(rest))
+    layers, objects = [part.only(rest).array] if rest else [], []
+    kinds: list[LayerKind] = ["labels"] * sum(map(len, layers))
+    for owner, own in owned.items():
+        ids = [label.value for label in own]
+        array = np.where(np.isin(part.array, ids), part.array, part.array.dtype.type(0))
+        if owner in rest or np.count_nonzero(array, axis=0).max(initial=0) > 1:
+            return part
+        taken = {label.value for label in labels}
+        value = next(n for n in range(1, 2 + len(taken)) if n not in taken)
+        labels.append(Label(value, owner, code=own[0].code, layer=len(kinds)))
+        objects += [Object(number, owner) for number in ids]
+        layers.append(array.max(axis=0)[None])
+        kinds.append("objects")
+    return Segmentation(
+        np.concatenate(layers),
+        part.grid,
+        LabelTable(tuple(labels)),
+        kinds=tuple(kinds),
+        objects=tuple(objects),
+    )
 
 
 def _wheres(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from medseg.config import InputSpec
 from medseg.errors import InputError, UsageError
-from medseg.evaluation.objects import with_objects
 from medseg.io import STRICT, Policy, inspect, read
 from medseg.io.masks import read_segmentation
 from medseg.io.regular_file import printable
@@ -268,7 +267,7 @@ def _settle_overlaps(masks: Mapping[str, NDArray[np.bool_]], dataset: Dataset, t
 
 def _of_names(path: Path, dataset: Dataset, volume: Volume, tell: Tell) -> Reference:
     """A mask that names its structures: DICOM SEG, RTSTRUCT, COCO, .seg.nrrd; its objects stay objects."""
-    found = with_objects(path, read_segmentation(path, onto=volume, tell=tell))
+    found = read_segmentation(path, onto=volume, tell=tell)
     by_name = {label.name.casefold(): label.name for label in found.labels}
     masks = {
         label.name: found.mask(by_name[label.name.casefold()])

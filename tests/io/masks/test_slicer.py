@@ -148,3 +148,48 @@ def test_thousands_of_segments_are_read_voxel_for_voxel(tmp_path: Path) -> None:
     found = read_segmentation(path, onto=onto)
     assert (found.array[0] == values).all()
     assert [label.name for label in found.labels][::5000] == ["nucleus 1", "nucleus 5001", "nucleus 10001"]
+
+
+def owned(owner: str) -> str:
+    return TAGS + f"Medseg.ObjectOf:{owner}|"
+
+
+def test_segments_that_are_objects_of_a_label_are_its_objects(tmp_path: Path) -> None:
+    """Behind the labels, in a layer of their own; a code stays with the label."""
+    layers = overlapping()
+    layers[1] = 0
+    layers[0, 1:5, 1:5, 2:4][layers[0, 1:5, 1:5, 2:4] == 1] = 3
+    texts = {
+        **segment(0, "Node", layer=0, value=2),
+        **segment(1, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
+        **segment(2, "Tumour 3", layer=0, value=3, Tags=owned("Tumour")),
+    }
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE)
+    assert {label.name: (label.layer, label.code) for label in found.labels} == {
+        "Node": (0, None),
+        "Tumour": (1, "SCT:10200004"),
+    }
+    assert found.kinds == ("labels", "objects")
+    assert [(thing.id, thing.label) for thing in found.objects] == [(1, "Tumour"), (3, "Tumour")]
+    assert np.array_equal(found.mask("Node"), layers[0] == 2)
+    for thing in found.objects:
+        assert np.array_equal(found.array[1] == thing.id, layers[0] == thing.id)
+
+
+def test_numbered_segments_without_an_owner_are_labels(tmp_path: Path) -> None:
+    texts = {**segment(0, "rib 1", layer=0, value=1), **segment(1, "rib 2", layer=0, value=2)}
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", overlapping()[:1], texts), onto=IMAGE)
+    assert (found.kinds, [label.name for label in found.labels]) == (("labels",), ["rib 1", "rib 2"])
+
+
+def test_objects_drawn_over_each_other_stay_labels(tmp_path: Path) -> None:
+    """As someone may leave them who edits the file."""
+    texts = {
+        **segment(0, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
+        **segment(1, "Node", layer=0, value=2),
+        **segment(2, "Tumour 3", layer=1, value=1, Tags=owned("Tumour")),
+    }
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", overlapping(), texts), onto=IMAGE, tell=print)
+    assert set(found.kinds) == {"labels"}
+    assert [label.name for label in found.labels] == ["Tumour 1", "Node", "Tumour 3"]
+    assert np.array_equal(found.mask("Tumour 3"), overlapping()[1] == 1)

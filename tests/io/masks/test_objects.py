@@ -1,0 +1,182 @@
+"""Objects in files of masks: those of medseg's writers come back, ids of other programs are told of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib  # noqa: TID253 - a test module
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medseg.builtin.write.seg_nrrd import SegNrrd
+from medseg.io import read
+from medseg.io.masks import read_segmentation
+from medseg.io.masks.objects import ids_of, may_be_ids
+from medseg.io.nifti import write_labels
+from medseg.prediction import Prediction, Result
+from medseg.report.label_files import label_files
+from medseg.segmentation import Label, LabelTable, Object, Segmentation
+from medseg.volume import Grid, Volume
+
+GRID = Grid((24, 12, 10), np.diag([1.0, 1.5, 2.0, 1.0]))
+NUCLEI = ("nucleus",)
+KINDS = ("round", "long")
+
+
+def cubes(numbers: tuple[int, ...], names: tuple[str, ...] = NUCLEI) -> Segmentation:
+    """Cubes that touch in pairs, by their ids; of several labels in turn."""
+    array = np.zeros((1, *GRID.shape), np.uint16)
+    for place, number in enumerate(numbers):
+        start = 1 + 2 * place + place // 2
+        array[0, start : start + 2, 2:5, 2:5] = number
+    return Segmentation(
+        array,
+        GRID,
+        LabelTable(tuple(Label(value, name) for value, name in enumerate(names, start=1))),
+        kinds=("objects",),
+        objects=tuple(Object(number, names[n % len(names)]) for n, number in enumerate(numbers)),
+    )
+
+
+def as_nifti(folder: Path, segmentation: Segmentation) -> Path:
+    ((_, array, labels, objects),) = label_files(segmentation)
+    path = folder / "ids.nii.gz"
+    write_labels(array, segmentation.grid, path, labels=labels, source=None, objects=objects)
+    return path
+
+
+def as_nrrd(folder: Path, segmentation: Segmentation) -> Path:
+    grid = segmentation.grid
+    result = Result(
+        case_id="a",
+        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid),
+        prediction=Prediction(segmentation=segmentation),
+        segmentation=segmentation,
+        measurements=(),
+        provenance={},
+    )
+    (path,) = SegNrrd()(result, folder)
+    return path
+
+
+Way = Callable[[Path, Segmentation], Path]
+
+
+def read_back(path: Path, told: list[str] | None = None) -> Segmentation:
+    return read_segmentation(path, onto=read(path), tell=print if told is None else told.append)
+
+
+def edited(path: Path, change: Callable[[NDArray[np.uint16]], None]) -> Path:
+    """As another program saves it: header and extensions are kept."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).astype(np.uint16)
+    change(values)
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
+    return path
+
+
+def things(segmentation: Segmentation) -> set[tuple[int, str]]:
+    return {(thing.id, thing.label) for thing in segmentation.objects}
+
+
+@pytest.mark.parametrize("names", [NUCLEI, KINDS])
+@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
+def test_objects_come_back(tmp_path: Path, way: Way, names: tuple[str, ...]) -> None:
+    before = cubes((5, 2, 9, 300), names)
+    after = read_back(way(tmp_path, before))
+    assert set(after.kinds) == {"objects"}
+    assert {label.name for label in after.labels} == set(names)
+    assert things(after) == things(before)
+    for name in names:
+        assert (after.mask(name) == before.mask(name)).all()
+
+
+@pytest.mark.parametrize("way", [as_nifti, as_nrrd])
+def test_many_thousands_of_objects_come_back(tmp_path: Path, way: Way) -> None:
+    """4,500: more than labels without names may be, and a header of more than a megabyte."""
+    array = np.zeros((1, 140, 140, 1), np.uint16)
+    array[0, ::2, ::2, 0] = 1 + np.arange(70 * 70).reshape(70, 70)
+    array[array > 4500] = 0
+    before = cubes(()).replace(
+        array=array,
+        grid=Grid((140, 140, 1), np.eye(4)),
+        objects=tuple(Object(number, "nucleus") for number in range(1, 4501)),
+    )
+    after = read_back(way(tmp_path, before))
+    assert (after.array == array).all()
+    assert things(after) == things(before)
+
+
+def test_more_objects_than_have_names_come_back(tmp_path: Path) -> None:
+    """Two labels in turn, so that no two ids of one are in a row; each voxel another object."""
+    count = 40_000
+    ids = np.arange(1, count + 1, dtype=np.uint32).reshape(200, 200, 1)
+    before = cubes((), KINDS).replace(
+        array=ids[None],
+        grid=Grid(ids.shape, np.eye(4)),
+        objects=tuple(Object(number, KINDS[number % 2]) for number in range(1, count + 1)),
+    )
+    path = as_nifti(tmp_path, before)
+    assert len(nib.load(path).header.extensions[0].get_content()) < 1000
+    after = read_back(path)
+    assert (after.array == before.array).all()
+    assert things(after) == things(before)
+
+
+def test_nothing_found_comes_back_as_no_objects(tmp_path: Path) -> None:
+    after = read_back(as_nifti(tmp_path, cubes(())))
+    assert (after.kinds, after.objects, len(after.labels)) == (("objects",), (), 1)
+
+
+def test_an_object_that_was_erased_since_is_gone(tmp_path: Path) -> None:
+    def erase(values: NDArray[np.uint16]) -> None:
+        values[values == 2] = 0
+
+    told: list[str] = []
+    after = read_back(edited(as_nifti(tmp_path, cubes((1, 2, 3))), erase), told)
+    assert things(after) == {(1, "nucleus"), (3, "nucleus")}
+    assert told == []
+
+
+def test_a_value_that_was_drawn_since_is_an_object_of_the_only_label(tmp_path: Path) -> None:
+    def draw(values: NDArray[np.uint16]) -> None:
+        values[20:22, 2:4, 2:4] = 77
+
+    told: list[str] = []
+    after = read_back(edited(as_nifti(tmp_path, cubes((1, 2))), draw), told)
+    assert things(after) == {(1, "nucleus"), (2, "nucleus"), (77, "nucleus")}
+    assert told == ["values that its header does not know are taken for objects of 'nucleus': 77"]
+
+
+def test_a_value_that_was_drawn_beside_objects_of_several_labels_leaves_labels(tmp_path: Path) -> None:
+    def draw(values: NDArray[np.uint16]) -> None:
+        values[20:22, 2:4, 2:4] = 77
+
+    told: list[str] = []
+    after = read_back(edited(as_nifti(tmp_path, cubes((1, 2), KINDS)), draw), told)
+    assert (after.kinds, after.objects) == (("labels",), ())
+    assert [label.name for label in after.labels] == ["round 1", "long 2", "label 77"]
+    assert told == ["its header does not say whose objects its values 77 are: all values are labels"]
+
+
+def test_ids_are_of_the_label_that_is_said() -> None:
+    plain = cubes((4, 7, 1)).replace(
+        kinds=(), objects=(), labels=LabelTable(tuple(Label(n, f"label {n}") for n in (1, 4, 7)))
+    )
+    found = ids_of("cell", plain)
+    assert things(found) == {(1, "cell"), (4, "cell"), (7, "cell")}
+    assert (found.array == plain.array).all()
+    named = plain.replace(labels=LabelTable((Label(1, "L1"), Label(4, "L2"), Label(7, "L3"))))
+    assert things(ids_of("vertebra", named)) == {(1, "vertebra"), (4, "vertebra"), (7, "vertebra")}
+    assert ids_of("L2", named) is named  # it has that label itself
+    mask = plain.replace(array=(plain.array > 0).astype(np.uint8), labels=LabelTable((Label(1, "label 1"),)))
+    assert (ids_of("cell", mask).kinds, [each.name for each in ids_of("cell", mask).labels]) == (
+        ("labels",),
+        ["cell"],
+    )
+
+
+def test_sixteen_values_without_names_may_be_ids() -> None:
+    tables = [LabelTable(tuple(Label(n, f"label {n}") for n in range(1, 1 + count))) for count in (15, 16)]
+    assert [may_be_ids(table) for table in tables] == [False, True]
+    assert not may_be_ids(LabelTable(tuple(Label(n, f"rib {n}") for n in range(1, 25))))

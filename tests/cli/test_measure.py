@@ -7,6 +7,7 @@ from typing import Any
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 Medseg = Callable[..., Any]
 
@@ -71,7 +72,7 @@ def test_what_is_wrong_is_one_line(
 def wedges(ball: Path, tmp_path: Path) -> Path:
     """The ball as 16 wedges with ids from 10 on, and no name."""
     image = nib.load(ball)
-    values = np.asarray(image.dataobj) > 0
+    values: NDArray[np.bool_] = np.asarray(image.dataobj) > 0
     i, j, _ = np.indices(values.shape)
     turn = np.arctan2(j - j[values].mean(), i - i[values].mean())
     ids = np.where(values, 10 + np.floor((turn + np.pi) / (2 * np.pi) * 16).clip(0, 15), 0)

@@ -73,8 +73,8 @@ def wedges(ball: Path, tmp_path: Path) -> Path:
     """The ball as 16 wedges with ids from 10 on, and no name."""
     image = nib.load(ball)
     values: NDArray[np.bool_] = np.asarray(image.dataobj) > 0
-    i, j, _ = np.indices(values.shape)
-    turn = np.arctan2(j - j[values].mean(), i - i[values].mean())
+    i, j = np.indices(values.shape)[:2]
+    turn = np.arctan2(j - np.mean(j, where=values), i - np.mean(i, where=values))
     ids = np.where(values, 10 + np.floor((turn + np.pi) / (2 * np.pi) * 16).clip(0, 15), 0)
     path = tmp_path / "ids.nii.gz"
     nib.save(nib.Nifti1Image(ids.astype(np.uint8), image.affine), path)

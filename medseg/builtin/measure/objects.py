@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ AXES = ("longest_axis", "shortest_axis")
 # what the attributes of an object say of its size
 DOUBTS = {"joined": "joined between blocks", "cut": "cut where windows meet"}
 ROWS_BYTES = 3500  # of one object, measured: up to 14 rows, kept until they are written
+AT_ONCE = 1 << 18  # voxels that are summed together: each time all objects are gone through
 SUMS_BYTES = 400  # of one object: its sums and what is made of them
 
 
@@ -98,17 +100,19 @@ class _Moments:
 
 
 def _moments(numbers: NDArray[np.int32], count: int) -> _Moments:
-    """Sums over the voxels of each number from 1 on, plane by plane."""
+    """Sums over the voxels of each number from 1 on, a few planes at a time."""
     sizes = np.zeros(count + 1, np.int64)
     sums, products = np.zeros((3, count + 1)), np.zeros((3, 3, count + 1))
     low = np.full((3, count + 1), np.iinfo(np.int64).max)
     high = np.full((3, count + 1), -1)
-    for i, plane in enumerate(numbers):
-        j, k = np.nonzero(plane)
-        if not len(j):
+    planes = max(1, AT_ONCE // max(1, math.prod(numbers.shape[1:])))
+    for first in range(0, len(numbers), planes):
+        slab = numbers[first : first + planes]
+        i, j, k = np.nonzero(slab)
+        if not len(i):
             continue
-        own = plane[j, k]
-        places = (np.full(len(j), i), j, k)
+        own = slab[i, j, k]
+        places = (i + first, j, k)
         sizes += np.bincount(own, minlength=count + 1)
         for a in range(3):
             sums[a] += np.bincount(own, places[a], minlength=count + 1)

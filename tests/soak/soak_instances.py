@@ -6,6 +6,7 @@ blocks.
 """
 
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,13 @@ from touching import average_precision, decoded, ideal, reference
 
 from medseg.assemble import component_class
 from medseg.inference import ObjectSink
+from medseg.io import read
+from medseg.io.masks import read_segmentation
+from medseg.io.nifti import write_labels
 from medseg.plugin.catalog import discover
+from medseg.prediction import Scores
+from medseg.report.label_files import label_files
+from medseg.volume import Grid
 
 HEADS = sorted(
     entry.component.name
@@ -121,3 +128,42 @@ def test_no_voxel_of_a_large_object_is_lost(rods: list[tuple[int, ...]], figures
     assert np.array_equal(found.array[0] > 0, ids > 0)
     assert len(found.objects) == 2
     assert joined == [rods[0][5] > 100, False]  # in the order of their first voxels
+
+
+@pytest.mark.parametrize("name", ["border-core", "distance-watershed"])
+def test_a_million_objects_are_told_apart_and_kept(name: str, tmp_path: Path, figures: list[str]) -> None:
+    """10,000 x 10,000 pixels of discs that touch, in the memory foretold; then through a file."""
+    head, side, tile, step = _head(name, 2), 10_000, 1000, 10
+    i, j = np.indices((tile + 2 * step, tile + 2 * step))  # with a row of discs around, which is cut off
+    far = sum((axis % step - (step - 1) / 2) ** 2 for axis in (i, j))
+    ids = np.where(far <= (0.52 * step) ** 2, 1 + (i // step) * (tile // step + 2) + j // step, 0)
+    wanted = reference(ids.astype(np.uint32)[..., None])
+    inner = slice(step, -step)
+    logits = np.tile(ideal(head, wanted)[:, inner, inner], (1, side // tile, side // tile, 1))
+    foreground = np.tile(ids[inner, inner] > 0, (side // tile, side // tile))
+    grid = Grid((side, side, 1), np.eye(4), "px")
+    sink = head.sink(wanted.labels, grid=grid, axis=2, onto=grid)
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        sink.take(Scores(logits, grid, "logits"), 0)
+        found = sink.finish()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    seconds = time.process_time() - began
+    foretold = head.work_bytes(wanted.labels, grid)
+    figures.append(
+        f"{name}, {len(found.objects)} objects: {seconds:.0f} s, {peak >> 20} MB of {foretold >> 20} foretold"
+    )
+    assert len(found.objects) == (side // step) ** 2
+    assert np.array_equal(found.array[0, :, :, 0] > 0, foreground)
+    assert peak < foretold
+    ((_, array, labels, objects),) = label_files(found)
+    path = tmp_path / "ids.nii"
+    write_labels(array, grid, path, labels=labels, source=None, objects=objects)
+    again = read_segmentation(path, onto=read(path))
+    assert np.array_equal(again.array, found.array)
+    assert {thing.id: thing.label for thing in again.objects} == {
+        thing.id: thing.label for thing in found.objects
+    }

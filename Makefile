@@ -29,7 +29,8 @@ demo: $(STAMP)  ## segment the sample DICOM study; print volumes beside the trut
 # What measures the memory of its own process, and which libraries that still has to load, gets a fresh one; what
 # measures how far a minute of training goes gets all processors.
 ALONE := tests/run/test_budget.py tests/io/test_reading_bytes.py tests/builtin/test_work_bytes.py \
-	plugins/medseg-instances/tests/detector/test_predictor.py tests/cli/test_train_real.py
+	plugins/medseg-instances/tests/detector/test_predictor.py \
+	plugins/medseg-instances/tests/test_decoding_bytes.py tests/cli/test_train_real.py
 
 test: $(STAMP) validators  ## the whole suite but soak tests and benchmarks
 	$(BIN)/python -m pytest $(ALONE)

@@ -22,7 +22,8 @@ class Step(BaseModel):
     libraries: ClassVar[Mapping[str, int]] = {}
     """Modules that are imported when the step is at work, each with the bytes that it then keeps in memory.
 
-    For limits on memory. One that is loaded already counts nothing.
+    For limits on memory. One that is loaded already counts nothing; those of a head are loaded when the
+    network is opened.
     """
 
     label_fields: ClassVar[tuple[str, ...]] = ("labels",)

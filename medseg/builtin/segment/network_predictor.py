@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ class NetworkPredictor(Predictor):
     def __init__(
         self, segmenter: NetworkSegmenter, labels: LabelTable, folder: Path, resources: Resources
     ) -> None:
+        for library in segmenter.head.libraries:
+            import_module(library)  # before a plan counts what is resident
         self._segmenter = segmenter
         self._labels = labels
         self._outputs = segmenter.head.channels(labels)

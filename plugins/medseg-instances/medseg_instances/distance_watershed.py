@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medseg.inference import Decoded
 from medseg.segmentation import LabelTable, Segmentation
+from medseg_instances.distance import distance, finest
 from medseg_instances.instance_head import InstanceHead, softmax
 from medseg_instances.parts import anchors_of, basins, described, seeded, summits
 
 __all__ = ["DistanceWatershed"]
+
+REACH = 4  # standard deviations, as far as a Gaussian is computed
 
 
 class DistanceWatershed(InstanceHead):
@@ -24,28 +28,44 @@ class DistanceWatershed(InstanceHead):
     objects are as high as large ones (a softer form of the energy of Bai and Urtasun, Deep watershed
     transform, CVPR 2017). A hill that is deeper than `seed` after some smoothing, and stands out from a
     deeper one beside it by `prominence`, is an object: every voxel of a label goes to the hill that the
-    steepest way up leads to. A part of a label without a hill is an object if it is as deep somewhere before
-    smoothing, as one of a few voxels is, and else nothing.
+    steepest way up leads to. With `outline` the shape of what is connected makes hills, too. A part of a
+    label without a hill is an object if it is as deep somewhere before smoothing, as one of a few voxels is,
+    and else nothing.
     """
 
+    libraries: ClassVar[Mapping[str, int]] = {**InstanceHead.libraries, "SimpleITK": 96 << 20, "edt": 2 << 20}
     default_loss: ClassVar[str] = "medseg-instances/labels-and-field"
 
     seed: float = Field(default=0.4, gt=0, lt=1)
-    """How deep the top of a hill must be: 0 is the outside, 1 the deepest place of an object."""
+    """How deep it must be at the top of a hill: 0 is the outside, 1 the deepest place of an object."""
 
     prominence: float = Field(default=0.25, ge=0, lt=1)
-    """How far the depth falls at least between two objects, as a part of the top of the flatter one. More
+    """How far the height falls at least between two objects, as a part of the top of the flatter one. More
     where objects fall into pieces; with 0 all that is deeper than `seed` and connected is one object."""
 
-    outline: float = Field(default=0.0, ge=0, le=4)
-    """How much the outline of what is connected says, too: heights are the depth times the distance to the
-    outside, to the power of this. With 0.5, objects that meet in a waist are cut there though the depth
-    hardly falls; long objects of changing width may fall into pieces. It takes somewhat longer."""
+    outline: float = Field(default=0.0, ge=0, le=1)
+    """How much the outline of what is connected says, too. Heights are the depth, multiplied by a power of
+    the distance to the outside, up to half of `size`: this is the exponent. With 0.5, objects that meet in a
+    waist are cut there though the depth hardly falls. On the other hand objects that meet along a broad face,
+    where the distance is largest, must have a deeper valley between them to stay two, and long objects of
+    changing width may fall into pieces. Not with a `prominence` of 0."""
 
     smooth: float = Field(default=1.0, ge=0, le=8)
-    """Standard deviation, in the finest voxels, of the Gaussian that the depth is smoothed with before hills
-    are looked for: more where objects fall into pieces, 0 for none. Across thick slices it is as long as
-    within them, so that flat objects above each other stay apart."""
+    """Standard deviation, in the finest voxels, of the Gaussian that depth and distance are smoothed with
+    before hills are looked for: more where objects fall into pieces, 0 for none. Across thick slices it is as
+    long as within them, so that flat objects above each other stay apart."""
+
+    @property
+    def margin(self) -> int:
+        """An object, how far smoothing reaches, and with the outline how far the outside counts."""
+        return self.size + math.ceil(REACH * self.smooth) + bool(self.outline) * (self.size // 2)
+
+    @model_validator(mode="after")
+    def _cuts(self) -> Self:
+        """Refuse an outline that could cut nothing."""
+        if self.outline and not self.prominence:
+            raise ValueError("outline: with prominence: 0 nothing is cut, by an outline neither")
+        return self
 
     def fields(self, labels: LabelTable) -> int:
         """The depth."""
@@ -82,9 +102,9 @@ class DistanceWatershed(InstanceHead):
 
         if not self.smooth:
             return values
-        finest = self._finest(values.shape)
+        least = finest(self._spacing, values.shape)
         deviations = [
-            self.smooth * finest / side if n > 1 else 0.0
+            self.smooth * least / side if n > 1 else 0.0
             for side, n in zip(self._spacing, values.shape, strict=True)
         ]
         return np.asarray(gaussian_filter(values, deviations, mode="nearest"), np.float32)
@@ -94,12 +114,4 @@ class DistanceWatershed(InstanceHead):
 
         No farther, so that blocks that overlap by `size` agree. What the image ends at is no outside.
         """
-        import edt
-
-        found = edt.edt(np.ascontiguousarray(inside), anisotropy=self._spacing, black_border=False)
-        most = self.size / 2
-        return np.asarray(np.clip(found / self._finest(inside.shape), 0.5, most), np.float32)
-
-    def _finest(self, shape: tuple[int, ...]) -> float:
-        """The shortest side of a voxel; how thick a single slice is does not matter."""
-        return min((side for side, n in zip(self._spacing, shape, strict=True) if n > 1), default=1.0)
+        return distance(inside, self._spacing).clip(0.5, self.size / 2)

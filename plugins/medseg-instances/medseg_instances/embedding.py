@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +37,7 @@ class Embedding(InstanceHead):
     see in part, and there it may come apart. Right for objects in several pieces or within others too.
     """
 
+    libraries: ClassVar[Mapping[str, int]] = {**InstanceHead.libraries, "scipy.spatial": 11 << 20}
     default_loss: ClassVar[str] = "medseg-instances/discriminative"
     lengths_in_voxels: ClassVar[bool] = True
 

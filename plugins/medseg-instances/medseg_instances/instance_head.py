@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Literal
@@ -19,6 +19,7 @@ from medseg.prediction import Sink
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.steps import Head
 from medseg.volume import Grid
+from medseg_instances.distance import distance, finest
 
 __all__ = ["InstanceHead", "Objects", "softmax"]
 
@@ -47,12 +48,9 @@ class Objects:
     def depth(self) -> Floats:
         """How deep each voxel lies in its object: distance to the nearest voxel outside, 0 outside.
 
-        In units of the grid's finest spacing. What the image ends at is no outside.
+        In the side of the finest voxel. What the image ends at is no outside.
         """
-        import edt
-
-        ids = np.ascontiguousarray(self.ids)
-        found = edt.edt(ids, anisotropy=self.spacing, black_border=False) / min(self.spacing)
+        found = distance(self.ids, self.spacing)
         most = float(sum(self.ids.shape))  # where an object fills everything there is no outside
         return np.asarray(np.minimum(np.nan_to_num(found, posinf=most), most), np.float32)
 
@@ -73,24 +71,22 @@ class Objects:
     def closeness(self, width: float, known: NDArray[np.bool_] | None = None) -> Floats:
         """How near two objects are where a voxel lies: nearly 1 where they meet, 0 far from one of them.
 
-        exp(-(d1 + d2)^2 / (2 width^2)) of the distances to the nearest object and the next one, both in units
-        of the grid's finest spacing, as the width is (Ronneberger et al., U-Net, MICCAI 2015, equation 2).
+        exp(-(d1 + d2)^2 / (2 width^2)) of the distances to the nearest object and the next one, both in the
+        side of the finest voxel, as the width is (Ronneberger et al., U-Net, MICCAI 2015, equation 2).
         Distances are between the middles of voxels, so that of objects that meet they add up to a voxel.
         Beyond three widths it is 0. What is not `known` is of no object.
         """
-        import edt
         from scipy.ndimage import find_objects
 
         there = self.ids if known is None else np.where(known, self.ids, 0)
         numbers, ids = np.unique(there, return_inverse=True)
         ids = ids.reshape(self.ids.shape).astype(np.uint32) + (numbers[0] != 0)
-        finest = min(self.spacing)
-        reach = [math.ceil(3 * width * finest / side) for side in self.spacing]
+        least = finest(self.spacing, ids.shape)
+        reach = [math.ceil(3 * width * least / side) for side in self.spacing]
         nearest = np.full((2, *ids.shape), np.inf, np.float32)
         for number, box in enumerate(find_objects(ids), start=1):
             about = tuple(slice(max(a.start - n, 0), a.stop + n) for a, n in zip(box, reach, strict=True))
-            others = np.ascontiguousarray(ids[about] != number)
-            away = edt.edt(others, anisotropy=self.spacing, black_border=False) / finest
+            away = distance(ids[about] != number, self.spacing)
             first, second = nearest[0][about], nearest[1][about]
             np.minimum(second, np.maximum(first, away), out=second)
             np.minimum(first, away, out=first)
@@ -127,13 +123,14 @@ class InstanceHead(Head):
     Channels begin with the background's and the labels' logits, which exclude each other.
     """
 
+    libraries: ClassVar[Mapping[str, int]] = {"scipy.ndimage": 28 << 20, "cc3d": 4 << 20}
     label_fields: ClassVar[tuple[str, ...]] = ("stuff",)
     of_objects: ClassVar[bool] = True
     decodes_on: ClassVar[Literal["native", "model"]] = "model"
 
     size: int = Field(default=64, ge=4, le=1024)
     """About how large objects are, in the network's voxels. Large images are decoded in blocks that overlap
-    by so much; objects that are larger are found whole too, only slower."""
+    by so much and what a head needs beside; objects that are larger are found whole too, only slower."""
 
     least_voxels: int = Field(default=4, ge=1)
     """Objects with fewer voxels are left out."""
@@ -143,6 +140,11 @@ class InstanceHead(Head):
     segmentation)."""
 
     _spacing: tuple[float, ...] = PrivateAttr((1.0, 1.0, 1.0))  # of the voxels that are decoded
+
+    @property
+    def margin(self) -> int:
+        """How far blocks overlap, in voxels: what a voxel's answer may depend on beside its object."""
+        return self.size
 
     @abstractmethod
     def fields(self, labels: LabelTable) -> int:
@@ -179,7 +181,7 @@ class InstanceHead(Head):
             axis=axis,
             channels=self.channels(labels),
             decode=partial(bound._decoded, labels) if self.stuff else bound.decode,
-            margin=self.size,
+            margin=self.margin,
             decoding=self.decoding_bytes(labels),
         )
 
@@ -200,7 +202,7 @@ class InstanceHead(Head):
     def work_bytes(self, labels: LabelTable, grid: Grid) -> int:
         """Ids, and a block."""
         return object_bytes(
-            grid, self.channels(labels), margin=self.size, decoding=self.decoding_bytes(labels)
+            grid, self.channels(labels), margin=self.margin, decoding=self.decoding_bytes(labels)
         )
 
     def finishing_bytes(self, labels: LabelTable, grid: Grid) -> int:

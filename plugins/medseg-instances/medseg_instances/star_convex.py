@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -45,6 +45,7 @@ class StarConvex(InstanceHead):
     of their boundary can be seen from the middle.
     """
 
+    libraries: ClassVar[Mapping[str, int]] = {**InstanceHead.libraries, "scipy.spatial": 11 << 20}
     default_loss: ClassVar[str] = "medseg-instances/star-convex"
     lengths_in_voxels: ClassVar[bool] = True
 
@@ -129,7 +130,7 @@ class StarConvex(InstanceHead):
         """Ids, a block, what shapes have beyond it, and offsets; refuses another number of axes."""
         self._check(grid)
         block = largest_block(
-            grid, self.channels(labels), margin=self.size, decoding=self.decoding_bytes(labels)
+            grid, self.channels(labels), margin=self.margin, decoding=self.decoding_bytes(labels)
         )
         sides = relative(grid.spacing, self.axes)
         around = [n + 2 * math.ceil(BEYOND * self.size / side) for n, side in zip(block, sides, strict=False)]

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from medseg_instances.distance_watershed import DistanceWatershed
+from numpy.typing import NDArray
+from pydantic import ValidationError
 from touching import average_precision, balls, decoded, deep, flat, ideal, reference, stacked
 
 from medseg.segmentation import Segmentation
@@ -105,6 +107,101 @@ def test_the_outline_cuts_at_waists(spacing: tuple[float, ...], deep: int) -> No
     for number in (1, 2):
         there = found.array[0][ids == number]
         assert np.bincount(there).max() > 0.95 * there.size
+
+
+def spheres_in_mm(spacing: tuple[float, float, float]) -> NDArray[np.uint32]:
+    """Two balls of 8.4 mm that meet in a waist, one behind the other across slices."""
+    i, j, k = (axis * side for axis, side in zip(np.indices((40, 40, 20)), spacing, strict=True))
+    ids = np.zeros((40, 40, 20), np.uint32)
+    for number, middle in ((1, 6 * spacing[2]), (2, 13 * spacing[2])):
+        far = (i - 20 * spacing[0]) ** 2 + (j - 20 * spacing[1]) ** 2 + (k - middle) ** 2
+        ids[(far <= (4.2 * spacing[2]) ** 2) & (ids == 0)] = number
+    return ids
+
+
+def level(head: DistanceWatershed, ids: NDArray[np.uint32], wanted: Segmentation) -> NDArray[np.float32]:
+    """What a network tells that sees one object."""
+    logits = ideal(head, wanted)
+    logits[-1] = np.where(ids > 0, 0.9, 0)
+    return logits
+
+
+def test_the_distance_to_the_outside_is_a_length() -> None:
+    """In voxels of 0.5 x 0.5 x 2 mm balls are flat: counted in voxels, they would have no waist."""
+    spacing = (0.5, 0.5, 2.0)
+    ids = spheres_in_mm(spacing)
+    wanted = reference(ids, np.diag([*spacing, 1.0]))
+    head = DistanceWatershed(outline=1.0)
+    assert len(decoded(head, level(head, ids, wanted), wanted).objects) == 2
+
+
+def test_a_stronger_outline_cuts_shallower_waists() -> None:
+    ids = spheres_in_mm((1.0, 1.0, 1.0))
+    wanted = reference(ids)
+    count = {
+        outline: len(
+            decoded(head := DistanceWatershed(outline=outline), level(head, ids, wanted), wanted).objects
+        )
+        for outline in (0.5, 1.0)
+    }
+    assert count == {0.5: 1, 1.0: 2}
+
+
+def test_a_waist_is_cut_where_it_is_narrowest() -> None:
+    """Of a large disc and a small one, whose middles are not as far from it."""
+    ids = balls((70, 90, 1), [(35, 25), (35, 58)], [22, 13])
+    wanted = reference(ids)
+    head = DistanceWatershed(outline=0.5)
+    found = decoded(head, level(head, ids, wanted), wanted)
+    assert average_precision(found, wanted, 0.95) == {"round": 1.0, "long": None}
+
+
+def test_a_ragged_outline_is_smoothed() -> None:
+    """The distance to it has many tops, of which the smoothed one has one."""
+    ids = balls((60, 60, 1), [(30, 30)], [20])
+    rough = np.random.default_rng(3).random(ids.shape) < 0.08
+    ids[rough] = 0
+    wanted = reference(ids)
+    count = {}
+    for smooth in (0.0, 4.0):
+        head = DistanceWatershed(outline=1.0, smooth=smooth)
+        count[smooth] = len(decoded(head, level(head, ids, wanted), wanted).objects)
+    assert count[4.0] == 1
+    assert count[0.0] > 4
+
+
+def test_objects_wider_than_size_have_no_waist() -> None:
+    """The distance counts up to half of it, so that blocks agree."""
+    ids = balls((90, 90, 1), [(45, 25), (45, 59)], [18, 18])
+    wanted = reference(ids)
+    count = {
+        size: len(
+            decoded(
+                head := DistanceWatershed(outline=0.5, size=size), level(head, ids, wanted), wanted
+            ).objects
+        )
+        for size in (8, 64)
+    }
+    assert count == {8: 1, 64: 2}
+
+
+def test_objects_that_meet_along_a_broad_face_need_a_deeper_valley() -> None:
+    """The distance is largest there. As the parameter's description says."""
+    ids = np.zeros((40, 40, 1), np.uint32)
+    ids[6:34, 10:20], ids[6:34, 20:30] = 1, 2
+    wanted = reference(ids)
+    count = {}
+    for outline in (0.0, 0.5):
+        head = DistanceWatershed(outline=outline)
+        logits = ideal(head, wanted)
+        logits[-1] = np.where(ids > 0, np.maximum(logits[-1], 0.6), 0)
+        count[outline] = len(decoded(head, logits, wanted).objects)
+    assert count == {0.0: 2, 0.5: 1}
+
+
+def test_an_outline_that_could_cut_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="with prominence: 0 nothing is cut"):
+        DistanceWatershed(outline=0.5, prominence=0)
 
 
 def test_an_outline_without_a_waist_is_not_cut() -> None:

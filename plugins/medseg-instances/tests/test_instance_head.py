@@ -139,6 +139,15 @@ def test_closeness_is_that_of_all_pairs_of_voxels(spacing: tuple[float, ...]) ->
     assert (found == 0).any()
 
 
+@pytest.mark.parametrize("thickness", [0.05, 20.0])
+def test_gaps_and_depths_do_not_depend_on_how_thick_a_single_slice_is(thickness: float) -> None:
+    ids = balls((40, 40, 1), [(12, 12), (12, 30), (32, 20)], [8, 8, 7])
+    thin, even = (Objects(reference(ids, np.diag([2.0, 2.0, side, 1.0]))) for side in (thickness, 2.0))
+    assert np.array_equal(thin.closeness(4.0), even.closeness(4.0))
+    assert np.array_equal(thin.depth(), even.depth())
+    assert even.closeness(4.0).sum() > 20
+
+
 @pytest.mark.parametrize("ids", [np.zeros((6, 6, 1)), np.ones((6, 6, 1)), np.eye(6)[..., None]])
 def test_where_there_are_not_two_objects_nothing_is_close(ids: NDArray[np.float64]) -> None:
     assert not Objects(reference(ids.astype(np.uint32))).closeness(4.0).any()
@@ -220,8 +229,8 @@ class InBlocks(ObjectSink):
 
 HEADS: dict[type[InstanceHead], tuple[int, float]] = {
     BorderCore: (1, 0.0),
-    DistanceWatershed: (1, 0.0),
-    Outlined: (1, 0.0),
+    DistanceWatershed: (1, 0.1),
+    Outlined: (1, 0.1),
     Flows: (3, 0.15),
     Embedding: (4, 0.3),
 }
@@ -229,14 +238,16 @@ HEADS: dict[type[InstanceHead], tuple[int, float]] = {
 
 
 @pytest.mark.parametrize(("shape", "spread"), [((150, 140, 1), 16), ((40, 38, 36), 16)], ids=["2-D", "3-D"])
+@pytest.mark.parametrize("thickness", [1.0, 2.5])
 @pytest.mark.parametrize("kind", HEADS)
 def test_blocks_give_what_the_whole_gives(
-    kind: type[InstanceHead], shape: tuple[int, int, int], spread: int
+    kind: type[InstanceHead], shape: tuple[int, int, int], spread: int, thickness: float
 ) -> None:
     """Discs side by side, over every border between blocks."""
     axes = [range(6, n, spread) if n > 1 else (0,) for n in shape]
     centres = [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
-    wanted = reference(balls(shape, centres, [spread * 0.51] * len(centres)))
+    ids = balls(shape, centres, [spread * 0.51] * len(centres))
+    wanted = reference(ids, np.diag([1.0, 1.0, thickness, 1.0]))
     head, (fields, rough) = kind(size=16), HEADS[kind]
     logits = ideal(head, wanted)
     logits[-fields:] += np.random.default_rng(0).normal(0, rough, logits[-fields:].shape)

@@ -55,9 +55,11 @@ def decoded(
     """What a head's sink makes of logits; `kind` is a sink with blocks of another size."""
     sink = head.sink(like.labels, grid=like.grid, axis=2, onto=like.grid)
     if kind is not None:
+        bound = head.model_copy()
+        bound._spacing = like.grid.spacing  # as `sink` has it
         channels = head.channels(like.labels)
         sink = kind(
-            like.labels, grid=like.grid, axis=2, channels=channels, decode=head.decode, margin=head.size
+            like.labels, grid=like.grid, axis=2, channels=channels, decode=bound.decode, margin=head.margin
         )
     sink.take(Scores(logits.astype(np.float32, copy=False), like.grid, "logits"), 0)
     found: Segmentation = sink.finish()

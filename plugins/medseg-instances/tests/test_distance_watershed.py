@@ -3,8 +3,10 @@ import pytest
 from medseg_instances.distance_watershed import DistanceWatershed
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter  # noqa: TID253
 from touching import average_precision, balls, decoded, deep, flat, ideal, reference, stacked
 
+from medseg.inference import ObjectSink
 from medseg.segmentation import Segmentation
 
 
@@ -246,3 +248,25 @@ def test_how_thick_a_single_slice_is_does_not_matter(thickness: float) -> None:
     logits = ideal(head, alike)
     logits[-1] += np.random.default_rng(0).normal(0, 0.25, ids.shape).astype(np.float32)
     assert np.array_equal(decoded(head, logits, other).array, decoded(head, logits, alike).array)
+
+
+class InBlocks(ObjectSink):
+    """Blocks of a few voxels."""
+
+    most_voxels = 3000
+
+
+@pytest.mark.parametrize(
+    ("seed", "outline"), [(18, 0.0), (31, 0.0), (29, 0.5), (34, 0.5), (38, 0.5), (38, 1.0)]
+)
+def test_blocks_of_a_crowd_give_what_the_whole_gives(seed: int, outline: float) -> None:
+    """Scenes of which a few voxels come out otherwise where blocks overlap by `size` alone."""
+    random, shape = np.random.default_rng(seed), (120, 110, 1)
+    centres = [tuple(int(random.integers(0, n)) for n in shape) for _ in range(60)]
+    wanted = reference(balls(shape, centres, random.uniform(3, 9, 60).tolist()))
+    head = DistanceWatershed(outline=outline, size=16)
+    logits = ideal(head, wanted)
+    logits[-1] += 0.4 * gaussian_filter(random.normal(0, 1, shape), [1, 1, 0])
+    whole = decoded(head, logits, wanted)
+    assert len(whole.objects) > 30
+    assert np.array_equal(decoded(head, logits, wanted, InBlocks).array, whole.array)

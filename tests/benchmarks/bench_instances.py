@@ -33,6 +33,7 @@ from medseg.volume import Grid
 HEADS: tuple[InstanceHead, ...] = (
     BorderCore(size=48),
     DistanceWatershed(size=48),
+    DistanceWatershed(size=48, outline=0.5),
     Flows(size=48),
     Embedding(size=48),
     StarConvex(size=48, axes=2),
@@ -88,7 +89,7 @@ def main() -> None:
         logits = head.logits(head.target(wanted)) + noise
         own, decoded = least(lambda: head.decode(logits), asked.rounds)  # noqa: B023 - called at once
         verdict = "met" if own <= GOAL * seconds else "NOT MET"
-        name = type(head).__name__
+        name = type(head).__name__ + (", outline" if getattr(head, "outline", 0) else "")
         ratio = f"{own / seconds:.2f} (goal {GOAL:g}): {verdict}"
         print(f"{name}: {own:.2f} s, {len(decoded.anchors)} objects, ratio {ratio}")
 

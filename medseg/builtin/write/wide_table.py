@@ -1,4 +1,4 @@
-"""The measurements as tables for people: a row for each structure and each lesion, units in column names."""
+"""The measurements as tables for people: a row for each structure and each object, units in column names."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +19,9 @@ Numbered = tuple[Measured, int]
 
 
 class WideTable(Writer):
-    """`structures.csv`, a row for each label, and `lesions.csv`, a row for each lesion or other object.
+    """`structures.csv`, a row for each label, and `objects.csv`, a row for each object, as a lesion or nucleus.
 
-    Columns are `case`, `label`, in `lesions.csv` also `object`, then every quantity with its unit, as
+    Columns are `case`, `label`, in `objects.csv` also `object`, then every quantity with its unit, as
     `volume_mL` or `surface_area_mm2`, in the order in which they were measured; words, counts and indices
     have no unit. Bounds stand beside their value, as `members_volume_mL_low` and `members_volume_mL_high`.
     `flags` has each reason to read numbers with care once, with the quantities that it is about, or by itself
@@ -30,20 +30,20 @@ class WideTable(Writer):
 
     Labels stand in the order of the label table, also those of which nothing was measured. A quantity that
     two measurements give for the same label has a second column, as `volume_mL-2`, in which all labels have
-    the second one's value; one that is called as a column of every table is `flags-2`. Without lesions there
-    is no `lesions.csv`.
+    the second one's value; one that is called as a column of every table is `flags-2`. Without objects
+    there is no `objects.csv`.
     """
 
     def __call__(self, result: Result, folder: Path) -> Iterable[Path]:
         """Write one table or two."""
         structures: dict[str, list[Numbered]] = {label.name: [] for label in result.segmentation.labels}
-        lesions: dict[tuple[str, int], list[Numbered]] = {}
+        objects: dict[tuple[str, int], list[Numbered]] = {}
         for each in _numbered(result.measurements, list(structures)):
             row, _ = each
             if row.object is None:
                 structures[row.label].append(each)
             else:
-                lesions.setdefault((row.label, row.object), []).append(each)
+                objects.setdefault((row.label, row.object), []).append(each)
         source = result.volume.source
         note = "; ".join(source.decided) if source is not None else ""
         path = folder / "structures.csv"
@@ -52,9 +52,9 @@ class WideTable(Writer):
         }
         _write(path, ("case", "label"), named, note)
         yield path
-        if lesions:
-            path = folder / "lesions.csv"
-            named = {(result.case_id, *which): rows for which, rows in lesions.items()}
+        if objects:
+            path = folder / "objects.csv"
+            named = {(result.case_id, *which): rows for which, rows in objects.items()}
             _write(path, ("case", "label", "object"), named, note)
             yield path
 

@@ -92,9 +92,9 @@ def test_lesions_are_a_table_of_their_own(tmp_path: Path) -> None:
         Measured(label="liver", quantity="volume", value=0.5, unit="mL", object=4),
         Measured(label="spleen", quantity="volume", value=0.25, unit="mL", object=1),
     )
-    assert list(read) == ["structures.csv", "lesions.csv"]
+    assert list(read) == ["structures.csv", "objects.csv"]
     assert list(read["structures.csv"][0]) == ["case", "label", "lesions", "flags", "note"]
-    found = [(row["label"], row["object"], row["volume_mL"], row["host"]) for row in read["lesions.csv"]]
+    found = [(row["label"], row["object"], row["volume_mL"], row["host"]) for row in read["objects.csv"]]
     assert found == [("liver", "1", "3.0", "spleen"), ("liver", "4", "0.5", ""), ("spleen", "1", "0.25", "")]
 
 

@@ -19,7 +19,7 @@ Numbered = tuple[Measured, int]
 
 
 class WideTable(Writer):
-    """`structures.csv`, a row for each label, and `objects.csv`, a row for each object, as a lesion or nucleus.
+    """`structures.csv`, a row for each label, and `objects.csv`, a row for each lesion or other object.
 
     Columns are `case`, `label`, in `objects.csv` also `object`, then every quantity with its unit, as
     `volume_mL` or `surface_area_mm2`, in the order in which they were measured; words, counts and indices

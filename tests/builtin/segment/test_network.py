@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -306,6 +307,15 @@ def test_settings_of_torch_are_put_back(tmp_path: Path) -> None:
     predicted(segmenter([saved(tmp_path)]), tmp_path, noise(), resources=resources)
     assert during[0][:3] == (1, True, True)
     assert settings() == before
+
+
+def test_what_a_head_imports_is_there_before_anything_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Softmax, "libraries", {"wave": 1 << 20})
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with segmenter([saved(tmp_path)]).bound(labels=LABELS, folder=tmp_path).open(Resources()):
+        assert "wave" in sys.modules
 
 
 def test_the_plan_covers_slab_weights_and_labels(tmp_path: Path) -> None:

@@ -19,9 +19,13 @@ def command() -> None:
 @click.argument("file", metavar="FILE")
 def check(file: str) -> None:
     """Check every name and parameter in FILE (or in a model folder); reads no image and loads no weights."""
+    from medseg.plugin.catalog import discover
     from medseg.run.chosen import prepare
+    from medseg.training.recipe import require_trainable
 
-    _, pipeline = prepare(Path(file))
+    catalog = discover()
+    model, pipeline = prepare(Path(file), catalog)
+    require_trainable(model, catalog)
     steps = ", ".join(f"{stage.name} ({stage.distribution} {stage.version})" for stage in pipeline.stages)
     count = len(pipeline.labels)
     click.echo(f"{file}: ok: {count} label{'s' * (count != 1)}; {steps}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.assemble import stage_at, stages, stages_after
 from medseg.config import PipelineFile, StepCall, TrainingSpec
 from medseg.errors import PipelineError
+from medseg.model import Model
 from medseg.pipeline import Input, Stage, blamed
 from medseg.plugin.catalog import Catalog
 from medseg.segmentation import LabelTable
@@ -25,7 +26,7 @@ from medseg.steps import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Recipe", "recipe"]
+__all__ = ["Recipe", "recipe", "require_trainable"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,16 @@ class Recipe:
                 "postprocess": (*self.file.postprocess, *postprocess),
             }
         )
+
+
+def require_trainable(model: Model, catalog: Catalog) -> None:
+    """Check what a model's pipeline file says of training; raises PipelineError with the place."""
+    if model.file.training is None:
+        return
+    try:
+        recipe(model.file, catalog)
+    except PipelineError as problem:
+        raise type(problem)(f"{model.path}: {problem}") from problem
 
 
 def recipe(file: PipelineFile, catalog: Catalog) -> Recipe:

@@ -1,9 +1,14 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medseg.config import SeriesRule
+from medseg.model import find_model
+from medseg.plugin.catalog import discover
 
 Medseg = Callable[..., Any]
 
@@ -22,6 +27,29 @@ def test_check_names_file_place_and_remedy(medseg: Medseg, tmp_path: Path) -> No
     for word in ("wrong.yaml", "postprocess[0].keep-largest", "did you mean 'labels'"):
         assert word in done.err
     assert medseg("pipelines", "check", tmp_path / "absent.yaml").code == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("gap_width", "gap_widht"),
+            "training.loss.labels-and-field.gap_widht: there is no 'gap_widht' here",
+        ),
+        (("gap_weight: 6", "gap_weight: -6"), "training.loss.labels-and-field.gap_weight"),
+    ],
+)
+def test_check_sees_what_is_said_of_training(
+    medseg: Medseg, tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    """Which nothing reads before someone trains with it."""
+    file = tmp_path / "m" / "pipeline.yaml"
+    shutil.copytree(find_model("nuclei", discover()).path.parent, file.parent)
+    file.write_text(file.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    done = medseg("pipelines", "check", file)
+    assert done.code == 4
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_schema_knows_every_installed_component(medseg: Medseg) -> None:

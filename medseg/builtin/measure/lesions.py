@@ -16,7 +16,7 @@ from medseg.builtin.measure.frame import Frame
 from medseg.builtin.measure.line_counts import mean_index
 from medseg.builtin.measure.neighbours import distance_between, host_of, surface_points
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
-from medseg.builtin.postprocess.connected_parts import Connectivity
+from medseg.components import Connectivity
 from medseg.extent import Box
 from medseg.prediction import Measured, Prediction
 from medseg.segmentation import Label, LabelTable, Segmentation

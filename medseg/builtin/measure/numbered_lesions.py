@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.builtin.label_boxes import cut_out
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.postprocess.connected_parts import connected_parts
+from medseg.components import Connectivity
 from medseg.extent import Box
 from medseg.segmentation import Label, Segmentation
 

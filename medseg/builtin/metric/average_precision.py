@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from medseg.builtin.metric.counts import share
-from medseg.builtin.metric.object_pair import Connectivity, matched, object_pairs
+from medseg.builtin.metric.object_pair import matched, object_pairs
+from medseg.components import Connectivity
 from medseg.prediction import Measured
 from medseg.segmentation import Segmentation
 from medseg.steps import Metric

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.metric.counts import share
-from medseg.builtin.metric.object_pair import Connectivity, ObjectPair, matched, object_pairs
+from medseg.builtin.metric.object_pair import ObjectPair, matched, object_pairs
+from medseg.components import Connectivity
 from medseg.prediction import Measured
 from medseg.segmentation import Segmentation
 from medseg.steps import Metric

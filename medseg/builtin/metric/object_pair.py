@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.builtin.metric.label_pair import LabelPair, label_pairs
+from medseg.components import Connectivity, components
 from medseg.extent import Box
 from medseg.segmentation import Segmentation
 
-__all__ = ["Connectivity", "ObjectPair", "matched", "object_pairs"]
+__all__ = ["ObjectPair", "matched", "object_pairs"]
 
-Connectivity = Literal[6, 18, 26]
 Counts = NDArray[np.int64]
 
 
@@ -90,10 +90,7 @@ def _objects(
         layer = segmentation.labels[pair.label].layer
         if segmentation.kinds[layer] == "objects":
             return _in_order(segmentation.array[layer], pair.box, mask)
-    import cc3d
-
-    parts = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=connectivity)
-    return np.asarray(parts, np.int64)
+    return np.asarray(components(mask, connectivity)[0], np.int64)
 
 
 def _in_order(layer: NDArray[Any], box: Box, mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.builtin.metric.counts import share
-from medseg.builtin.metric.object_pair import Connectivity, object_pairs
+from medseg.builtin.metric.object_pair import object_pairs
+from medseg.components import Connectivity
 from medseg.prediction import Measured
 from medseg.segmentation import Segmentation
 from medseg.steps import Metric

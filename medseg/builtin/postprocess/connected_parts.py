@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Connectivity", "Parts", "connected_parts", "parts_of_labels"]
+from medseg.components import Connectivity, components
+
+__all__ = ["Parts", "connected_parts", "parts_of_labels"]
 
 CHUNK_VOXELS = 1 << 22
-Connectivity = Literal[6, 18, 26]
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,9 @@ class Parts:
 
 def parts_of_labels(layer: NDArray[Any], connectivity: Connectivity) -> Parts:
     """Number the connected parts of every value of `layer[i, j, k]` but 0: many labels cost what one does."""
-    import cc3d
-
     if not (layer.flags.c_contiguous or layer.flags.f_contiguous):
         layer = np.ascontiguousarray(layer)
-    numbers, count = cc3d.connected_components(layer, connectivity=connectivity, return_N=True)
+    numbers, count = components(layer, connectivity)
     return Parts(numbers, count, layer)
 
 

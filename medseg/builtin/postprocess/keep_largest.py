@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, Parts
+from medseg.builtin.postprocess.connected_parts import Parts
 from medseg.builtin.postprocess.keep_parts import keep_parts
+from medseg.components import Connectivity
 from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Volume

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, Parts, parts_of_labels
+from medseg.builtin.postprocess.connected_parts import Parts, parts_of_labels
 from medseg.builtin.postprocess.repaint import Box, boxes, changeable
+from medseg.components import Connectivity
 from medseg.segmentation import Label, Segmentation
 
 __all__ = ["keep_parts"]

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, Parts, parts_of_labels
+from medseg.builtin.postprocess.connected_parts import Parts, parts_of_labels
 from medseg.builtin.postprocess.repaint import changeable
+from medseg.components import Connectivity
 from medseg.errors import UsageError
 from medseg.segmentation import SIDE, Label, Segmentation
 from medseg.steps import Postprocessor

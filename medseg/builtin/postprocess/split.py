@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medseg.builtin.postprocess.ball import require_right_angles
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.postprocess.connected_parts import connected_parts
 from medseg.builtin.postprocess.repaint import Mask, boxes, changeable
+from medseg.components import Connectivity
 from medseg.segmentation import LabelTable, Object, Segmentation
 from medseg.steps import Postprocessor
 from medseg.volume import Grid, Volume

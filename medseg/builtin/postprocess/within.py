@@ -6,9 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from medseg.builtin.postprocess.ball import Ball
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.postprocess.connected_parts import connected_parts
 from medseg.builtin.postprocess.fill_holes import without_cavities
 from medseg.builtin.postprocess.repaint import Mask, boxes, changeable
+from medseg.components import Connectivity
 from medseg.errors import UsageError
 from medseg.segmentation import Segmentation
 from medseg.steps import Postprocessor

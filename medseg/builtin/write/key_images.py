@@ -13,7 +13,7 @@ from medseg.builtin.label_boxes import label_boxes
 from medseg.builtin.measure.farthest import farthest_in_slice, slicing_axis
 from medseg.builtin.measure.lesions import is_lesion
 from medseg.builtin.measure.numbered_lesions import numbered_lesions
-from medseg.builtin.postprocess.connected_parts import Connectivity
+from medseg.components import Connectivity
 from medseg.extent import Box
 from medseg.io.colours import colour_of_object, colours_of
 from medseg.prediction import Result

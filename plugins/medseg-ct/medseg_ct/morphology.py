@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.components import components as numbered
+
 __all__ = [
     "Mask",
     "Spacing",
@@ -68,9 +70,7 @@ def closed(mask: Mask, mm: float, spacing: Spacing) -> Mask:
 
 def components(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """26-connected components, numbered from 1, and the voxel count of each (0 at index 0)."""
-    import cc3d
-
-    found, n = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26, return_N=True)
+    found, n = numbered(np.ascontiguousarray(mask), 26)
     counts = np.bincount(found.ravel(), minlength=n + 1)
     counts[0] = 0
     return found, counts

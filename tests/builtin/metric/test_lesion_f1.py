@@ -6,7 +6,7 @@ import pytest
 from metric_masks import BARS, bars, values
 
 from medseg.builtin.metric.lesion_f1 import LesionF1
-from medseg.builtin.metric.object_pair import Connectivity
+from medseg.components import Connectivity
 
 Make = Callable[..., Any]
 

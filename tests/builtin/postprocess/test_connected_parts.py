@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import generate_binary_structure, label  # noqa: TID253
 
-from medseg.builtin.postprocess.connected_parts import Connectivity, connected_parts
+from medseg.builtin.postprocess.connected_parts import connected_parts
+from medseg.components import Connectivity
 
 
 @pytest.mark.parametrize(("connectivity", "rank"), [(6, 1), (18, 2), (26, 3)])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from touching import TABLE
 
 from medseg.errors import InputError, ModelError, ResourceError, UsageError
-from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
+from medseg.memory import peak_bytes, release_freed_memory, reserve, reset_peak, resident_bytes
 from medseg.prediction import Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
 from medseg.steps import Predictor
@@ -129,7 +129,7 @@ def test_weights_of_another_detector_are_refused(tmp_path: Path) -> None:
 def test_the_plan_is_about_what_it_takes(dims: int, tmp_path: Path) -> None:
     """As the system counts it, mostly a pass: half of the plan at least, and no more but what is kept free.
 
-    Of that a plan has 64 MB; here half of it has to do.
+    The same pass takes 30 MB more or less, by what the C library has at hand.
     """
     patch, shape = ((512, 512), (700, 512, 1)) if dims == 2 else ((64, 64, 64), (70, 64, 64))
     more: dict[str, Any] = {"features": (16, 8, 12), "window": {"patch": patch, "overlap": 0.1}}
@@ -143,7 +143,7 @@ def test_the_plan_is_about_what_it_takes(dims: int, tmp_path: Path) -> None:
         taken = peak_bytes() - before
     assert found.used["windows"] == 2
     assert plan.peak_bytes > 20 << 20
-    assert 0.5 * plan.peak_bytes < taken < plan.peak_bytes + (32 << 20)
+    assert 0.5 * plan.peak_bytes < taken < plan.peak_bytes + reserve(plan.peak_bytes)
 
 
 class Failing(MaskRcnn):

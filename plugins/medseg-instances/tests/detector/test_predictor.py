@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from touching import TABLE
 
 from medseg.errors import InputError, ModelError, ResourceError, UsageError
-from medseg.memory import peak_bytes, release_freed_memory, reserve, reset_peak, resident_bytes
+from medseg.inference.planning import reserve
+from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
 from medseg.prediction import Prediction, Resources, Wanted
 from medseg.segmentation import LabelTable
 from medseg.steps import Predictor

@@ -1,4 +1,4 @@
-"""`medseg convert`: read an image, write it as NIfTI."""
+"""`medseg convert`: read an image or a mask, write it as NIfTI."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def command(
 
     What an option decides about a doubtful geometry is printed and stands in short in the file's `descrip`.
     With --onto, IMAGE is a segmentation (DICOM SEG, RTSTRUCT, .seg.nrrd, NIfTI, PNG, COCO JSON); its labels
-    are written on the other image's voxels, with a further file for each label that overlaps others.
+    are written on the other image's voxels, with a further file for each label that overlaps others;
+    objects are written with their ids, and whose they are.
     """
     if not out.endswith((".nii", ".nii.gz")):
         raise UsageError(f"{out}: only .nii.gz and .nii are written; choose such a name")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from medseg.errors import InputError, UsageError
-from medseg.evaluation.objects import as_objects
+from medseg.evaluation.objects import as_objects, as_objects_of
 from medseg.evaluation.pairs import DICOM_ENDINGS, Files, Pair
 from medseg.io import inspect, read
 from medseg.io.masks import read_segmentation
-from medseg.io.masks.objects import ids_of, may_be_ids
+from medseg.io.masks.objects import may_be_ids
 from medseg.io.regular_file import open_regular
 from medseg.segmentation import LabelTable, Segmentation
 from medseg.volume import Volume
@@ -43,7 +43,7 @@ def read_pair(
     reference = _merged(pair.reference, onto, lambda line: tell(f"reference: {line}"), ids)
     prediction = _merged(pair.prediction, onto, lambda line: tell(f"prediction: {line}"), ids)
     if objects is not None:
-        return ids_of(objects, prediction), ids_of(objects, reference)
+        return as_objects_of(objects, prediction), as_objects_of(objects, reference)
     if may_be_ids(prediction.labels) and may_be_ids(reference.labels):
         tell("without names, values are compared as labels; if they are ids of objects, say --objects NAME")
     found = _as_objects("prediction", pair.prediction, prediction, reference, tell)

@@ -6,10 +6,25 @@ from collections.abc import Callable
 
 from medseg.errors import InputError
 from medseg.io.masks.layers import is_nameless
-from medseg.io.masks.objects import with_objects
+from medseg.io.masks.objects import ids_of, with_objects
 from medseg.segmentation import Label, LabelTable, Segmentation
 
-__all__ = ["as_objects"]
+__all__ = ["as_objects", "as_objects_of"]
+
+
+def as_objects_of(label: str, part: Segmentation) -> Segmentation:
+    """A part with its values as ids of objects of this label, also where each has a name, as vertebrae have.
+
+    As it is where it has the label itself, or objects or layers of its own. A single value without a name is
+    a mask, whose connected parts are objects.
+    """
+    known = {each.name.casefold() for each in part.labels}
+    if part.kinds != ("labels",) or not known or label.casefold() in known:
+        return part
+    if len(part.labels) == 1 and is_nameless(part.labels):
+        (only,) = part.labels
+        return part.replace(labels=LabelTable((Label(only.value, label),)))
+    return ids_of(label, part)
 
 
 def as_objects(part: Segmentation, other: Segmentation, tell: Callable[[str], None]) -> Segmentation:

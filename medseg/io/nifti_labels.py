@@ -8,16 +8,15 @@ Whose objects values are stands in a comment between them, which other programs 
 """
 
 import json
+import logging
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medseg.errors import UsageError
 from medseg.io.colours import colours_of
 from medseg.io.nifti_header import layout
 from medseg.io.nifti_stream import MOST_EXTENSION_BYTES, exactly, opened
@@ -25,11 +24,14 @@ from medseg.segmentation import LabelTable
 
 __all__ = ["extensions", "label_names", "label_objects", "read_label_names", "read_label_objects"]
 
+logger = logging.getLogger(__name__)
+
 ECODES = (0, 30)  # "ignore" and NIFTI_ECODE_CARET
 COMMENT = 6  # NIFTI_ECODE_COMMENT, plain text
 OBJECTS = "medseg objects"
-MOST_BYTES = 1 << 26
+MOST_BYTES = MOST_EXTENSION_BYTES - (1 << 22)  # of one: the names of all take less than the rest
 MOST_VALUE = (1 << 32) - 1  # uint32, the largest type a layer has
+FEW = 1 << 16  # objects that a file may tell of beside those it has voxels for
 MOST_NAMED = 10_000  # objects: of more, names would take many times the voxels, and tell nothing
 
 
@@ -42,7 +44,7 @@ def read_label_names(path: Path) -> dict[int, str]:
 def read_label_objects(path: Path) -> dict[str, tuple[int, ...]]:
     """Ids by the label whose objects they are, from the header extension; empty where values are labels."""
     told, order, voxels = _told(path)
-    return label_objects(told, order, most=voxels)
+    return label_objects(told, order, most=voxels + FEW)
 
 
 def _told(path: Path) -> tuple[bytes, str, int]:
@@ -58,8 +60,8 @@ def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None =
     """The header extensions that name these labels: each size, code and XML, to a multiple of 16 bytes.
 
     `objects`, ids by the label whose objects they are, adds a comment that says so; of more than 10,000 none
-    is named. Raises UsageError where the comment would be larger than a reader takes, which needs millions
-    of objects of several labels.
+    is named. Where it would be larger than a reader takes, for which it needs millions of objects of several
+    labels, it is left out, with a warning.
     """
     named = labels if sum(map(len, (objects or {}).values())) <= MOST_NAMED else LabelTable(())
     root = ET.Element("CaretExtension")
@@ -81,10 +83,12 @@ def extensions(labels: LabelTable, objects: Mapping[str, Sequence[int]] | None =
     runs = {name: _runs(ids) for name, ids in objects.items()}
     told = json.dumps({OBJECTS: runs}, separators=(",", ":"))
     if len(told) > MOST_BYTES:
-        raise UsageError(
-            f"whose objects the values are takes {len(told) >> 20} MiB in a NIfTI header, more than "
-            f"{MOST_BYTES >> 20}; number the objects of each label in a row"
+        logger.warning(
+            "whose objects the values are takes %d MiB in a NIfTI header, more than %d, and is left out",
+            len(told) >> 20,
+            MOST_BYTES >> 20,
         )
+        return first + second
     return first + _extension(told.encode("ascii"), COMMENT) + second
 
 
@@ -143,24 +147,34 @@ def _objects(content: bytes, most: int) -> dict[str, tuple[int, ...]]:
     text = content.strip(b"\0")
     if not text.startswith(b'{"' + OBJECTS.encode()) or len(text) > MOST_BYTES:
         return {}
+    if text.count(b",") > 2 * most + FEW:  # before anything is made of each
+        return {}
     try:
         told = json.loads(text)[OBJECTS]
-        runs = {name: [_run(ids) for ids in own] for name, own in told.items()}
+        objects: dict[str, tuple[int, ...]] = {}
+        for name, own in told.items():
+            objects[name] = _expanded(own, most)
+            most -= len(objects[name])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    if not all(runs) or sum(len(run) for own in runs.values() for run in own) > most:
-        return {}
-    objects = {name: tuple(chain.from_iterable(own)) for name, own in runs.items()}
     every = [number for ids in objects.values() for number in ids]
-    return objects if len(set(every)) == len(every) else {}
+    return objects if all(objects) and len(set(every)) == len(every) else {}
 
 
-def _run(told: Any) -> range:
-    """One id, or all from a first to a last; raises ValueError for anything else."""
-    first, last = told if isinstance(told, list) else (told, told)
-    if type(first) is not int or type(last) is not int or not 1 <= first <= last <= MOST_VALUE:
-        raise ValueError(told)
-    return range(first, last + 1)
+def _expanded(told: Sequence[Any], most: int) -> tuple[int, ...]:
+    """Ids, and of two in a list all between; raises ValueError for more, or anything else."""
+    found: list[int] = []
+    for each in told:
+        first, last = each if isinstance(each, list) else (each, each)
+        if type(first) is not int or type(last) is not int or not 1 <= first <= last <= MOST_VALUE:
+            raise ValueError(each)
+        if len(found) + last - first >= most:
+            raise ValueError(most)
+        if first == last:
+            found.append(first)
+        else:
+            found.extend(range(first, last + 1))
+    return tuple(found)
 
 
 def _names(content: bytes) -> dict[int, str]:

@@ -130,8 +130,8 @@ def _measured(
         volume = volume.replace(source=replace(source, decided=(*source.decided, *notes)))
     flat = volume.is_picture or volume.grid.unit != "mm"
     fits = OF_PICTURES if flat else DEFAULT_MEASURE
-    if set(segmentation.kinds) == {"objects"}:
-        fits = OF_OBJECTS
+    if "objects" in segmentation.kinds:
+        fits = OF_OBJECTS if set(segmentation.kinds) == {"objects"} else f"{fits}, objects"
     steps = measurements_named(fits, ask.catalog) if ask.measure is None else ask.measure
     for stage in steps:
         require_labels(stage, segmentation.labels)

@@ -1,6 +1,7 @@
 """Label names in header extensions: written for others to read, read from whatever others wrote."""
 
 import struct
+import tracemalloc
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -91,6 +92,17 @@ def test_ids_in_a_row_are_told_by_the_first_and_the_last() -> None:
     assert label_objects(told, "<", most=2_000_000) == objects
     assert label_names(told, "<") == {}
     assert label_objects(told, "<", most=1_000_005) == {}  # more objects than voxels
+
+
+def test_more_ids_than_there_may_be_are_refused_before_anything_is_made_of_them() -> None:
+    text = b'{"medseg objects": {"nucleus": [' + b"1," * (1 << 22) + b"1]}}"
+    content = region(text, code=6)
+    tracemalloc.start()
+    try:
+        assert label_objects(content, "<", most=64) == {}
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

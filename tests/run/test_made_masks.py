@@ -3,13 +3,16 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: TID253
 from closed_forms import ball
 
 from medseg.errors import InputError, PipelineError, UsageError
+from medseg.io.nifti import write_labels
 from medseg.run.made_masks import measure_mask, measurements_named
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
@@ -127,3 +130,40 @@ def test_measurements_are_named_as_in_a_pipeline_file() -> None:
     for nothing in ("", "[", "{"):
         with pytest.raises(UsageError):
             measurements_named(nothing)
+
+
+def of_objects(path: Path, values: np.ndarray, objects: dict[str, tuple[int, ...]]) -> Path:
+    ids = LabelTable(tuple(Label(n, f"object {n}") for own in objects.values() for n in own))
+    write_labels(values.astype(np.uint8), GRID, path, labels=ids, source=None, objects=objects)
+    return path
+
+
+def test_a_mask_that_says_that_it_holds_objects_has_a_row_for_each(image: Path, tmp_path: Path) -> None:
+    """And nothing of all of them together but their volume, as of one, and whether something is odd."""
+    path = of_objects(tmp_path / "ids.nii.gz", bodies(), {"node": (1, 2)})
+    result = measure_mask(image, path)
+    found: dict[tuple[int | None, str], Any] = {
+        (row.object, row.quantity): row.value for row in result.measurements
+    }
+    each = [found[number, "volume"] for number in (1, 2)]
+    assert found[None, "objects"] == 2
+    assert sum(each) == pytest.approx(found[None, "volume"]) == pytest.approx(BALL_ML, rel=0.03)
+    assert not {"surface_area", "longest_axial_diameter", "lesions"} & {quantity for _, quantity in found}
+
+
+def test_objects_beside_labels_have_rows_too(image: Path, tmp_path: Path) -> None:
+    """As where someone drew a segment that is none of them."""
+    segments = {
+        "Segment0_Name": "node 1", "Segment0_LabelValue": "1", "Segment0_Layer": "0",
+        "Segment0_Tags": "Medseg.ObjectOf:node|",
+        "Segment1_Name": "cuff", "Segment1_LabelValue": "2", "Segment1_Layer": "0",
+    }  # fmt: skip
+    picture = sitk.GetImageFromArray(bodies().transpose(2, 1, 0))
+    picture.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))
+    picture.SetSpacing((2.0, 2.0, 4.0))
+    for key, text in segments.items():
+        picture.SetMetaData(key, text)
+    sitk.WriteImage(picture, str(tmp_path / "edited.seg.nrrd"))
+    result = measure_mask(image, tmp_path / "edited.seg.nrrd")
+    found = {(row.label, row.object, row.quantity) for row in result.measurements}
+    assert {("node", 1, "volume"), ("cuff", None, "surface_area")} <= found

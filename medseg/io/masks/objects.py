@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import UsageError
 from medseg.io.masks.layers import Tell, is_nameless, listed
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid
@@ -20,16 +21,22 @@ MANY = 16  # values without names
 def ids_of(label: str, part: Segmentation) -> Segmentation:
     """A part with its values as ids of objects of this label, also where each has a name, as vertebrae have.
 
-    As it is where it has the label itself, or several layers. A single value without a name is a mask, whose
-    connected parts are objects.
+    As it is where it has objects of that label already. Raises UsageError where it has others, several
+    layers, or that label beside others.
     """
-    known = {each.name.casefold() for each in part.labels}
-    if part.kinds != ("labels",) or not known or label.casefold() in known:
+    if "objects" in part.kinds and label in part.labels:
         return part
-    values = tuple(each.value for each in part.labels)
-    if len(values) == 1 and is_nameless(part.labels):
-        return part.replace(labels=LabelTable((Label(values[0], label),)))
-    return with_objects(part, {label: values})
+    if part.kinds != ("labels",):
+        held = listed([each.name for each in part.labels])
+        kind = "objects of" if "objects" in part.kinds else "overlapping labels"
+        raise UsageError(
+            f"--objects {label}: the mask says that it holds {kind} {held}; leave the option out"
+        )
+    if label in part.labels and len(part.labels) > 1:
+        raise UsageError(
+            f"--objects {label}: {label!r} is one of the mask's labels; say another, or --labels {label}"
+        )
+    return with_objects(part, {label: [each.value for each in part.labels]})
 
 
 def may_be_ids(table: LabelTable) -> bool:

@@ -47,7 +47,18 @@ def placed(segmentation: Segmentation, onto: Grid, name: str, tell: Tell) -> Seg
         ]
         if gone:
             tell(f"no voxel of the image lies in {listed(gone)}, too small for its grid")
-    return moved
+    return _with_voxels(moved, tell) if lost or not exact else moved
+
+
+def _with_voxels(moved: Segmentation, tell: Tell) -> Segmentation:
+    """Without the objects that have no voxel any more; tells how many."""
+    layers = [layer for layer, kind in enumerate(moved.kinds) if kind == "objects"]
+    there = {(layer, number) for layer in layers for number in np.unique(moved.array[layer]).tolist()}
+    kept = tuple(thing for thing in moved.objects if (moved.labels[thing.label].layer, thing.id) in there)
+    if len(kept) < len(moved.objects):
+        count = len(moved.objects) - len(kept)
+        tell(f"no voxel of the image lies in {count} of {len(moved.objects)} objects: they are left out")
+    return moved.replace(objects=kept)
 
 
 def _require_inside(segmentation: Segmentation, onto: Grid, name: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from medseg.errors import InputError
 from medseg.io.itk import read_itk
 from medseg.io.masks.label_map import whole_values
-from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, unique
+from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, smallest_type, unique
 from medseg.io.masks.place import placed
 from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
-from medseg.volume import Volume
+from medseg.volume import Grid, Volume
 
 __all__ = ["OBJECT_OF", "is_slicer", "read_slicer"]
 
@@ -49,69 +50,119 @@ def read_slicer(path: Path, texts: dict[str, str], onto: Volume, tell: Tell) -> 
     """
     volume = read_itk(path)
     layers = [whole_values(layer, path.name) for layer in volume.array]
-    segments: dict[int, dict[str, str]] = {}
+    rest = _segments(texts, layers, path.name)
+    parts = []
+    for owner in dict.fromkeys(segment.owner for segment in rest if segment.owner):
+        own = [segment for segment in rest if segment.owner == owner]
+        # one that was drawn since and is called as the label is one more object
+        more = [segment for segment in rest if segment.label.name == owner and not segment.owner]
+        found = _objects(own, more, layers, volume.grid)
+        if found is None:
+            tell(f"objects of {owner!r} lie over each other or share an id: they are labels")
+            continue
+        parts.append(found)
+        taken = {segment.source for segment in (*own, *more)}
+        rest = [segment for segment in rest if segment.source not in taken]
+    if rest or not parts:
+        labels = unique([segment.label for segment in rest], tell)
+        wheres = _wheres(layers, [segment.source for segment in rest])
+        parts.insert(0, in_layers(labels, wheres, volume.grid, path.name))
+    return placed(_beside(parts), onto.grid, path.name, tell)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment: its label, the layer that it is in, and whose object it is; empty where it is none."""
+
+    label: Label
+    layer: int
+    owner: str
+
+    @property
+    def source(self) -> tuple[int, int]:
+        """Layer and value."""
+        return self.layer, self.label.value
+
+
+def _segments(texts: Mapping[str, str], layers: Sequence[NDArray[Any]], file: str) -> list[_Segment]:
+    """All that the header tells of; raises InputError where that does not fit the layers."""
+    told: dict[int, dict[str, str]] = {}
     for key, text in texts.items():
         match = SEGMENT.fullmatch(key)
         if match:
-            segments.setdefault(int(match[1]), {})[match[2]] = text
-    stored, sources, owners = [], [], []
-    for number in sorted(segments):
-        fields = segments[number]
+            told.setdefault(int(match[1]), {})[match[2]] = text
+    found = []
+    for number, fields in sorted(told.items()):
         # before layers could be shared (Slicer 4.10), each segment had its own and the value 1
         layer, value = int(fields.get("Layer", number)), int(fields.get("LabelValue", 1))
         name = (fields.get("Name") or fields.get("ID") or "").strip()[:MOST_NAME]
         if not 0 <= layer < len(layers):
-            raise InputError(f"{path.name}: segment {name!r} is in layer {layer} of {len(layers)}")
-        stored.append(Label(value, name, _code(fields.get("Tags", "")), _colour(fields.get("Color", ""))))
-        sources.append((layer, value))
-        owners.append(OWNER.search(fields.get("Tags", "")))
-    if len(set(sources)) < len(sources):
-        raise InputError(f"{path.name}: two segments share a layer and a value")
+            raise InputError(f"{file}: segment {name!r} is in layer {layer} of {len(layers)}")
+        tags = fields.get("Tags", "")
+        label = Label(value, name, _code(tags), _colour(fields.get("Color", "")))
+        found.append(_Segment(label, layer, _owner(tags)))
+    sources = {segment.source for segment in found}
+    if len(sources) < len(found):
+        raise InputError(f"{file}: two segments share a layer and a value")
     for layer, values in enumerate(layers):
         stray = set(np.unique(values).tolist()) - {0} - {value for where, value in sources if where == layer}
         if stray:
-            told = listed([str(value) for value in sorted(stray)])
-            raise InputError(f"{path.name}: layer {layer} holds value {told}, which no segment describes")
-    labels = unique(stored, tell)
-    found = in_layers(labels, _wheres(layers, sources), volume.grid, path.name)
-    owned = {label.name: owner[1] for label, owner in zip(labels, owners, strict=True) if owner is not None}
-    return placed(_with_objects(found, owned), onto.grid, path.name, tell)
+            values_told = listed([str(value) for value in sorted(stray)])
+            raise InputError(f"{file}: layer {layer} holds value {values_told}, which no segment describes")
+    return found
 
 
-def _with_objects(part: Segmentation, owners: Mapping[str, str]) -> Segmentation:
-    """The objects of each label in a layer of their own, behind the layers of labels.
+def _owner(tags: str) -> str:
+    """The label whose object a segment is; empty where it is none."""
+    match = OWNER.search(tags)
+    return match[1].strip()[:MOST_NAME] if match else ""
 
-    `owners` has, by the name of a segment, whose object it is. Objects that were drawn over each other since
-    stay labels: a layer has one object at each place.
+
+def _objects(
+    own: Sequence[_Segment], more: Sequence[_Segment], layers: Sequence[NDArray[Any]], grid: Grid
+) -> Segmentation | None:
+    """Segments as objects of the label that owns them, with their values as ids; None where that cannot be.
+
+    Those of `more` get other ids where theirs are taken. A layer has one object at each place.
     """
-    owned: dict[str, list[Label]] = {}
-    for label in part.labels:
-        if label.name in owners:
-            owned.setdefault(owners[label.name], []).append(label)
-    rest = [label.name for label in part.labels if label.name not in owners]
-    if not owned:
-        return part
-    labels: list[Label] = list(part.labels.only(rest))
-    layers, objects = [part.only(rest).array] if rest else [], []
-    kinds: list[LayerKind] = ["labels"] * sum(map(len, layers))
-    for owner, own in owned.items():
-        ids = [label.value for label in own]
-        array = np.where(np.isin(part.array, ids), part.array, part.array.dtype.type(0))
-        if owner in rest or np.count_nonzero(array, axis=0).max(initial=0) > 1:
-            return part
+    ids = [segment.label.value for segment in own]
+    if len(set(ids)) < len(ids) or 0 in ids:
+        return None
+    for segment in more:
+        value = segment.label.value
+        ids.append(value if value and value not in ids else max(ids) + 1)
+    array = np.zeros(grid.shape, smallest_type(max(ids)))
+    number = {segment.source: n for segment, n in zip((*own, *more), ids, strict=True)}
+    for layer in {layer for layer, _ in number}:
+        values, numbers = np.array(sorted((v, n) for (where, v), n in number.items() if where == layer)).T
+        for into, plane in zip(array, layers[layer], strict=True):  # by plane: places take much memory
+            at = np.searchsorted(values, plane).clip(max=len(values) - 1)
+            inside = values[at] == plane
+            if into[inside].any():
+                return None
+            into[inside] = numbers[at[inside]]
+    table = LabelTable((Label(1, own[0].owner, code=own[0].label.code),))
+    things = tuple(Object(each, own[0].owner) for each in ids)
+    return Segmentation(array[None], grid, table, ("objects",), things)
+
+
+def _beside(parts: Sequence[Segmentation]) -> Segmentation:
+    """Layers of labels first, if there are any, and one of objects for each label that has some."""
+    first, *others = parts
+    if not others:
+        return first
+    labels, layers = list(first.labels), [first.array]
+    for part in others:
         taken = {label.value for label in labels}
         value = next(n for n in range(1, 2 + len(taken)) if n not in taken)
-        labels.append(Label(value, owner, code=own[0].code, layer=len(kinds)))
-        objects += [Object(number, owner) for number in ids]
-        layers.append(array.max(axis=0)[None])
-        kinds.append("objects")
-    return Segmentation(
-        np.concatenate(layers),
-        part.grid,
-        LabelTable(tuple(labels)),
-        kinds=tuple(kinds),
-        objects=tuple(objects),
-    )
+        (label,) = part.labels
+        labels.append(replace(label, value=value, layer=sum(map(len, layers))))
+        layers.append(part.array)
+    kinds: list[LayerKind] = [kind for part in parts for kind in part.kinds]
+    objects = tuple(thing for part in parts for thing in part.objects)
+    widest = np.result_type(*layers)
+    array = np.concatenate([layer.astype(widest, copy=False) for layer in layers])
+    return Segmentation(array, first.grid, LabelTable(tuple(labels)), tuple(kinds), objects)
 
 
 def _wheres(

@@ -13,7 +13,7 @@ from medseg.config import LabelSpec, describe
 from medseg.errors import InputError, UsageError
 from medseg.segmentation import Label, LabelTable
 
-__all__ = ["Named", "named_labels"]
+__all__ = ["ANY", "Named", "named_labels"]
 
 BACKGROUND, IGNORE, ANY = "background", "ignore", "any"
 MOST_VALUE = 65535  # masks are uint8 or uint16

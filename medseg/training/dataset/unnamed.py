@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.errors import InputError
+from medseg.io.masks.layers import listed
 from medseg.io.masks.names import names_beside
 from medseg.segmentation import Label, LabelTable
 from medseg.training.dataset.case import Case
 from medseg.training.dataset.found import is_picture
-from medseg.training.dataset.labels import Named, named_labels
+from medseg.training.dataset.labels import ANY, Named, named_labels
 from medseg.training.dataset.masks import WHITE, is_label_map, present, values_of
 
 __all__ = ["labels_in_masks"]
@@ -26,6 +27,7 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
     said. A mask that cannot be read says nothing; checking the dataset tells of it.
     """
     names: dict[int, str] = {}
+    things: set[str] = set()
     values: set[int] = set()
     pictures = True
     masks = [case.label for case in cases if case.label is not None]
@@ -38,10 +40,20 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
             raise
         except InputError:
             continue
+        things |= set(_objects_in_header(path))
         values |= set(found)
         pictures = pictures and is_picture(path)
         for value, name in {**names_beside(path), **_in_header(path)}.items():
             names.setdefault(value, name)
+    if things:
+        if len(things) > 1:
+            raise InputError(
+                f"labels: masks say that they hold objects of {listed(sorted(things))}; give a mask for each "
+                "of them, in a table with columns `label:NAME`, and name them as `labels: {NAME: any}`"
+            )
+        (only,) = things
+        note = f"masks say that their values are objects of {only!r}: taken for `labels: {{{only}: any}}`"
+        return named_labels({only: ANY}), (note,)
     values -= {ignore} if ignore is not None else set()
     if not values:
         raise InputError("labels: no mask that can be read holds anything but background")
@@ -78,6 +90,15 @@ def raise_named(path: Path) -> None:
         f"labels: {path.name} names its structures itself; list those to be learnt in dataset.yaml, "
         "as `labels: [liver, spleen]`"
     )
+
+
+def _objects_in_header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Whose objects the values are, by a NIfTI header's extension."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return {}
+    from medseg.io.nifti import read_label_objects
+
+    return read_label_objects(path)
 
 
 def _in_header(path: Path) -> dict[int, str]:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.builtin.write.seg_nrrd import SegNrrd
+from medseg.errors import UsageError
 from medseg.io import read
 from medseg.io.masks import read_segmentation
 from medseg.io.masks.objects import ids_of, may_be_ids
@@ -91,6 +92,25 @@ def test_objects_come_back(tmp_path: Path, way: Way, names: tuple[str, ...]) -> 
         assert (after.mask(name) == before.mask(name)).all()
 
 
+def test_objects_over_labels_keep_their_ids(tmp_path: Path) -> None:
+    """A liver in the first layer, with the value of a tumour's id in the second."""
+    tumours = cubes((1, 2, 5), ("tumour",))
+    liver = np.zeros(GRID.shape, np.uint16)
+    liver[1:20, 1:9, 1:9] = 1
+    both = Segmentation(
+        np.stack([liver, tumours.array[0]]),
+        GRID,
+        LabelTable((Label(1, "liver"), Label(2, "tumour", layer=1))),
+        kinds=("labels", "objects"),
+        objects=tumours.objects,
+    )
+    told: list[str] = []
+    after = read_back(as_nrrd(tmp_path, both), told)
+    assert (after.kinds, told) == (("labels", "objects"), [])
+    assert things(after) == {(1, "tumour"), (2, "tumour"), (5, "tumour")}
+    assert (after.array == both.array).all()
+
+
 @pytest.mark.parametrize("way", [as_nifti, as_nrrd])
 def test_many_thousands_of_objects_come_back(tmp_path: Path, way: Way) -> None:
     """4,500: more than labels without names may be, and a header of more than a megabyte."""
@@ -168,12 +188,48 @@ def test_ids_are_of_the_label_that_is_said() -> None:
     assert (found.array == plain.array).all()
     named = plain.replace(labels=LabelTable((Label(1, "L1"), Label(4, "L2"), Label(7, "L3"))))
     assert things(ids_of("vertebra", named)) == {(1, "vertebra"), (4, "vertebra"), (7, "vertebra")}
-    assert ids_of("L2", named) is named  # it has that label itself
-    mask = plain.replace(array=(plain.array > 0).astype(np.uint8), labels=LabelTable((Label(1, "label 1"),)))
-    assert (ids_of("cell", mask).kinds, [each.name for each in ids_of("cell", mask).labels]) == (
-        ("labels",),
-        ["cell"],
+    with pytest.raises(UsageError, match="'L2' is one of the mask's labels"):
+        ids_of("L2", named)
+
+
+@pytest.mark.parametrize("ids", [(), (7,)])
+def test_one_object_or_none_is_as_many(ids: tuple[int, ...]) -> None:
+    """As of a picture with one cell, or with none, among others of the same cohort."""
+    plain = cubes(ids).replace(
+        kinds=(), objects=(), labels=LabelTable(tuple(Label(n, f"label {n}") for n in ids))
     )
+    found = ids_of("cell", plain)
+    assert (found.kinds, [label.name for label in found.labels]) == (("objects",), ["cell"])
+    assert things(found) == {(number, "cell") for number in ids}
+
+
+def test_what_the_mask_says_itself_is_not_overruled() -> None:
+    own = cubes((1, 2))
+    assert ids_of("nucleus", own) is own
+    with pytest.raises(UsageError, match="it holds objects of nucleus; leave the option out"):
+        ids_of("cell", own)
+    layered = own.replace(array=np.repeat(own.array, 2, axis=0), kinds=("labels", "labels"), objects=())
+    with pytest.raises(UsageError, match="it holds overlapping labels"):
+        ids_of("cell", layered)
+
+
+def test_objects_that_another_grid_has_no_voxel_for_are_told_and_gone(tmp_path: Path) -> None:
+    """Each second voxel along i is an object; of every three voxels the coarse grid has the middle one's."""
+    array = np.zeros((1, 30, 4, 4), np.uint16)
+    array[0, ::2] = np.arange(1, 16).reshape(15, 1, 1)
+    fine = Grid((30, 4, 4), np.eye(4))
+    coarse = Grid((10, 4, 4), np.array([[3.0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    before = cubes(()).replace(
+        array=array, grid=fine, objects=tuple(Object(number, "nucleus") for number in range(1, 16))
+    )
+    told: list[str] = []
+    image = Volume(np.zeros((1, *coarse.shape), np.int16), coarse)
+    after = read_segmentation(as_nifti(tmp_path, before), onto=image, tell=told.append)
+    left = {n for n in array[0, 1::3, 0, 0].tolist() if n}
+    assert 3 < len(left) < 15
+    assert {thing.id for thing in after.objects} == left
+    assert told[-1] == f"no voxel of the image lies in {15 - len(left)} of 15 objects: they are left out"
+    assert {thing.id for thing in read_back(as_nifti(tmp_path, after)).objects} == left
 
 
 def test_sixteen_values_without_names_may_be_ids() -> None:

@@ -182,14 +182,45 @@ def test_numbered_segments_without_an_owner_are_labels(tmp_path: Path) -> None:
     assert (found.kinds, [label.name for label in found.labels]) == (("labels",), ["rib 1", "rib 2"])
 
 
-def test_objects_drawn_over_each_other_stay_labels(tmp_path: Path) -> None:
+def test_objects_drawn_over_each_other_are_labels_and_that_is_told(tmp_path: Path) -> None:
     """As someone may leave them who edits the file."""
     texts = {
         **segment(0, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
         **segment(1, "Node", layer=0, value=2),
         **segment(2, "Tumour 3", layer=1, value=1, Tags=owned("Tumour")),
     }
-    found = read_segmentation(write(tmp_path / "a.seg.nrrd", overlapping(), texts), onto=IMAGE, tell=print)
+    told: list[str] = []
+    found = read_segmentation(
+        write(tmp_path / "a.seg.nrrd", overlapping(), texts), onto=IMAGE, tell=told.append
+    )
+    assert told[0] == "objects of 'Tumour' lie over each other or share an id: they are labels"
     assert set(found.kinds) == {"labels"}
     assert [label.name for label in found.labels] == ["Tumour 1", "Node", "Tumour 3"]
     assert np.array_equal(found.mask("Tumour 3"), overlapping()[1] == 1)
+
+
+def test_a_segment_drawn_since_and_called_as_the_label_is_one_more_object(tmp_path: Path) -> None:
+    """In a layer of its own, where its value is an object's; one called otherwise is a label."""
+    layers = overlapping()
+    layers[1][layers[0] > 0] = 0
+    texts = {
+        **segment(0, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
+        **segment(1, "Node", layer=0, value=2),
+        **segment(2, "Tumour", layer=1, value=1),
+    }
+    told: list[str] = []
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE, tell=told.append)
+    assert told == []
+    assert {label.name: label.layer for label in found.labels} == {"Node": 0, "Tumour": 1}
+    assert [thing.id for thing in found.objects] == [1, 2]
+    assert np.array_equal(found.array[1] == 1, layers[0] == 1)
+    assert np.array_equal(found.array[1] == 2, layers[1] == 1)
+
+
+@pytest.mark.parametrize("owner", ["", " \t", "x" * 100_000])
+def test_an_owner_is_a_name(tmp_path: Path, owner: str) -> None:
+    texts = segment(0, "Tumour 1", layer=0, value=1, Tags=owned(owner))
+    layers = overlapping()[:1]
+    layers[layers == 2] = 0
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE)
+    assert [label.name for label in found.labels] == ["x" * 200 if owner.strip() else "Tumour 1"]

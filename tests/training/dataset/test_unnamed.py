@@ -33,3 +33,21 @@ def test_too_many_values_are_ids(tmp_path: Path) -> None:
     nifti(tmp_path / "labels" / "a.nii.gz", np.arange(336, dtype=np.int16).reshape(SHAPE))
     with pytest.raises(InputError, match="335 values without names"):
         open_dataset(tmp_path)
+
+
+def test_masks_that_say_so_are_of_objects(tmp_path: Path) -> None:
+    """As medseg writes them, with a name for each object, too."""
+    (tmp_path / "labels").mkdir()
+    nifti(tmp_path / "images" / "a.nii.gz", image())
+    table = LabelTable((Label(1, "nucleus 1"), Label(2, "nucleus 2")))
+    mask, grid = tmp_path / "labels" / "a.nii.gz", Grid(SHAPE, AFFINE)
+    write_labels(labels(1, 2), grid, mask, labels=table, source=None, objects={"nucleus": (1, 2)})
+    dataset = open_dataset(tmp_path)
+    assert dataset.of_objects
+    assert [label.name for label in dataset.labels] == ["nucleus"]
+    assert dataset.notes == (
+        "masks say that their values are objects of 'nucleus': taken for `labels: {nucleus: any}`",
+    )
+    write_labels(labels(1, 2), grid, mask, labels=table, source=None, objects={"round": (1,), "long": (2,)})
+    with pytest.raises(InputError, match="objects of long, round; give a mask for each of them"):
+        open_dataset(tmp_path)

@@ -90,6 +90,7 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"  size          {_size(model.size_bytes)}")
     if model.entry is not None:
         click.echo(f"  from          {_origin(model.entry)}")
+    click.echo(f"  folder        {model.folder}")
     click.echo("  labels        " + ", ".join(f"{label.value} {label.name}" for label in pipeline.labels))
     click.echo("  research use only, not for diagnosis")
     click.echo("\npipeline:")

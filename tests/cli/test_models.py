@@ -64,7 +64,9 @@ def test_list_and_show_have_ones_own_models_with_their_place(medseg: Medseg, min
     assert f"user, {folder}" in line
     (listed,) = [m for m in json.loads(medseg("models", "list", "--json").out) if m["name"] == "mine"]
     assert (listed["distribution"], listed["folder"]) == ("user", str(folder))
-    assert f"from          user, {folder}" in medseg("models", "show", "user/mine").out
+    shown = medseg("models", "show", "user/mine").out
+    assert f"from          user, {folder}" in shown
+    assert f"folder        {folder}\n" in shown
 
 
 def test_install_replaces_only_when_told(medseg: Medseg, mine: Path) -> None:

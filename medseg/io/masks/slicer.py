@@ -32,6 +32,7 @@ SEGMENT = re.compile(r"Segment(\d{1,9})_(ID|Name|LabelValue|Layer|Color|Tags)")
 OWNER = re.compile(rf"{re.escape(OBJECT_OF)}([^|]+)")
 TERMINOLOGY = re.compile(r"TerminologyEntry:([^|]*)")
 MOST_NAME = 200
+MOST_VALUE = (1 << 32) - 1  # uint32, the largest type a layer has
 FEW = 64  # segments that are looked for one by one
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
@@ -123,14 +124,15 @@ def _objects(
 ) -> Segmentation | None:
     """Segments as objects of the label that owns them, with their values as ids; None where that cannot be.
 
-    Those of `more` get other ids where theirs are taken. A layer has one object at each place.
+    Those of `more` get other ids where theirs are taken. A layer has one object at each place; those without
+    voxels are none.
     """
     ids = [segment.label.value for segment in own]
-    if len(set(ids)) < len(ids) or 0 in ids:
+    if len(set(ids)) < len(ids) or not all(1 <= number < MOST_VALUE for number in ids):
         return None
     for segment in more:
         value = segment.label.value
-        ids.append(value if value and value not in ids else max(ids) + 1)
+        ids.append(value if value > 0 and value not in ids else max(ids) + 1)
     array = np.zeros(grid.shape, smallest_type(max(ids)))
     number = {segment.source: n for segment, n in zip((*own, *more), ids, strict=True)}
     for layer in {layer for layer, _ in number}:
@@ -142,7 +144,8 @@ def _objects(
                 return None
             into[inside] = numbers[at[inside]]
     table = LabelTable((Label(1, own[0].owner, code=own[0].label.code),))
-    things = tuple(Object(each, own[0].owner) for each in ids)
+    there = set(np.unique(array).tolist())
+    things = tuple(Object(each, own[0].owner) for each in ids if each in there)
     return Segmentation(array[None], grid, table, ("objects",), things)
 
 

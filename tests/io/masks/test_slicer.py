@@ -224,3 +224,27 @@ def test_an_owner_is_a_name(tmp_path: Path, owner: str) -> None:
     layers[layers == 2] = 0
     found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE)
     assert [label.name for label in found.labels] == ["x" * 200 if owner.strip() else "Tumour 1"]
+
+
+@pytest.mark.parametrize("value", ["-3", "0", "99999999999"])
+def test_a_segment_whose_value_can_be_no_id_leaves_labels(tmp_path: Path, value: str) -> None:
+    layers = overlapping()[:1]
+    layers[layers == 2] = 0
+    texts = {
+        **segment(0, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
+        **segment(1, "Tumour 2", layer=0, value=int(value), Tags=owned("Tumour")),
+    }
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE, tell=print)
+    assert set(found.kinds) == {"labels"}
+    assert np.array_equal(found.mask("Tumour 1"), layers[0] == 1)
+
+
+def test_an_object_that_was_erased_since_is_gone(tmp_path: Path) -> None:
+    layers = overlapping()[:1]
+    layers[layers == 2] = 0
+    texts = {
+        **segment(0, "Tumour 1", layer=0, value=1, Tags=owned("Tumour")),
+        **segment(1, "Tumour 2", layer=0, value=2, Tags=owned("Tumour")),
+    }
+    found = read_segmentation(write(tmp_path / "a.seg.nrrd", layers, texts), onto=IMAGE)
+    assert [thing.id for thing in found.objects] == [1]

@@ -16,7 +16,7 @@ from medseg.training.processes import joined
 
 EPOCHS = 2
 PATIENCE_S = 900  # on a machine with much else to do
-TOLERANCE = 2e-3  # of a weight: gradients are summed in another order, and Adam's first steps divide by them
+TOLERANCE = 2e-4  # of a weight: gradients are summed in another order; steps are 0.01 of a gradient
 WORDS = """\
 import sys
 from medseg.errors import InputError
@@ -131,9 +131,13 @@ def test_slurm_says_who_they_are_and_a_failure_of_the_first_is_said_once() -> No
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path, figures: list[str]) -> None:
-    """The same samples in each step, one for each process: weights and log but for the order of sums."""
+    """The same samples in each step, one for each process: weights and log but for the order of sums.
+
+    By SGD, whose steps are as long as gradients are: Adam's first ones go by their signs alone, which a
+    last bit may turn, and are the same of gradients that are twice as long.
+    """
     data = trainings.dataset(tmp_path / "data", cases=4)
-    tiny = trainings.overlay(tmp_path / "tiny.yaml", averaging=0)
+    tiny = trainings.overlay(tmp_path / "tiny.yaml", averaging=0, optimiser="sgd")
     arguments = (data, "--pipeline", tiny, "--epochs", EPOCHS)
     started = [
         torchrun(*arguments, "-o", tmp_path / "two"),

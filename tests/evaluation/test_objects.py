@@ -1,23 +1,23 @@
 """Objects through the files that medseg's writers leave: the same numbers whichever way they came."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from object_masks import KINDS, NUCLEI, as_nifti, as_nrrd, cubes, things, written
 
 from medseg.builtin.write.nifti import Nifti
-from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.errors import InputError
 from medseg.evaluation import evaluate
 from medseg.evaluation.objects import as_objects
 from medseg.io import read
 from medseg.io.masks import read_segmentation
-from medseg.prediction import Measured, Prediction, Result
+from medseg.prediction import Measured
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 SHAPE = (24, 12, 10)
 TABLE = LabelTable((Label(1, "liver"), Label(2, "liver tumour", code="SCT:108369006", layer=1)))
@@ -38,24 +38,6 @@ def split(*starts: int, labels: LabelTable = TABLE, ids: tuple[int, ...] = ()) -
         kinds=("labels", "objects"),
         objects=tuple(Object(number, "liver tumour") for number in numbers),
     )
-
-
-def written(folder: Path, segmentation: Segmentation) -> Result:
-    folder.mkdir(parents=True, exist_ok=True)
-    grid = segmentation.grid
-    return Result(
-        case_id="a",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
-
-
-def as_nrrd(folder: Path, segmentation: Segmentation) -> Path:
-    (path,) = SegNrrd()(written(folder, segmentation), folder)
-    return path
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 3), (7, 300, 12)])
@@ -81,31 +63,6 @@ def test_a_folder_with_a_seg_nrrd_alone_is_a_result(tmp_path: Path) -> None:
     assert [(row.label, row.value) for row in rows] == [("liver", 1.0), ("liver tumour", 1.0)]
 
 
-NUCLEI = ("nucleus",)
-KINDS = ("round", "long")
-Way = Callable[[Path, Segmentation], Path]
-
-
-def cubes(numbers: tuple[int, ...], names: tuple[str, ...] = NUCLEI) -> Segmentation:
-    """Cubes that touch in pairs, all in layer 0, by their ids; of several labels in turn."""
-    array = np.zeros((1, *SHAPE), np.uint16)
-    for place, number in enumerate(numbers):
-        start = 1 + 2 * place + place // 2
-        array[0, start : start + 2, 2:5, 2:5] = number
-    return Segmentation(
-        array,
-        Grid(SHAPE, np.diag([1.0, 1.5, 2.0, 1.0])),
-        LabelTable(tuple(Label(value, name) for value, name in enumerate(names, start=1))),
-        kinds=("objects",),
-        objects=tuple(Object(number, names[n % len(names)]) for n, number in enumerate(numbers)),
-    )
-
-
-def as_nifti(folder: Path, segmentation: Segmentation) -> Path:
-    (path,) = Nifti()(written(folder, segmentation), folder)
-    return path
-
-
 def id_map(path: Path, array: NDArray[np.unsignedinteger]) -> Path:
     """As other programs leave it: no name says what the values are."""
     nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.5, 2.0, 1.0])), path)
@@ -118,10 +75,6 @@ def read_back(path: Path) -> Segmentation:
 
 def numbers_of(rows: Iterable[Measured]) -> dict[tuple[str, str], float | str | None]:
     return {(row.quantity, row.label): row.value for row in rows}
-
-
-def things(segmentation: Segmentation) -> set[tuple[int, str]]:
-    return {(thing.id, thing.label) for thing in segmentation.objects}
 
 
 @pytest.mark.parametrize("names", [NUCLEI, KINDS])

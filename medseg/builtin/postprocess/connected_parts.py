@@ -74,8 +74,6 @@ class Parts:
 
 def parts_of_labels(layer: NDArray[Any], connectivity: Connectivity) -> Parts:
     """Number the connected parts of every value of `layer[i, j, k]` but 0: many labels cost what one does."""
-    if not (layer.flags.c_contiguous or layer.flags.f_contiguous):
-        layer = np.ascontiguousarray(layer)
     numbers, count = components(layer, connectivity)
     return Parts(numbers, count, layer)
 

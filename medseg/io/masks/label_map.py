@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import InputError
 from medseg.io import read
-from medseg.io.masks.layers import Tell, smallest_type, unique
+from medseg.io.masks.layers import MOST_VALUE, Tell, smallest_type, unique
 from medseg.io.masks.names import names_beside
 from medseg.io.masks.objects import objects_of
 from medseg.io.masks.place import placed
@@ -20,7 +20,6 @@ from medseg.volume import Volume
 __all__ = ["labels_of", "read_label_map", "whole_values"]
 
 MOST_LABELS = 4096  # values without names: more is an image, unless they lie in patches as ids of objects do
-MOST_VALUE = (1 << 32) - 1
 
 
 def read_label_map(path: Path, onto: Volume, tell: Tell) -> Segmentation:

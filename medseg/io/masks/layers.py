@@ -14,7 +14,16 @@ from medseg.io.decoder import refuse_oversize
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid
 
-__all__ = ["Tell", "hexadecimal", "in_layers", "is_nameless", "listed", "smallest_type", "unique"]
+__all__ = [
+    "MOST_VALUE",
+    "Tell",
+    "hexadecimal",
+    "in_layers",
+    "is_nameless",
+    "listed",
+    "smallest_type",
+    "unique",
+]
 
 Tell = Callable[[str], None]
 """Takes one line for each thing that was decided on the way."""

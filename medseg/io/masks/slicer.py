@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from medseg.errors import InputError
 from medseg.io.itk import read_itk
 from medseg.io.masks.label_map import whole_values
-from medseg.io.masks.layers import Tell, hexadecimal, in_layers, listed, smallest_type, unique
+from medseg.io.masks.layers import MOST_VALUE, Tell, hexadecimal, in_layers, listed, smallest_type, unique
 from medseg.io.masks.place import placed
 from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
 from medseg.volume import Grid, Volume
@@ -32,7 +32,6 @@ SEGMENT = re.compile(r"Segment(\d{1,9})_(ID|Name|LabelValue|Layer|Color|Tags)")
 OWNER = re.compile(rf"{re.escape(OBJECT_OF)}([^|]+)")
 TERMINOLOGY = re.compile(r"TerminologyEntry:([^|]*)")
 MOST_NAME = 200
-MOST_VALUE = (1 << 32) - 1  # uint32, the largest type a layer has
 FEW = 64  # segments that are looked for one by one
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 

@@ -28,6 +28,7 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
     """
     names: dict[int, str] = {}
     things: set[str] = set()
+    plain: list[str] = []  # masks that do not say that their values are objects
     values: set[int] = set()
     pictures = True
     masks = [case.label for case in cases if case.label is not None]
@@ -40,20 +41,15 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
             raise
         except InputError:
             continue
-        things |= set(_objects_in_header(path))
+        objects = _objects_in_header(path)
+        things |= set(objects)
+        plain += [path.name] if found and not objects else []
         values |= set(found)
         pictures = pictures and is_picture(path)
         for value, name in {**names_beside(path), **_in_header(path)}.items():
             names.setdefault(value, name)
     if things:
-        if len(things) > 1:
-            raise InputError(
-                f"labels: masks say that they hold objects of {listed(sorted(things))}; give a mask for each "
-                "of them, in a table with columns `label:NAME`, and name them as `labels: {NAME: any}`"
-            )
-        (only,) = things
-        note = f"masks say that their values are objects of {only!r}: taken for `labels: {{{only}: any}}`"
-        return named_labels({only: ANY}), (note,)
+        return _of_objects(things, plain)
     values -= {ignore} if ignore is not None else set()
     if not values:
         raise InputError("labels: no mask that can be read holds anything but background")
@@ -78,6 +74,24 @@ def labels_in_masks(cases: Sequence[Case], *, ignore: int | None) -> tuple[Named
         name = names.get(value, "").strip() or f"label {value}"
         told[name if name not in told else f"{name} {value}"] = value
     return named_labels(told), (note,)
+
+
+def _of_objects(things: set[str], plain: Sequence[str]) -> tuple[Named, tuple[str, ...]]:
+    """The one label that all masks have objects of; `plain` are masks whose values may be others."""
+    held = f"labels: masks say that they hold objects of {listed(sorted(things))}"
+    if plain:
+        raise InputError(
+            f"{held}, and some do not: {listed(plain)}; name the labels in dataset.yaml, as "
+            "`labels: {nucleus: any}`"
+        )
+    if len(things) > 1:
+        raise InputError(
+            f"{held}; give a mask for each of them, in a table with columns `label:NAME`, and name them as "
+            "`labels: {NAME: any}`"
+        )
+    (only,) = things
+    note = f"masks say that their values are objects of {only!r}: taken for `labels: {{{only}: any}}`"
+    return named_labels({only: ANY}), (note,)
 
 
 class NamedMaskError(InputError):

@@ -112,6 +112,6 @@ class DistanceWatershed(InstanceHead):
     def _away(self, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Distance to the outside in the finest voxels, from a half to half of `size`.
 
-        No farther, so that blocks that overlap by `size` agree. What the image ends at is no outside.
+        No farther, so that blocks agree. What the image ends at is no outside.
         """
         return distance(inside, self._spacing).clip(0.5, self.size / 2)

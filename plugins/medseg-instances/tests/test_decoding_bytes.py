@@ -1,7 +1,6 @@
 """What heads say that decoding takes a voxel, against what the process takes, its libraries included."""
 
 import math
-from math import ceil
 
 import numpy as np
 import pytest
@@ -37,7 +36,7 @@ def test_decoding_takes_no_more_than_it_says(head: InstanceHead, shape: tuple[in
         ((axis % SPREAD - (SPREAD - 1) / 2) ** 2 for axis, n in zip(place, shape, strict=True) if n > 1),
         np.zeros(shape),
     )
-    across = [ceil(n / SPREAD) for n in shape]
+    across = [math.ceil(n / SPREAD) for n in shape]
     number = 1 + (cells[0] * across[1] + cells[1]) * across[2] + cells[2]
     wanted = reference(np.where(far <= (0.52 * SPREAD) ** 2, number, 0).astype(np.uint32))
     logits = ideal(head, wanted)

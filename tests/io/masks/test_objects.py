@@ -7,58 +7,14 @@ import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from object_masks import GRID, KINDS, NUCLEI, as_nifti, as_nrrd, cubes, things
 
-from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.errors import UsageError
 from medseg.io import read
 from medseg.io.masks import read_segmentation
 from medseg.io.masks.objects import ids_of, may_be_ids
-from medseg.io.nifti import write_labels
-from medseg.prediction import Prediction, Result
-from medseg.report.label_files import label_files
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Volume
-
-GRID = Grid((24, 12, 10), np.diag([1.0, 1.5, 2.0, 1.0]))
-NUCLEI = ("nucleus",)
-KINDS = ("round", "long")
-
-
-def cubes(numbers: tuple[int, ...], names: tuple[str, ...] = NUCLEI) -> Segmentation:
-    """Cubes that touch in pairs, by their ids; of several labels in turn."""
-    array = np.zeros((1, *GRID.shape), np.uint16)
-    for place, number in enumerate(numbers):
-        start = 1 + 2 * place + place // 2
-        array[0, start : start + 2, 2:5, 2:5] = number
-    return Segmentation(
-        array,
-        GRID,
-        LabelTable(tuple(Label(value, name) for value, name in enumerate(names, start=1))),
-        kinds=("objects",),
-        objects=tuple(Object(number, names[n % len(names)]) for n, number in enumerate(numbers)),
-    )
-
-
-def as_nifti(folder: Path, segmentation: Segmentation) -> Path:
-    ((_, array, labels, objects),) = label_files(segmentation)
-    path = folder / "ids.nii.gz"
-    write_labels(array, segmentation.grid, path, labels=labels, source=None, objects=objects)
-    return path
-
-
-def as_nrrd(folder: Path, segmentation: Segmentation) -> Path:
-    grid = segmentation.grid
-    result = Result(
-        case_id="a",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
-    (path,) = SegNrrd()(result, folder)
-    return path
-
 
 Way = Callable[[Path, Segmentation], Path]
 
@@ -74,10 +30,6 @@ def edited(path: Path, change: Callable[[NDArray[np.uint16]], None]) -> Path:
     change(values)
     nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
     return path
-
-
-def things(segmentation: Segmentation) -> set[tuple[int, str]]:
-    return {(thing.id, thing.label) for thing in segmentation.objects}
 
 
 @pytest.mark.parametrize("names", [NUCLEI, KINDS])

@@ -48,6 +48,12 @@ def test_masks_that_say_so_are_of_objects(tmp_path: Path) -> None:
     assert dataset.notes == (
         "masks say that their values are objects of 'nucleus': taken for `labels: {nucleus: any}`",
     )
+    nifti(tmp_path / "images" / "b.nii.gz", image())
+    nifti(tmp_path / "labels" / "b.nii.gz", labels(3))
+    with pytest.raises(InputError, match=r"objects of nucleus, and some do not: b\.nii\.gz"):
+        open_dataset(tmp_path)
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "b.nii.gz").unlink()
     write_labels(labels(1, 2), grid, mask, labels=table, source=None, objects={"round": (1,), "long": (2,)})
     with pytest.raises(InputError, match="objects of long, round; give a mask for each of them"):
         open_dataset(tmp_path)

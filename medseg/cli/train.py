@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medseg.cli import INTERRUPTED, options, require_existing
+from medseg.cli import INTERRUPTED, TERMINATED, Terminated, options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -161,10 +161,10 @@ def command(
                 resources=resources,
                 heard=Heard(tell=progress.tell, epoch=progress.epoch),
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as signal:
             progress.close()
             click.echo(f"medseg: interrupted; go on with --resume -o {out}", err=True)
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(INTERRUPTED if isinstance(signal, KeyboardInterrupt) else TERMINATED) from None
     if not quiet:
         _print_done(done)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ID_BYTES", "findings_bytes", "search", "windows_of"]
 
 WRONG_BOX = 0.05  # of a side: a box that is so wrong at each end is still right by 0.81 of it, in a picture
+RIM = 3  # voxels: of what a window sees a voxel or two of, at a border, boxes lie a voxel too far within it
 ID_BYTES, BITS = 4, 8
 # How often the boxes of a window hold each of its voxels, on average: twice, where ellipsoids twice as long
 # as thick lie along the diagonal of space and as close as balls can. Their box is sqrt(8) of their thickness
@@ -108,6 +109,7 @@ def _in_image(found: Found, place: Place, windows: Windows) -> Iterator[Finding]
     """The objects of one window, in the image's voxels."""
     boxes, masks = found.boxes.float().cpu(), found.masks.float().cpu()
     dims = boxes.shape[1] // 2
+    rims = [_rims(axis, place[axis], windows) for axis in range(dims)]
     low = [max(0, -start) for start in place]
     high = [
         min(side, size - start) for side, size, start in zip(windows.patch, windows.shape, place, strict=True)
@@ -119,6 +121,11 @@ def _in_image(found: Found, place: Place, windows: Windows) -> Iterator[Finding]
         if voxels is None:
             continue
         inside, first = voxels
+        if any(
+            start + size <= before or start >= behind
+            for start, size, (before, behind) in zip(first, inside.shape, rims, strict=True)
+        ):
+            continue
         i, j, k = (a + b for a, b in zip((*first, 0)[:3], place, strict=True))
         yield Finding.of(
             inside.reshape((*inside.shape, 1)[:3]),
@@ -127,6 +134,18 @@ def _in_image(found: Found, place: Place, windows: Windows) -> Iterator[Finding]
             score=float(score),
             cut=_is_cut(box.tolist(), place, windows),
         )
+
+
+def _rims(axis: int, start: int, windows: Windows) -> tuple[int, int]:
+    """Where the rims of a window end and begin: of what lies in one alone, the next window sees more.
+
+    They are no wider than half of what the two share, so that nothing lies in the rims of both.
+    """
+    side, starts = windows.patch[axis], windows.starts(axis)
+    number = starts.index(start)
+    before = starts[number - 1] + side - start if number else 0
+    behind = start + side - starts[number + 1] if number + 1 < len(starts) else 0
+    return min(RIM, before // 2), side - min(RIM, behind // 2)
 
 
 def _is_cut(box: Sequence[float], place: Place, windows: Windows) -> bool:

@@ -128,6 +128,37 @@ def test_what_masks_are_wrong_by_makes_no_objects() -> None:
     assert all(not thing.attributes for thing in found.objects)
 
 
+@pytest.mark.parametrize("rows", [slice(10, 15), slice(10, 16), slice(45, 50), slice(44, 50)], ids=str)
+def test_a_rim_of_an_object_that_is_seen_a_voxel_off_is_no_object(rows: slice) -> None:
+    """Windows from 0, 14 and 28 on; the middle one sees a row or two of what its neighbour holds."""
+    ids = np.zeros((60, 30, 1), np.uint32)
+    ids[rows, 10:20] = 1
+
+    def misplaces(images: torch.Tensor) -> list[Found]:
+        return [_rims_moved_inwards(each, images.shape[2]) for each in right(images)]
+
+    wanted, how = reference(ids), detector(2, window={"patch": (32, 32)})
+    found = search(image_of(wanted), [misplaces], how=how, labels=TABLE)
+    assert same(found, wanted)
+
+
+def _rims_moved_inwards(found: Found, side: int) -> Found:
+    boxes = found.boxes.clone()
+    for box in boxes:
+        if box[2] - box[0] <= 2:
+            box[[0, 2]] += 1 if box[0] == 0 else -1
+            box[[0, 2]] = box[[0, 2]].clamp(1, side - 1)
+    return replace(found, boxes=boxes)
+
+
+def test_what_lies_where_windows_hardly_overlap_is_found() -> None:
+    """Windows from 0 and 30 on, and an object in the two rows that both have."""
+    ids = np.zeros((62, 30, 1), np.uint32)
+    ids[30:32, 10:20] = 1
+    wanted = reference(ids)
+    assert same(found_in(wanted, (32, 32), overlap=0.05), wanted)
+
+
 def test_batches_of_windows_and_several_networks_are_no_matter() -> None:
     wanted = crowd((60, 60, 1), 12, 6.4)
     one = found_in(wanted, (40, 40))

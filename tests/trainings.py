@@ -109,10 +109,10 @@ def content(path: Path) -> dict[str, Any]:
     return found
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """`medseg train` in a process of its own, on one thread."""
+def start(*arguments: object, before: str = "") -> subprocess.Popen[str]:
+    """`medseg train` in a process of its own, on one thread, after some lines of Python."""
     return subprocess.Popen(
-        [sys.executable, "-c", START, "train", *map(str, arguments)],
+        [sys.executable, "-c", before + START, "train", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
+from typing import ClassVar
 
 import click
 
@@ -115,7 +116,7 @@ def _told(problem: BaseException) -> tuple[str, int]:
     notes = "; ".join(getattr(problem, "__notes__", ()))
     where = f" [{notes}]" if notes else ""
     if isinstance(problem, KeyboardInterrupt | click.exceptions.Abort):
-        return "interrupted; nothing was written", INTERRUPTED
+        return "interrupted; nothing was written", ended_by(problem)
     if isinstance(problem, click.ClickException):
         return problem.format_message(), UsageError.exit_code
     if isinstance(problem, MedsegError):
@@ -127,14 +128,33 @@ def _told(problem: BaseException) -> tuple[str, int]:
 class Terminated(BaseException):
     """SIGTERM came; no SystemExit, which is held against the plugin whose code raises it."""
 
+    came: ClassVar[bool] = False
+
+
+def ended_by(problem: BaseException) -> int:
+    """The exit code after Ctrl-C or SIGTERM.
+
+    What the handler of a signal raises while Python deletes an object goes no further. Lightning, which has
+    seen the signal, too, ends a training then as after Ctrl-C.
+    """
+    return TERMINATED if isinstance(problem, Terminated) or Terminated.came else INTERRUPTED
+
 
 def _terminated(number: int, frame: FrameType | None) -> None:
+    Terminated.came = True
     raise Terminated
+
+
+def _lost(problem: sys.UnraisableHookArgs) -> None:
+    """Say what went no further, but for signals: their handlers' exceptions are nobody's fault."""
+    if not isinstance(problem.exc_value, Terminated | KeyboardInterrupt):
+        sys.__unraisablehook__(problem)
 
 
 def main() -> None:
     """Entry point of the `medseg` command."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _lost
     keep_freed_memory()
     sys.exit(run())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medseg.cli import INTERRUPTED, TERMINATED, Terminated, options, require_existing
+from medseg.cli import Terminated, ended_by, options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def command(
         except (KeyboardInterrupt, Terminated) as signal:
             progress.close()
             click.echo(f"medseg: interrupted; {progress.said()}; --resume goes on from here", err=True)
-            raise SystemExit(INTERRUPTED if isinstance(signal, KeyboardInterrupt) else TERMINATED) from signal
+            raise SystemExit(ended_by(signal)) from signal
     if not quiet:
         _print(done, out)
     if done.counts["failed"]:

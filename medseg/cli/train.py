@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medseg.cli import INTERRUPTED, TERMINATED, Terminated, options, require_existing
+from medseg.cli import Terminated, ended_by, options, require_existing
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def command(
         except (KeyboardInterrupt, Terminated) as signal:
             progress.close()
             click.echo(f"medseg: interrupted; go on with --resume -o {out}", err=True)
-            raise SystemExit(INTERRUPTED if isinstance(signal, KeyboardInterrupt) else TERMINATED) from None
+            raise SystemExit(ended_by(signal)) from None
     if not quiet:
         _print_done(done)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,6 @@ from typing import Any
 import lightning  # noqa: TID253 - this module is imported where a training begins
 import torch  # noqa: TID253
 from lightning.pytorch.plugins.io import TorchCheckpointIO  # noqa: TID253
-from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: TID253
 
 from medseg.errors import PipelineError
 from medseg.inference.processors import processor_count
@@ -144,9 +142,6 @@ def _run(course: Course, module: TrainedModule, start: Path | None, listener: Li
     with plain_words(resources), _quietly():
         try:
             trainer.fit(module, batches, ckpt_path=start, weights_only=True)
-        except SIGTERMException:  # the signal's handler raised where nothing passes it on, as in __del__
-            signal.raise_signal(signal.SIGTERM)
-            raise KeyboardInterrupt from None  # by a handler that raises nothing
         except SystemExit:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from None
 

@@ -202,6 +202,30 @@ def _interrupted(process: "subprocess.Popen[str]", folder: Path, number: int) ->
     return process.returncode, said
 
 
+# a signal that comes while Python collects garbage: what its handler raises there goes no further
+LOST = """\
+import gc, os, signal, threading
+def collected(phase, _):
+    if threading.current_thread() is threading.main_thread() and os.path.exists({log!r}):
+        gc.callbacks.clear()
+        signal.raise_signal(signal.SIGTERM)
+gc.callbacks.append(collected)
+"""
+
+
+def test_a_signal_that_is_lost_on_its_way_ends_it_too(tmp_path: Path) -> None:
+    data = trainings.dataset(tmp_path / "data", cases=3)
+    tiny = trainings.overlay(tmp_path / "tiny.yaml", steps_per_epoch=2)
+    run = tmp_path / "run"
+    arguments = (data, "-o", run, "--pipeline", tiny, "--epochs", 1000, "--validation", 0)
+    process = trainings.start(*arguments, before=LOST.format(log=str(run / "fold0" / "log.csv")))
+    said = process.communicate(timeout=900)[1]
+    assert process.returncode == 143, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == f"medseg: interrupted; go on with --resume -o {run}"
+    assert trainings.checkpoints(run)
+
+
 def test_signals_end_it_and_it_can_be_gone_on_with(medseg: Medseg, tmp_path: Path) -> None:
     data = trainings.dataset(tmp_path / "data", cases=3)
     tiny = trainings.overlay(tmp_path / "tiny.yaml", steps_per_epoch=2)

@@ -1,14 +1,11 @@
 """The loop: killed and resumed at any moment, it ends where one that was left alone ends."""
 
-import contextlib
 import math
 import re
 import resource
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -43,41 +40,12 @@ def end(course: Course) -> dict[str, Any]:
     return trainings.content(last)
 
 
-class TerminatedError(BaseException):
-    """What the handler of a signal raises."""
-
-
 def stopping_after(epoch: int) -> Any:
     def listen(row: Any, course: Course) -> None:
         if row["epoch"] == epoch:
             raise StoppedError
 
     return listen
-
-
-@pytest.mark.parametrize(("handled", "ended"), [(True, TerminatedError), (False, KeyboardInterrupt)])
-def test_a_signal_that_was_lost_on_its_way_is_handed_on_once_more(
-    handled: bool, ended: type[BaseException], tmp_path: Path
-) -> None:
-    """What a handler raises while Python deletes an object, or an extension asks, goes no further."""
-    course, told = trainings.made(tmp_path, epochs=50), []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-        if handled:
-            raise TerminatedError
-
-    def lose(row: Any, course: Course) -> None:
-        with contextlib.suppress(TerminatedError):
-            signal.raise_signal(signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        with pytest.raises(ended):
-            fit(course, listener=lose)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == [signal.SIGTERM] * 2
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path: Path, figures: list[str]) -> None:

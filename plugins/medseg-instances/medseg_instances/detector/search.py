@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ID_BYTES", "findings_bytes", "search", "windows_of"]
 
 WRONG_BOX = 0.05  # of a side: a box that is so wrong at each end is still right by 0.81 of it, in a picture
-RIM = 3  # voxels: of what a window sees a voxel or two of, at a border, boxes lie a voxel too far within it
+RIM = 4  # voxels: boxes of up to three that a window sees of an object lie a voxel too far within it
 ID_BYTES, BITS = 4, 8
 # How often the boxes of a window hold each of its voxels, on average: twice, where ellipsoids twice as long
 # as thick lie along the diagonal of space and as close as balls can. Their box is sqrt(8) of their thickness
@@ -121,41 +121,41 @@ def _in_image(found: Found, place: Place, windows: Windows) -> Iterator[Finding]
         if voxels is None:
             continue
         inside, first = voxels
-        if any(
-            start + size <= before or start >= behind
-            for start, size, (before, behind) in zip(first, inside.shape, rims, strict=True)
-        ):
-            continue
         i, j, k = (a + b for a, b in zip((*first, 0)[:3], place, strict=True))
         yield Finding.of(
             inside.reshape((*inside.shape, 1)[:3]),
             (i, j, k),
             label=label,
             score=float(score),
-            cut=_is_cut(box.tolist(), place, windows),
+            cut=_is_cut(box.tolist(), place, windows, rims),
         )
 
 
-def _rims(axis: int, start: int, windows: Windows) -> tuple[int, int]:
-    """Where the rims of a window end and begin: of what lies in one alone, the next window sees more.
+def _is_cut(box: Sequence[float], place: Place, windows: Windows, rims: Sequence[tuple[int, int]]) -> bool:
+    """Whether a box reaches a border of its window beyond which the image goes on: boxes are not exact.
 
-    They are no wider than half of what the two share, so that nothing lies in the rims of both.
+    What lies in a rim alone is taken for cut, too: the next window sees more there.
+    """
+    dims = len(box) // 2
+    for axis in range(dims):
+        low, high = box[axis], box[dims + axis]
+        start, side = place[axis], windows.patch[axis]
+        near = wrong_by(high - low, WRONG_BOX)
+        before, behind = rims[axis]
+        if start > 0 and (low <= near or high <= before):
+            return True
+        if start + side < windows.shape[axis] and (high >= side - near or low >= side - behind):
+            return True
+    return False
+
+
+def _rims(axis: int, start: int, windows: Windows) -> tuple[int, int]:
+    """How wide a window's rims are at its beginning and end: at most half of what it shares with the next.
+
+    So no box lies in the rims of both.
     """
     side, starts = windows.patch[axis], windows.starts(axis)
     number = starts.index(start)
     before = starts[number - 1] + side - start if number else 0
     behind = start + side - starts[number + 1] if number + 1 < len(starts) else 0
-    return min(RIM, before // 2), side - min(RIM, behind // 2)
-
-
-def _is_cut(box: Sequence[float], place: Place, windows: Windows) -> bool:
-    """Whether a box reaches a border of its window beyond which the image goes on: boxes are not exact."""
-    dims = len(box) // 2
-    for axis in range(dims):
-        start, side = place[axis], windows.patch[axis]
-        near = wrong_by(box[dims + axis] - box[axis], WRONG_BOX)
-        before = start > 0 and box[axis] <= near
-        behind = start + side < windows.shape[axis] and box[dims + axis] >= side - near
-        if before or behind:
-            return True
-    return False
+    return min(RIM, before // 2), min(RIM, behind // 2)

@@ -10,7 +10,7 @@ import pytest
 import torch  # noqa: TID253 - a test module
 from detector.samples import detector
 from medseg_instances.detector.network import Found
-from medseg_instances.detector.search import ID_BYTES, findings_bytes, search
+from medseg_instances.detector.search import ID_BYTES, findings_bytes, search, windows_of
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects  # noqa: TID253
 from touching import TABLE, balls, reference
@@ -128,35 +128,62 @@ def test_what_masks_are_wrong_by_makes_no_objects() -> None:
     assert all(not thing.attributes for thing in found.objects)
 
 
-@pytest.mark.parametrize("rows", [slice(10, 15), slice(10, 16), slice(45, 50), slice(44, 50)], ids=str)
-def test_a_rim_of_an_object_that_is_seen_a_voxel_off_is_no_object(rows: slice) -> None:
-    """Windows from 0, 14 and 28 on; the middle one sees a row or two of what its neighbour holds."""
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("seen", [1, 2, 3, 4])
+@pytest.mark.parametrize("border", ["begins", "ends"])
+def test_a_rim_of_an_object_that_is_seen_a_voxel_off_is_no_object(border: str, seen: int, axis: int) -> None:
+    """Windows from 0, 14 and 28 on: where the middle one begins or ends it sees a few voxels of an object."""
     ids = np.zeros((60, 30, 1), np.uint32)
-    ids[rows, 10:20] = 1
+    ids[slice(8, 14 + seen) if border == "begins" else slice(46 - seen, 52), 10:20] = 1
+    wanted = reference(ids.swapaxes(0, axis))
 
     def misplaces(images: torch.Tensor) -> list[Found]:
-        return [_rims_moved_inwards(each, images.shape[2]) for each in right(images)]
+        return [_moved_inwards(each, axis, least=seen) for each in right(images)]
 
-    wanted, how = reference(ids), detector(2, window={"patch": (32, 32)})
+    how = detector(2, window={"patch": (32, 32)})
     found = search(image_of(wanted), [misplaces], how=how, labels=TABLE)
     assert same(found, wanted)
+    assert all(not thing.attributes for thing in found.objects)
 
 
-def _rims_moved_inwards(found: Found, side: int) -> Found:
+def _moved_inwards(found: Found, axis: int, *, least: int) -> Found:
+    """With boxes of so few voxels a voxel further from the window's border."""
     boxes = found.boxes.clone()
     for box in boxes:
-        if box[2] - box[0] <= 2:
-            box[[0, 2]] += 1 if box[0] == 0 else -1
-            box[[0, 2]] = box[[0, 2]].clamp(1, side - 1)
+        if box[2 + axis] - box[axis] == least:
+            box[[axis, 2 + axis]] += 1 if box[axis] == 0 else -1
     return replace(found, boxes=boxes)
 
 
-def test_what_lies_where_windows_hardly_overlap_is_found() -> None:
-    """Windows from 0 and 30 on, and an object in the two rows that both have."""
-    ids = np.zeros((62, 30, 1), np.uint32)
-    ids[30:32, 10:20] = 1
+def test_a_small_object_that_one_window_alone_finds_is_kept() -> None:
+    """In the rim of the middle window: the first does not see it."""
+    ids = np.zeros((60, 30, 1), np.uint32)
+    ids[15:17, 10:20] = 1
+    blind = iter((True, False, False))
+
+    def misses(images: torch.Tensor) -> list[Found]:
+        return right(torch.zeros_like(images) if next(blind) else images)
+
     wanted = reference(ids)
-    assert same(found_in(wanted, (32, 32), overlap=0.05), wanted)
+    found = search(image_of(wanted), [misses], how=detector(2, window={"patch": (32, 32)}), labels=TABLE)
+    assert same(found, wanted)
+    assert [thing.attributes for thing in found.objects] == [{"cut": True}]
+
+
+@pytest.mark.parametrize("overlap", [0.05, 0.15, 0.25])
+def test_small_objects_are_whole_where_windows_hardly_overlap(overlap: float) -> None:
+    """One or two voxels thick, in each place that windows of 32 share."""
+    how = detector(2, window={"patch": (32, 32), "overlap": overlap})
+    shape = (100, 30, 1)
+    first, second = windows_of(Grid(shape, np.eye(4)), how).starts(0)[:2]
+    for thick in (1, 2):
+        for start in range(second, first + 32 - thick + 1):
+            ids = np.zeros(shape, np.uint32)
+            ids[start : start + thick, 10:20] = 1
+            wanted = reference(ids)
+            found = search(image_of(wanted), [right], how=how, labels=TABLE)
+            assert same(found, wanted)
+            assert [thing.attributes for thing in found.objects] == [{}]
 
 
 def test_batches_of_windows_and_several_networks_are_no_matter() -> None:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from results import result_of
 
 from medseg.builtin.write.nifti import Nifti
 from medseg.builtin.write.seg_nrrd import SegNrrd
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 GRID = Grid((24, 12, 10), np.diag([1.0, 1.5, 2.0, 1.0]))
 NUCLEI = ("nucleus",)
@@ -30,28 +30,16 @@ def cubes(numbers: tuple[int, ...], names: tuple[str, ...] = NUCLEI) -> Segmenta
     )
 
 
-def written(folder: Path, segmentation: Segmentation) -> Result:
-    """What a writer gets, and the folder it writes into."""
-    folder.mkdir(parents=True, exist_ok=True)
-    grid = segmentation.grid
-    return Result(
-        case_id="a",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
-
-
 def as_nrrd(folder: Path, segmentation: Segmentation) -> Path:
-    (path,) = SegNrrd()(written(folder, segmentation), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (path,) = SegNrrd()(result_of(segmentation), folder)
     return path
 
 
 def as_nifti(folder: Path, segmentation: Segmentation) -> Path:
     """Of one layer."""
-    (path,) = Nifti()(written(folder, segmentation), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (path,) = Nifti()(result_of(segmentation), folder)
     return path
 
 

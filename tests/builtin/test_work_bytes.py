@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_series import write_dicom_series
+from results import result_of
 
 from medseg.builtin.write.rtstruct import RTStruct
 from medseg.memory import peak_bytes, release_freed_memory, reset_peak, resident_bytes
 from medseg.plugin.catalog import discover
-from medseg.prediction import Prediction, Result
+from medseg.prediction import Prediction
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.steps import Measurement, Postprocessor, Writer
 from medseg.volume import Grid, Source, Volume
@@ -73,7 +74,7 @@ def test_a_step_takes_no_more_than_it_says(
     else:
         assert isinstance(step, Writer)
         said = step.work_bytes(volume, segmentation)
-        list(step(result(volume, segmentation), tmp_path))
+        list(step(result_of(segmentation, volume=volume), tmp_path))
     taken = peak_bytes() - before
     assert taken <= said + libraries
     assert said <= 20 * SIDE**3 + (64 << 20), "an estimate, not a way to refuse everything"
@@ -89,7 +90,7 @@ def test_contours_take_no_more_than_the_writer_says(tmp_path: Path) -> None:
     release_freed_memory()
     reset_peak()
     before = resident_bytes()
-    list(step(result(volume, segmentation), tmp_path))
+    list(step(result_of(segmentation, volume=volume), tmp_path))
     assert peak_bytes() - before <= said
 
 
@@ -106,14 +107,3 @@ def slices(grid: Grid, folder: Path) -> Source:
         for k in range(grid.shape[2])
     )  # fmt: skip
     return Source(grid, "DICOM series", files=(file,), headers=headers)
-
-
-def result(volume: Volume, segmentation: Segmentation) -> Result:
-    return Result(
-        case_id="case",
-        volume=volume,
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )

@@ -7,7 +7,8 @@ import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from object_masks import KINDS, NUCLEI, as_nifti, as_nrrd, cubes, things, written
+from object_masks import KINDS, NUCLEI, as_nifti, as_nrrd, cubes, things
+from results import result_of
 
 from medseg.builtin.write.nifti import Nifti
 from medseg.errors import InputError
@@ -46,7 +47,8 @@ def test_ap_and_pq_are_the_same_by_nifti_and_by_seg_nrrd(tmp_path: Path, ids: tu
     found, true = split(2, 4, 20, ids=ids), split(2, 4, 9)
     in_memory = evaluate(found, true, METRICS)
     for path, segmentation in ((tmp_path / "found", found), (tmp_path / "true", true)):
-        list(Nifti()(written(path, segmentation), path))
+        path.mkdir()
+        list(Nifti()(result_of(segmentation), path))
     by_nifti = evaluate(tmp_path / "found", tmp_path / "true", METRICS)
     by_nrrd = evaluate(as_nrrd(tmp_path / "f", found), as_nrrd(tmp_path / "t", true), METRICS)
     assert by_nrrd == by_nifti == in_memory

@@ -8,15 +8,16 @@ import nibabel as nib  # noqa: TID253 - a test module
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from results import result_of
 
 from medseg.builtin.write.nifti import Nifti
 from medseg.builtin.write.probabilities import Probabilities as Writer
 from medseg.errors import InputError, UsageError
 from medseg.evaluation import evaluate, evaluate_files, match_files, metrics_named
 from medseg.inference.score_store import ScoreSink
-from medseg.prediction import Measured, Prediction, Result, Scores, Wanted
+from medseg.prediction import Measured, Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 Save = Callable[..., Path]
 SHAPE = (14, 12, 10)
@@ -42,14 +43,7 @@ def results(folder: Path, *, only: tuple[str, ...] | None = None) -> Path:
     shares = np.stack([1 - liver - tumour, liver, tumour]).astype(np.float32)
     sink.take(Scores(shares, grid, "probabilities"), 0)
     found = Segmentation.from_masks({"liver": cube(2), "liver tumour": cube(8)}, grid, TABLE)
-    result = Result(
-        case_id="a",
-        volume=Volume(np.zeros((1, *SHAPE), np.int16), grid, source=Source(grid, "NIfTI-1")),
-        prediction=Prediction(segmentation=found, scores=sink.finish()),
-        segmentation=found,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(found, source=Source(grid, "NIfTI-1"), scores=sink.finish())
     list(Nifti()(result, folder))
     list(Writer(labels=only)(result, folder))
     return folder

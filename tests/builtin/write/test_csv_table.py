@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result_of
 
 from medseg.builtin.write.csv_table import Csv
-from medseg.prediction import Measured, Prediction, Result
+from medseg.prediction import Measured, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 NUMBERS = [0.1 + 0.2, 1e-300, -29.5, 33.510321638291124, 7, 12345678901234567, -0.0]
 
@@ -16,14 +17,7 @@ def result(*measurements: Measured, case: str = "case-01", decided: tuple[str, .
     grid = Grid((2, 2, 2), np.eye(4))
     labels = LabelTable((Label(1, "liver"),))
     segmentation = Segmentation(np.zeros((1, 2, 2, 2), np.uint8), grid, labels)
-    return Result(
-        case_id=case,
-        volume=Volume(np.zeros((1, 2, 2, 2)), grid, source=Source(grid, "array", decided=decided)),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=measurements,
-        provenance={},
-    )
+    return result_of(segmentation, measurements, source=Source(grid, "array", decided=decided), case=case)
 
 
 def rows(

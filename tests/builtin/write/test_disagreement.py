@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from results import result_of
 
 from medseg.builtin.write.disagreement import Disagreement, variation_ratio
 from medseg.io.nifti import read_nifti
-from medseg.prediction import Prediction, Result, Wanted
+from medseg.prediction import Wanted
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 GRID = Grid((6, 5, 4), np.array([[0.0, -2.0, 0, 5], [2.0, 0, 0, -7], [0, 0, 3.0, 9], [0, 0, 0, 1]]))
 TABLE = LabelTable((Label(1, "liver"), Label(2, "tumour"), Label(3, "vessel", layer=1)))
@@ -20,14 +21,7 @@ TABLE = LabelTable((Label(1, "liver"), Label(2, "tumour"), Label(3, "vessel", la
 
 def written(folder: Path, arrays: list[NDArray[np.uint8]]) -> list[Path]:
     members = tuple(Segmentation(array, GRID, TABLE) for array in arrays)
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *GRID.shape), np.int16), GRID),
-        prediction=Prediction(segmentation=members[0], members=members),
-        segmentation=members[0],
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(members[0], members=members)
     return list(Disagreement.check(Disagreement()(result, folder), folder=folder))
 
 
@@ -67,13 +61,6 @@ def test_objects_with_other_ids_are_no_disagreement(tmp_path: Path) -> None:
         names = LabelTable((Label(1, "nucleus"),))
         objects = tuple(Object(number, "nucleus") for number in (1, 2, 3))
         members.append(Segmentation(array, GRID, names, ("objects",), objects))
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *GRID.shape), np.int16), GRID),
-        prediction=Prediction(segmentation=members[0], members=tuple(members)),
-        segmentation=members[0],
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(members[0], members=tuple(members))
     (path,) = Disagreement()(result, tmp_path)
     assert [float(share.max()) for share in read_nifti(path).array[0]] == [0, 0, 0.5, 0, 0, 0]

@@ -2,11 +2,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+from results import result_of
 
 from medseg.builtin.write.itksnap_labels import ItksnapLabels
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, LayerKind, Object, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 GRID = Grid((3, 3, 3), np.eye(4))
 ROW = re.compile(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([01])\s+([01])\s+"([^"]*)"')
@@ -18,14 +18,7 @@ def written(
 ) -> dict[str, Path]:
     table = LabelTable(labels)
     segmentation = Segmentation(np.zeros((table.layers, 3, 3, 3), np.uint8), GRID, table, kinds, things)
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, 3, 3, 3), np.int16), GRID),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(segmentation)
     return {path.name: path for path in ItksnapLabels.check(ItksnapLabels()(result, folder), folder=folder)}
 
 

@@ -4,25 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import result_of
 
 from medseg.builtin.write.json_table import Json
-from medseg.prediction import Measured, Prediction, Result
+from medseg.prediction import Measured
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 
 def document(folder: Path, *measurements: Measured, decided: tuple[str, ...] = ()) -> dict[str, Any]:
     grid = Grid((2, 2, 2), np.eye(4))
     labels = LabelTable((Label(5, "liver", code="SCT:10200004"), Label(1, "Milz ß")))
     segmentation = Segmentation(np.zeros((1, 2, 2, 2), np.uint8), grid, labels)
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, 2, 2, 2)), grid, source=Source(grid, "array", decided=decided)),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=measurements,
-        provenance={},
-    )
+    result = result_of(segmentation, measurements, source=Source(grid, "array", decided=decided))
     (path,) = Json.check(Json()(result, folder), folder=folder)
     assert path.name == "measurements.json"
     read: dict[str, Any] = json.loads(path.read_text("utf-8"))

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image  # noqa: TID253
 from pydantic import ValidationError
+from results import result_of
 
 from medseg.builtin.measure.lesions import Lesions
 from medseg.builtin.write.key_images import KeyImages
 from medseg.errors import UsageError
-from medseg.prediction import Prediction, Result
+from medseg.prediction import Prediction
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 GRID = Grid((60, 50, 12), np.diag([-1.0, -1.0, 3.0, 1.0]))
 BLOCKS = ((5, 12, 5), (20, 10, 5), (40, 14, 8))  # where each begins along i, its length along i, its width
@@ -40,22 +41,13 @@ def as_objects(*ids: int) -> Segmentation:
     return Segmentation(array, GRID, LabelTable((Label(1, "cell"),)), ("objects",), things)
 
 
-def result(segmentation: Segmentation) -> Result:
-    return Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *GRID.shape), np.float32), GRID),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
-
-
 def test_the_largest_lesions_in_order_with_the_numbers_that_lesions_are_measured_by() -> None:
     segmentation = labelled()
     images = KeyImages().images(segmentation)
     assert [image.name for image in images] == ["liver tumour 1", "liver tumour 2", "liver tumour 3"]
-    rows = list(Lesions()(result(segmentation).volume, segmentation, Prediction(segmentation=segmentation)))
+    rows = list(
+        Lesions()(result_of(segmentation).volume, segmentation, Prediction(segmentation=segmentation))
+    )
     for number, image in enumerate(images, start=1):
         own = {row.quantity: row.value for row in rows if row.object == number}
         longest, perpendicular = own["longest_axial_diameter"], own["perpendicular_axial_diameter"]
@@ -90,7 +82,7 @@ def test_labels_that_are_named_and_those_that_sound_like_lesions() -> None:
 
 def test_a_picture_is_written_where_there_are_lesions(tmp_path: Path) -> None:
     step = KeyImages()
-    (path,) = KeyImages.check(step(result(labelled()), tmp_path), folder=tmp_path)
+    (path,) = KeyImages.check(step(result_of(labelled()), tmp_path), folder=tmp_path)
     assert path.name == "lesions.png"
     with Image.open(path) as picture:
         width, height = picture.size
@@ -98,7 +90,7 @@ def test_a_picture_is_written_where_there_are_lesions(tmp_path: Path) -> None:
     assert height > 420
     path.unlink()
     empty = labelled().replace(array=np.zeros((1, *GRID.shape), np.uint8))
-    assert list(step(result(empty), tmp_path)) == []
+    assert list(step(result_of(empty), tmp_path)) == []
     assert not path.exists()
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from results import result_of
 
 from medseg.builtin.write.mesh import Mesh
 from medseg.builtin.write.surface import Surface
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.testing.known_image import known_image
 from medseg.volume import Grid, Volume
@@ -15,19 +15,8 @@ BALL_MM3 = 4 / 3 * np.pi * 20**3
 TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-def result(segmentation: Segmentation) -> Result:
-    return Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *segmentation.grid.shape), np.int16), segmentation.grid),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
-
-
 def written(folder: Path, step: Mesh, segmentation: Segmentation) -> dict[str, Path]:
-    return {path.name: path for path in Mesh.check(step(result(segmentation), folder), folder=folder)}
+    return {path.name: path for path in Mesh.check(step(result_of(segmentation), folder), folder=folder)}
 
 
 def read_stl(path: Path) -> tuple[str, Surface]:

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result_of
 
 from medseg.builtin.write.nifti import Nifti
 from medseg.io.nifti import read_label_names, read_nifti
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
-from medseg.volume import Grid, Planes, Source, Volume
+from medseg.volume import Grid, Planes, Source
 
 AFFINE = np.array([[0.0, -0.7, 0, 5], [0.8, 0, 0, -7], [0, 0, 2.5, 9], [0, 0, 0, 1]])
 
@@ -15,16 +15,8 @@ AFFINE = np.array([[0.0, -0.7, 0, 5], [0.8, 0, 0, -7], [0, 0, 2.5, 9], [0, 0, 0,
 def written(
     folder: Path, segmentation: Segmentation, *, native: Grid | Planes | None = None
 ) -> dict[str, Path]:
-    grid = segmentation.grid
     source = None if native is None else Source(native, "PNG")
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid, source=source),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(segmentation, source=source)
     return {path.name: path for path in Nifti.check(Nifti()(result, folder), folder=folder)}
 
 
@@ -127,14 +119,7 @@ def test_real_file_keeps_its_affine_and_codes_bit_for_bit(tmp_path: Path, real_d
     segmentation = Segmentation(
         (volume.array > volume.array.mean()).astype(np.uint8), volume.grid, LabelTable((Label(1, "bright"),))
     )
-    result = Result(
-        case_id="t2",
-        volume=volume,
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(segmentation, volume=volume)
     (out,) = Nifti()(result, tmp_path)
     before, after = nibabel.load(path).header, nibabel.load(out).header
     for field in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "pixdim", "quatern_b"):

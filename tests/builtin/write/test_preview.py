@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+from results import result_of
 
 from medseg.builtin.write.preview import Preview
-from medseg.prediction import Measured, Prediction, Result
+from medseg.prediction import Measured
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 
 def test_writes_one_picture_of_the_result(tmp_path: Path) -> None:
@@ -15,15 +16,10 @@ def test_writes_one_picture_of_the_result(tmp_path: Path) -> None:
     array = np.zeros((1, *grid.shape), np.uint8)
     array[0, 3:6, 3:6, 3:6] = 1
     segmentation = Segmentation(array, grid, LabelTable((Label(1, "liver", colour="#ff00ff"),)))
-    result = Result(
-        case_id="case-01",
-        volume=Volume(
-            np.zeros((1, *grid.shape), np.int16), grid, source=Source(grid, "array", decided=("tilt: 15",))
-        ),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(Measured(label="liver", quantity="volume", value=0.027, unit="mL"),),
-        provenance={},
+    result = result_of(
+        segmentation,
+        (Measured(label="liver", quantity="volume", value=0.027, unit="mL"),),
+        source=Source(grid, "array", decided=("tilt: 15",)),
     )
     (path,) = Preview.check(Preview()(result, tmp_path), folder=tmp_path)
     assert path.name == "preview.png"

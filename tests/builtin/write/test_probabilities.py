@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from results import result_of
 
 from medseg.builtin.write.native_slabs import native_slabs
 from medseg.builtin.write.probabilities import Probabilities
 from medseg.inference.score_store import ScoreSink, ScoreStore
 from medseg.io.nifti import read_nifti
-from medseg.prediction import Prediction, Result, Scores, Wanted
+from medseg.prediction import Scores, Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 MODEL = Grid((10, 9, 8), np.array([[0.0, -3.0, 0, 5], [3.0, 0, 0, -7], [0, 0, 4.0, 9], [0, 0, 0, 1]]))
 TABLE = LabelTable((Label(1, "liver"), Label(2, "liver tumour")))
@@ -31,14 +32,7 @@ def store(shares: NDArray[np.float32], grid: Grid = MODEL, **wanted: Any) -> Sco
 
 def written(folder: Path, scores: ScoreStore | None, grid: Grid, writer: Probabilities) -> list[Path]:
     segmentation = Segmentation(np.zeros((1, *grid.shape), np.uint8), grid, TABLE)
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid, source=Source(grid, "PNG")),
-        prediction=Prediction(segmentation=segmentation, scores=scores),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(segmentation, source=Source(grid, "PNG"), scores=scores)
     return list(Probabilities.check(writer(result, folder), folder=folder))
 
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result_of
 
 from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.io import read
 from medseg.io.itk import nrrd_texts
 from medseg.io.masks import read_segmentation
-from medseg.prediction import Prediction, Result
+from medseg.prediction import Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.volume import Grid, Planes, Source, Volume
 
@@ -24,16 +25,8 @@ def oblique(shape: tuple[int, int, int] = (9, 8, 7)) -> Grid:
 
 
 def result(segmentation: Segmentation, native: Grid | Planes | None = None) -> Result:
-    grid = segmentation.grid
     source = None if native is None else Source(native, "DICOM")
-    return Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *grid.shape), np.int16), grid, source=source),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    return result_of(segmentation, source=source)
 
 
 def written(folder: Path, segmentation: Segmentation, native: Grid | Planes | None = None) -> Path:

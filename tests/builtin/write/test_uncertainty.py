@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result_of
 
 from medseg.builtin.write.uncertainty import Uncertainty
 from medseg.io.nifti import read_nifti
-from medseg.prediction import Prediction, Result, Wanted
+from medseg.prediction import Wanted
 from medseg.segmentation import Label, LabelTable, Segmentation
 from medseg.volume import Grid, Volume
 
@@ -18,14 +19,7 @@ MODEL = Grid((10, 9, 8), np.diag([2.0, 2.0, 4.0, 1.0]))
 
 def written(folder: Path, onto: Grid, maps: dict[str, Volume]) -> list[Path]:
     segmentation = Segmentation(np.zeros((1, *onto.shape), np.uint8), onto, LabelTable((Label(1, "a"),)))
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, *onto.shape), np.int16), onto),
-        prediction=Prediction(segmentation=segmentation, maps=maps),
-        segmentation=segmentation,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(segmentation, maps=maps)
     return list(Uncertainty.check(Uncertainty()(result, folder), folder=folder))
 
 

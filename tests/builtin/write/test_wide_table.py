@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result_of
 
 from medseg.builtin.write.wide_table import WideTable, column_name
-from medseg.prediction import Measured, Prediction, Result
+from medseg.prediction import Measured
 from medseg.segmentation import Label, LabelTable, Segmentation
-from medseg.volume import Grid, Source, Volume
+from medseg.volume import Grid, Source
 
 
 def tables(
@@ -17,14 +18,7 @@ def tables(
     grid = Grid((2, 2, 2), np.eye(4))
     labels = LabelTable((Label(1, "spleen"), Label(2, "liver")))
     segmentation = Segmentation(np.zeros((1, 2, 2, 2), np.uint8), grid, labels)
-    result = Result(
-        case_id="case-01",
-        volume=Volume(np.zeros((1, 2, 2, 2)), grid, source=Source(grid, "array", decided=decided)),
-        prediction=Prediction(segmentation=segmentation),
-        segmentation=segmentation,
-        measurements=measurements,
-        provenance={},
-    )
+    result = result_of(segmentation, measurements, source=Source(grid, "array", decided=decided))
     read = {}
     for path in WideTable.check(WideTable()(result, folder), folder=folder):
         with path.open(encoding="utf-8", newline="") as file:

@@ -6,12 +6,12 @@ import numpy as np
 import pydicom  # noqa: TID253 - a test module
 import pytest
 from dicom_series import write_dicom_series
+from results import result_of
 
 from medseg.io import read
 from medseg.io.dicom_results.origin import Origin
 from medseg.io.dicom_results.structure_set import Region, contours_of, structure_set
 from medseg.io.dicom_results.terms import term_of
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Segmentation
 
 TERM = term_of(Label(1, "liver"))
@@ -34,14 +34,7 @@ def test_points_lie_on_the_edges_of_a_voxel_in_the_patient(tmp_path: Path) -> No
     source = volume.source
     assert source is not None
     empty = Segmentation(np.zeros((1, 4, 3, 2), np.uint8), volume.grid, LabelTable(()))
-    result = Result(
-        case_id="a",
-        volume=volume,
-        prediction=Prediction(segmentation=empty),
-        segmentation=empty,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(empty, volume=volume)
     region = Region(7, "a\\b\n" + "x" * 80, TERM, "#0a0b0c", list(contours_of(mask)), 1 / 3)
     made = structure_set(Origin.of(volume), source.headers, [region], result=result)
     made.save_as(tmp_path / "made.dcm", enforce_file_format=True)
@@ -67,14 +60,7 @@ def test_a_contour_of_many_points_is_stored_whole(tmp_path: Path) -> None:
     assert source is not None
     array = comb[None].astype(np.uint8)
     found = Segmentation(array, volume.grid, LabelTable((Label(1, "comb"),)))
-    result = Result(
-        case_id="a",
-        volume=volume,
-        prediction=Prediction(segmentation=found),
-        segmentation=found,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(found, volume=volume)
     region = Region(1, "comb", TERM, "#0a0b0c", list(contours_of(comb)))
     made = structure_set(Origin.of(volume), source.headers, [region], result=result)
     made.save_as(tmp_path / "made.dcm", enforce_file_format=True)

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import AFFINE, SHAPE, image, labels, nibabel, nifti, pairs, picture, table
+from results import result_of
 
 from medseg.builtin.write.seg_nrrd import SegNrrd
 from medseg.errors import GeometryError, InputError
-from medseg.prediction import Prediction, Result
 from medseg.segmentation import Label, LabelTable, Object, Segmentation
 from medseg.training.dataset import Dataset, open_dataset, read_case
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid
 
 
 def one_case(tmp_path: Path, mask: np.ndarray, affine: np.ndarray = AFFINE) -> Dataset:
@@ -278,14 +278,7 @@ def test_segments_that_are_objects_of_a_label_are_read_as_those(tmp_path: Path, 
     objects = (Object(12, "nucleus"), Object(7, "nucleus"))
     names = LabelTable((Label(1, "nucleus"),))
     found = Segmentation(array, Grid(SHAPE, AFFINE), names, ("objects",), objects)
-    result = Result(
-        case_id="a",
-        volume=Volume(np.zeros((1, *SHAPE), np.int16), found.grid),
-        prediction=Prediction(segmentation=found),
-        segmentation=found,
-        measurements=(),
-        provenance={},
-    )
+    result = result_of(found)
     list(SegNrrd()(result, tmp_path))
     file = table(tmp_path / "c.csv", "mr,label", "a.nii.gz,segmentation.seg.nrrd")
     table(tmp_path / "c.yaml", f"labels: {label}")

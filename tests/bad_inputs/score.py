@@ -12,6 +12,7 @@ streams and outputs, forbidden texts and files, and whether the input was change
 from __future__ import annotations
 
 import argparse
+import errno
 import gzip
 import hashlib
 import json
@@ -213,6 +214,26 @@ def misplaced(path: Path, expected: Mapping[str, Any], *, values: bool) -> str |
     return None
 
 
+def started(words: Sequence[str], folder: Path, *, tries: int = 3) -> subprocess.Popen[bytes]:
+    """The process of a command; again where the kernel failed to read its words, as some do at times.
+
+    Nothing has run then.
+    """
+    try:
+        return subprocess.Popen(
+            words,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as problem:
+        if problem.errno != errno.EFAULT or tries == 1:
+            raise
+    return started(words, folder, tries=tries - 1)
+
+
 def run_command(command: str, path: Path, limits: Mapping[str, int]) -> Run:
     """Run a command on one input in a folder of its own; what exceeds its limits by far is ended."""
     folder = Path(tempfile.mkdtemp(prefix="bi_"))
@@ -222,14 +243,7 @@ def run_command(command: str, path: Path, limits: Mapping[str, int]) -> Run:
         for word in shlex.split(command)
     ]
     start, peak = time.monotonic(), [0]
-    process = subprocess.Popen(
-        words,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = started(words, folder)
 
     def watch() -> None:
         while process.poll() is None:
